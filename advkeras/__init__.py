@@ -1,0 +1,28 @@
+"""Attack, defend and map the decision boundaries of image classifiers, as they are deployed.
+
+Implements and extends "Decision Boundary Analysis of Adversarial Examples" (He, Li and Song, ICLR 2018).
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from advkeras.attacks import FGSM, PGD, AttackResult, OptBrittle, OptMargin, OptStrong
+    from advkeras.defenses.region_classification import RegionClassification
+    from advkeras.models import Classifier
+
+__version__ = "0.1.0"
+
+__all__ = ["FGSM", "PGD", "AttackResult", "Classifier", "OptBrittle", "OptMargin", "OptStrong", "RegionClassification"]
+
+_HOMES = {
+    "Classifier": "advkeras.models",
+    "RegionClassification": "advkeras.defenses.region_classification",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # What needs TensorFlow is imported when it is first asked for.
+    if name in __all__:
+        return getattr(import_module(_HOMES.get(name, "advkeras.attacks")), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,179 @@
+"""Images and labels, from tensorflow-datasets' cache or from the sample that ships with the package."""
+
+import os
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from advkeras.datasets.registry import DatasetSpec, get
+from advkeras.errors import InvalidInputError
+
+DATA_DIR_VARIABLE = "ADVKERAS_DATA_DIR"
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images with their true classes.
+
+    Attributes:
+        images: (N, H, W, C) float32, in the data set's pixel unit.
+        labels: (N,) int32.
+        source: where they come from, in words.
+        split: the split they belong to.
+    """
+
+    images: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int32]
+    source: str
+    split: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def first(self, count: int) -> "LabelledImages":
+        """The first images.
+
+        Raises:
+            InvalidInputError: if there are fewer.
+        """
+        if not 1 <= count <= len(self):
+            raise InvalidInputError(f"{count:,} examples asked for. Received: {len(self):,} in the {self.source}")
+        return self.where(np.arange(len(self)) < count)
+
+    def where(self, chosen: npt.NDArray[np.bool_]) -> "LabelledImages":
+        """The images for which a mask (N,) is true."""
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+
+
+def resolve_data_dir(data_dir: str | os.PathLike[str] | None = None) -> Path:
+    """The cache's folder: the argument, else ``ADVKERAS_DATA_DIR``, else tensorflow-datasets' default."""
+    chosen = data_dir or os.environ.get(DATA_DIR_VARIABLE) or os.environ.get("TFDS_DATA_DIR")
+    return Path(chosen).expanduser() if chosen else Path.home() / "tensorflow_datasets"
+
+
+def prepared_dir(spec: DatasetSpec, data_dir: str | os.PathLike[str] | None = None) -> Path:
+    """The folder in which tensorflow-datasets keeps the prepared data set, whether it is there or not."""
+    return resolve_data_dir(data_dir) / spec.name / spec.version
+
+
+def is_prepared(spec: DatasetSpec, data_dir: str | os.PathLike[str] | None = None) -> bool:
+    """Whether the full data set can be read from the cache."""
+    return (prepared_dir(spec, data_dir) / "dataset_info.json").is_file()
+
+
+def load(
+    name: str,
+    *,
+    split: str = "test",
+    examples: int | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+) -> LabelledImages:
+    """The first images of a split.
+
+    The full set is used once it has been prepared; until then the sample that ships with the package. The test
+    split begins with that sample's images in both cases, so that the same number of examples means the same images.
+    The network is never touched.
+
+    Args:
+        name: a registered data set.
+        split: ``"train"`` or ``"test"``.
+        examples: how many images from the start; all there are by default.
+        data_dir: the cache's folder, see :func:`resolve_data_dir`.
+
+    Raises:
+        InvalidInputError: if the data set or split is unknown, or fewer images are at hand than asked for.
+    """
+    spec = get(name)
+    if split not in spec.split_sizes:
+        raise InvalidInputError(f"unknown split {split!r} of {name}: known are {', '.join(spec.split_sizes)}")
+    if examples is not None and examples < 1:
+        raise InvalidInputError(f"the number of examples must be at least 1. Received: {examples}")
+    if is_prepared(spec, data_dir):
+        loaded = _load_prepared(spec, split, data_dir)
+    elif split == "test":
+        loaded = load_sample(name)
+    else:
+        raise InvalidInputError(
+            f"the {split} split of {name} is not in {resolve_data_dir(data_dir)}: prepare it with "
+            f"`advkeras datasets prepare {name}` (--from reads files that are already here)"
+        )
+    if examples is None:
+        return loaded
+    if examples > len(loaded) and not is_prepared(spec, data_dir):
+        raise InvalidInputError(
+            f"{examples:,} examples asked for, but the {loaded.source} has {len(loaded):,}; the full set comes with "
+            f"`advkeras datasets prepare {name}` (--from reads files that are already here)"
+        )
+    return loaded.first(examples)
+
+
+def load_sample(name: str) -> LabelledImages:
+    """The images of the test split that ship inside the package."""
+    spec = get(name)
+    images, labels = _sample_arrays(spec)
+    source = f"sample that ships with advkeras (the first {spec.sample_size:,} {spec.title} test images)"
+    return LabelledImages(_to_pixel_unit(spec, images), labels.astype(np.int32), source, "test")
+
+
+def load_npz(path: str | os.PathLike[str], *, examples: int | None = None) -> LabelledImages:
+    """Images and labels from an .npz file with the arrays ``images`` (N, H, W, C) and ``labels`` (N,).
+
+    Args:
+        path: of the file.
+        examples: at most so many images from the start.
+
+    Raises:
+        InvalidInputError: if the file cannot be read or an array is missing or of the wrong shape.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            images, labels = np.asarray(archive["images"]), np.asarray(archive["labels"])
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise InvalidInputError(
+            f"{path} is no .npz file with the arrays images (N, H, W, C) and labels (N,): {error}"
+        ) from None
+    if images.ndim != 4 or labels.shape != images.shape[:1] or not len(labels):
+        raise InvalidInputError(
+            f"{path}: expected images (N, H, W, C) and labels (N,). Received: {images.shape} and {labels.shape}"
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise InvalidInputError(f"{path}: labels must be whole numbers. Received: dtype {labels.dtype}")
+    data = LabelledImages(images.astype(np.float32), labels.astype(np.int32), f"file {path}", "test")
+    return data if examples is None else data.first(min(examples, len(data)))
+
+
+def _sample_arrays(spec: DatasetSpec) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    file = resources.files("advkeras.datasets") / "samples" / f"{spec.name}_test.npz"
+    with file.open("rb") as stream, np.load(stream) as archive:
+        return archive["images"], archive["labels"]
+
+
+def _load_prepared(spec: DatasetSpec, split: str, data_dir: str | os.PathLike[str] | None) -> LabelledImages:
+    import tensorflow_datasets as tfds
+
+    folder = prepared_dir(spec, data_dir)
+    builder = tfds.builder_from_directory(str(folder))
+    records: Any = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
+    images, labels = np.asarray(records["image"]), np.asarray(records["label"])
+    if split == "test":
+        order = _sample_first(images, _sample_arrays(spec)[0])
+        images, labels = images[order], labels[order]
+    source = f"full {spec.title} {split} set ({len(labels):,} images in {folder})"
+    return LabelledImages(_to_pixel_unit(spec, images), labels.astype(np.int32), source, split)
+
+
+def _sample_first(images: npt.NDArray[np.uint8], sample: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
+    """An order of the images that starts with the sample's: tensorflow-datasets shuffles what it writes."""
+    place = {image.tobytes(): index for index, image in enumerate(images)}
+    first = np.array([place[image.tobytes()] for image in sample], dtype=np.intp)
+    rest = np.setdiff1d(np.arange(len(images), dtype=np.intp), first)
+    return np.concatenate([first, rest])
+
+
+def _to_pixel_unit(spec: DatasetSpec, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    low, high = spec.bounds
+    return (low + images.astype(np.float32) * ((high - low) / 255.0)).astype(np.float32)

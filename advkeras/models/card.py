@@ -1,0 +1,77 @@
+"""The model card: what a trained model is, how it was made and how good it is, as JSON beside its weights."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from advkeras.errors import InvalidInputError
+
+FILE_NAME = "model_card.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """One trained model.
+
+    Attributes:
+        name: of the model.
+        architecture: of the network.
+        parameters: trainable parameters.
+        dataset: trained on.
+        bounds: lowest and highest pixel value.
+        input_shape: height, width, channels.
+        class_names: one for each logit.
+        defense: ``none``, ``fast`` or ``pgd``.
+        command: the command line that trained it.
+        seed: of initialisation, order of images and crafted examples.
+        data: source and number of the training images.
+        recipe: the hyperparameters of the training.
+        history: the log's figures, one entry an epoch.
+        accuracies: measured afterwards, each with count, sample size and interval.
+        versions: of Python and of the packages that count.
+        device: what it was trained on.
+        seconds: how long the training took.
+        checksum: SHA-256 of graph and weights.
+    """
+
+    name: str
+    architecture: str
+    parameters: int
+    dataset: str
+    bounds: tuple[float, float]
+    input_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    defense: str
+    command: str
+    seed: int
+    data: dict[str, Any]
+    recipe: dict[str, Any]
+    history: list[dict[str, float]] = field(default_factory=list)
+    accuracies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    device: str = ""
+    seconds: float = 0.0
+    checksum: str = ""
+
+    def write(self, folder: Path) -> None:
+        """Writes the card into the SavedModel's folder."""
+        (folder / FILE_NAME).write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> "ModelCard | None":
+        """The card in a SavedModel's folder, or None where there is none.
+
+        Raises:
+            InvalidInputError: if the card is not readable.
+        """
+        path = folder / FILE_NAME
+        if not path.is_file():
+            return None
+        try:
+            data = json.loads(path.read_text())
+            for key in ("bounds", "input_shape", "class_names"):
+                data[key] = tuple(data[key])
+            return cls(**data)
+        except (ValueError, TypeError, KeyError) as error:
+            raise InvalidInputError(f"{path} is no readable model card: {error}") from error

@@ -1,0 +1,221 @@
+"""What every part of advkeras takes: a function from images to logits, with the facts that attacks need."""
+
+import os
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from advkeras.errors import InvalidInputError
+from advkeras.models import layout, saved_model, zoo
+from advkeras.models.card import ModelCard
+
+LogitsFunction = Callable[[Any], Any]
+
+_PROBE_IMAGES = 8
+
+
+class Classifier:
+    """An image classifier as it is deployed.
+
+    Args:
+        function: maps images (N, H, W, C) float32 to logits (N, classes) float32; differentiable by TensorFlow.
+        bounds: lowest and highest pixel value that the function takes.
+        input_shape: height, width, channels.
+        name: for tables and messages.
+        source: where it was loaded from; None for a model built in memory.
+        folder: the SavedModel's version folder, for a classifier that is one.
+        card: the model card, where there is one.
+
+    Raises:
+        InvalidInputError: if the bounds are not increasing, the function does not take such images, or it returns
+            something else than one row of logits for each image. Probabilities (rows that sum to 1) are refused,
+            because their gradients vanish where the classifier is sure.
+
+    Example:
+        >>> classifier = Classifier.load("mnist-natural")
+        >>> classifier.predict(images)
+        array([7, 2, 1, 0, 4], dtype=int32)
+    """
+
+    def __init__(
+        self,
+        function: LogitsFunction,
+        *,
+        bounds: tuple[float, float],
+        input_shape: tuple[int, int, int],
+        name: str,
+        source: str | None = None,
+        folder: Path | None = None,
+        card: ModelCard | None = None,
+    ) -> None:
+        low, high = (float(bound) for bound in bounds)
+        if not low < high:
+            raise InvalidInputError(f"bounds must be increasing. Received: bounds=({low:g}, {high:g})")
+        self._function = function
+        self.bounds = (low, high)
+        self.input_shape = tuple(int(size) for size in input_shape)
+        self.name = name
+        self.source = source
+        self.folder = folder
+        self.card = card
+        self._graphs: dict[Hashable, Any] = {}
+        self.num_classes = self._probe()
+
+    def __call__(self, images: Any) -> Any:
+        """Logits (N, classes) float32 of images (N, H, W, C) float32, as tensors; usable inside a tf.function."""
+        return self._function(images)
+
+    def __repr__(self) -> str:
+        return (
+            f"Classifier(name={self.name!r}, input_shape={self.input_shape}, "
+            f"num_classes={self.num_classes}, bounds={self.bounds})"
+        )
+
+    @classmethod
+    def from_keras(
+        cls, model: Any, *, bounds: tuple[float, float], name: str | None = None, source: str | None = None
+    ) -> "Classifier":
+        """Wraps a Keras model that maps images to logits.
+
+        Args:
+            model: takes images (N, H, W, C) in the unit that ``bounds`` gives.
+            bounds: lowest and highest pixel value.
+            name: the model's own name by default.
+            source: where the model was loaded from.
+        """
+        shape = model.input_shape[1:]
+        if len(shape) != 3 or None in shape:
+            raise InvalidInputError(
+                f"model {model.name!r} must take images of a fixed height, width and channels. "
+                f"Received: input_shape={tuple(model.input_shape)}"
+            )
+        return cls(
+            lambda images: model(images, training=False),
+            bounds=bounds,
+            input_shape=shape,
+            name=name or model.name,
+            source=source,
+        )
+
+    @classmethod
+    def load(cls, source: str | os.PathLike[str], *, bounds: tuple[float, float] | None = None) -> "Classifier":
+        """Loads a classifier: a name of the zoo, a SavedModel's folder, or a .keras file.
+
+        Args:
+            source: a zoo name, a SavedModel (a version's folder or the folder above the versions, of which the
+                highest is taken), or a .keras file.
+            bounds: lowest and highest pixel value; those of the model card by default.
+
+        Raises:
+            InvalidInputError: if nothing can be loaded from there, no bounds are known, or it returns no logits.
+        """
+        path = Path(source)
+        if str(source) in zoo.names():
+            path = zoo.path(str(source))
+        elif not path.exists():
+            raise InvalidInputError(zoo.unknown_model(str(source)))
+        if path.is_file():
+            model = _load_keras_file(path)
+            return cls.from_keras(model, bounds=_require_bounds(bounds, path), name=path.stem, source=str(path))
+        version = layout.version_folder(path)
+        card = ModelCard.read(version)
+        function, shape = saved_model.load_logits(version)
+        name = card.name if card else (version.parent.name if version.name.isdigit() else version.name)
+        bounds = bounds or (card.bounds if card else None)
+        return cls(
+            function,
+            bounds=_require_bounds(bounds, path),
+            input_shape=shape,
+            name=name,
+            source=str(source),
+            folder=version,
+            card=card,
+        )
+
+    def graph(self, key: Hashable, build: Callable[[], Any]) -> Any:
+        """A compiled function that belongs to this classifier, built once for each key."""
+        if key not in self._graphs:
+            self._graphs[key] = build()
+        return self._graphs[key]
+
+    @property
+    def image_signature(self) -> Any:
+        """The signature (batch, H, W, C) float32 that compiled functions over this classifier share."""
+        return tf.TensorSpec((None, *self.input_shape), tf.float32)
+
+    def logits(self, images: npt.ArrayLike, *, batch_size: int = 256) -> npt.NDArray[np.float32]:
+        """Logits (N, classes) float32 of images (N, H, W, C), as arrays, in batches."""
+        function = self.graph("logits", lambda: tf.function(self._function, input_signature=[self.image_signature]))
+        array = np.asarray(images, np.float32)
+        parts = [function(array[i : i + batch_size]).numpy() for i in range(0, len(array), batch_size)]
+        return np.concatenate(parts) if parts else np.empty((0, self.num_classes), np.float32)
+
+    def predict(self, images: npt.ArrayLike, *, batch_size: int = 256) -> npt.NDArray[np.int32]:
+        """Classes (N,) int32 of images (N, H, W, C)."""
+        return np.asarray(self.logits(images, batch_size=batch_size).argmax(axis=1), np.int32)
+
+    def check_images(self, images: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """The images as (N, H, W, C) float32.
+
+        Raises:
+            InvalidInputError: if their shape is not this classifier's or a pixel lies outside its bounds.
+        """
+        array = np.asarray(images, np.float32)
+        if array.ndim != 4 or array.shape[1:] != self.input_shape or not len(array):
+            raise InvalidInputError(
+                f"{self.name} takes images of shape (N, {', '.join(map(str, self.input_shape))}). "
+                f"Received: {array.shape}"
+            )
+        low, high = self.bounds
+        tolerance = 1e-5 * (high - low)
+        least, most = float(array.min()), float(array.max())
+        # A NaN fails both comparisons, hence the form of the condition.
+        if not (least >= low - tolerance and most <= high + tolerance):
+            raise InvalidInputError(
+                f"{self.name} takes pixels in [{low:g}, {high:g}]. Received: pixels in [{least:g}, {most:g}]; "
+                "scale the images to the classifier's bounds"
+            )
+        return np.clip(array, low, high)
+
+    def _probe(self) -> int:
+        """Runs a few made-up images through the function and returns the number of classes."""
+        low, high = self.bounds
+        noise = np.random.default_rng(0).uniform(low, high, (_PROBE_IMAGES, *self.input_shape))
+        try:
+            outputs = np.asarray(self._function(tf.constant(noise, tf.float32)))
+        except (ValueError, TypeError, tf.errors.OpError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InvalidInputError(
+                f"{self.name} does not take images of shape (N, {', '.join(map(str, self.input_shape))}): {reason}"
+            ) from error
+        if outputs.ndim != 2 or len(outputs) != _PROBE_IMAGES or outputs.shape[1] < 2:
+            raise InvalidInputError(
+                f"{self.name} must return one row of logits for each image. Received: shape {outputs.shape} "
+                f"for {_PROBE_IMAGES} images"
+            )
+        if outputs.min() >= 0.0 and np.allclose(outputs.sum(axis=1), 1.0, atol=1e-3):
+            raise InvalidInputError(
+                f"{self.name} returns probabilities (rows that sum to 1), but attacks need logits: give the model "
+                "without its last softmax, for example keras.Model(model.input, model.layers[-1].output) once that "
+                "layer's activation is None"
+            )
+        return int(outputs.shape[1])
+
+
+def _load_keras_file(path: Path) -> Any:
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (ValueError, OSError, TypeError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InvalidInputError(f"{path} is no readable .keras file: {reason}") from error
+
+
+def _require_bounds(bounds: tuple[float, float] | None, path: Path) -> tuple[float, float]:
+    if bounds is None:
+        raise InvalidInputError(f"{path} has no model card that says its pixels' bounds: give bounds=(low, high)")
+    return bounds

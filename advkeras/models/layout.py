@@ -1,0 +1,37 @@
+"""TF Serving's layout of SavedModels on disk, NAME/VERSION/; nothing here needs TensorFlow."""
+
+import hashlib
+from pathlib import Path
+
+from advkeras.errors import InvalidInputError
+
+_MODEL_FILE = "saved_model.pb"
+
+
+def versions(parent: Path) -> list[Path]:
+    """The folders of a model's versions, the lowest number first."""
+    numbered = (child for child in parent.glob("[0-9]*") if child.name.isdigit() and (child / _MODEL_FILE).is_file())
+    return sorted(numbered, key=lambda child: int(child.name))
+
+
+def version_folder(path: Path) -> Path:
+    """The folder that holds a SavedModel: the path itself, or its subfolder with the highest version number.
+
+    Raises:
+        InvalidInputError: if there is no SavedModel.
+    """
+    if (path / _MODEL_FILE).is_file():
+        return path
+    numbered = versions(path)
+    if not numbered:
+        raise InvalidInputError(f"{path} holds no SavedModel: expected {_MODEL_FILE} there or in a numbered subfolder")
+    return numbered[-1]
+
+
+def checksum(folder: Path) -> str:
+    """SHA-256 over a SavedModel's graph and weights."""
+    digest = hashlib.sha256()
+    for path in [folder / _MODEL_FILE, *sorted((folder / "variables").iterdir())]:
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,89 @@
+"""SavedModels in TF Serving's layout, NAME/VERSION/: reading logits from them, and writing them."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from advkeras.errors import InvalidInputError
+
+
+def load_logits(folder: Path) -> tuple[Callable[[Any], Any], tuple[int, int, int]]:
+    """The function from images to logits of a SavedModel, and the shape of one image.
+
+    The signature ``serving_default`` is preferred, then any other; of its outputs the one called ``logits``, or the
+    only one there is.
+
+    Raises:
+        InvalidInputError: if the SavedModel cannot be read or no signature fits.
+    """
+    try:
+        loaded = tf.saved_model.load(str(folder))
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise InvalidInputError(f"{folder} is no readable SavedModel: {str(error).splitlines()[0]}") from error
+    signatures = sorted(loaded.signatures.items(), key=lambda item: item[0] != "serving_default")
+    for _, signature in signatures:
+        outputs = signature.structured_outputs
+        output = "logits" if "logits" in outputs else next(iter(outputs), None)
+        inputs = signature.structured_input_signature[1]
+        if output is None or len(inputs) != 1 or (output != "logits" and len(outputs) > 1):
+            continue
+        (name, spec), *_ = inputs.items()
+        if spec.shape.rank == 4 and None not in spec.shape[1:]:
+            return _closure(loaded, signature, name, output), tuple(spec.shape[1:])
+    described = ", ".join(f"{name} -> {sorted(sig.structured_outputs)}" for name, sig in signatures) or "none"
+    raise InvalidInputError(
+        f"{folder} has no signature that maps images (N, H, W, C) to logits. Received signatures: {described}"
+    )
+
+
+def save(model: Any, parent: Path, *, complete: Callable[[Path], None] | None = None) -> Path:
+    """Writes a Keras model as the next version of a SavedModel; never a half-written version.
+
+    Its signature ``serving_default`` maps ``images`` to ``logits``, ``probabilities`` and ``class``.
+
+    Args:
+        model: maps images to logits.
+        parent: the folder above the versions.
+        complete: writes further files into the version's folder before it gets its final name.
+
+    Returns:
+        The version's folder.
+    """
+
+    def serve(images: Any) -> dict[str, Any]:
+        logits = model(images, training=False)
+        return {
+            "logits": logits,
+            "probabilities": tf.nn.softmax(logits),
+            "class": tf.argmax(logits, axis=1, output_type=tf.int32),
+        }
+
+    parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".writing-", dir=parent))
+    try:
+        archive = keras.export.ExportArchive()
+        # Not track(model) as well: the endpoint's variables are tracked already, and would be written twice.
+        signature = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="images")
+        archive.add_endpoint("serve", serve, input_signature=[signature])
+        archive.write_out(str(scratch), verbose=False)
+        if complete is not None:
+            complete(scratch)
+        scratch.chmod(0o755)
+        taken = [int(child.name) for child in parent.iterdir() if child.name.isdigit()]
+        return scratch.rename(parent / str(max(taken, default=0) + 1))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _closure(loaded: Any, signature: Any, input_name: str, output_name: str) -> Callable[[Any], Any]:
+    def logits(images: Any) -> Any:
+        return signature(**{input_name: images})[output_name]
+
+    # The variables live as long as the loaded object does.
+    logits.loaded = loaded  # type: ignore[attr-defined]
+    return logits

@@ -1,0 +1,58 @@
+"""The trained models that come with advkeras: the folder saved_models/, part of the wheel."""
+
+from pathlib import Path
+
+from advkeras.datasets.registry import unknown_name
+from advkeras.errors import InvalidInputError
+from advkeras.models import layout
+from advkeras.models.card import ModelCard
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+def root() -> Path:
+    """The folder of the zoo: inside the installed package, or at the top of a checkout."""
+    installed = _PACKAGE / "saved_models"
+    return installed if installed.is_dir() else _PACKAGE.parent / "saved_models"
+
+
+def names() -> tuple[str, ...]:
+    """Names of the models in the zoo."""
+    if not root().is_dir():
+        return ()
+    return tuple(sorted(child.name for child in root().iterdir() if layout.versions(child)))
+
+
+def names_for(dataset: str) -> tuple[str, ...]:
+    """Names of the models that were trained on a data set.
+
+    Raises:
+        InvalidInputError: if there is none.
+    """
+    cards = {name: card(name) for name in names()}
+    chosen = tuple(name for name, entry in cards.items() if entry and entry.dataset == dataset)
+    if not chosen:
+        raise InvalidInputError(f"the zoo in {root()} has no model of {dataset}: give a model, or train one")
+    return chosen
+
+
+def path(name: str) -> Path:
+    """The folder above a model's versions."""
+    return root() / name
+
+
+def card(name: str) -> ModelCard | None:
+    """The model card of the version that would be loaded."""
+    return ModelCard.read(layout.version_folder(path(name)))
+
+
+def is_intact(name: str) -> bool:
+    """Whether graph and weights still have the checksum of the card."""
+    version = layout.version_folder(path(name))
+    entry = ModelCard.read(version)
+    return entry is not None and layout.checksum(version) == entry.checksum
+
+
+def unknown_model(received: str) -> str:
+    """One line about a model that is neither in the zoo nor on disk."""
+    return unknown_name("model", received, names()) + ", or give a SavedModel's folder or a .keras file"

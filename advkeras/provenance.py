@@ -1,0 +1,46 @@
+"""What a figure was made with: versions of packages, the device, the command line."""
+
+import platform
+import shlex
+import sys
+from importlib import metadata
+from pathlib import Path
+
+_PACKAGES = ("advkeras", "tensorflow", "keras", "tensorflow-datasets", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that can change a result."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def device() -> str:
+    """The accelerator that TensorFlow uses, or the processor and the number of cores."""
+    import os
+
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        return ", ".join(tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus)
+    return f"{_processor()}, {os.cpu_count()} cores"
+
+
+def command_line() -> str:
+    """The command that runs, with the program's name instead of its path."""
+    return shlex.join(["advkeras", *sys.argv[1:]])
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,22 @@
+"""Seeds for stateless random operations, derived from one number and the name of the work they are for.
+
+Nothing in advkeras draws from a global random state, so the order of the work, resuming it and the number of
+workers cannot change a result.
+"""
+
+import hashlib
+
+
+def derive_seed(seed: int, *unit: str | int) -> tuple[int, int]:
+    """A seed for TensorFlow's stateless operations.
+
+    Args:
+        seed: the user's number.
+        unit: what the randomness is for, for example ``("pgd", 256)``; other units give independent seeds.
+
+    Returns:
+        Two integers in the range of int32.
+    """
+    digest = hashlib.sha256(repr((seed, *unit)).encode()).digest()
+    first, second = (int.from_bytes(digest[i : i + 4], "big", signed=True) for i in (0, 4))
+    return first, second
