@@ -1,0 +1,262 @@
+"""What all attacks share: their two families, the checks of their input and the verification of their claims."""
+
+import abc
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from advkeras.errors import InvalidInputError
+from advkeras.models import Classifier
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int32]
+BoolArray = npt.NDArray[np.bool_]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """What an attack found, as verified by forward passes of its own.
+
+    Attributes:
+        adversarials: (N, H, W, C) float32, in the pixel unit of the classifier. Where a minimum-norm attack found
+            nothing, and where there was nothing to attack, the image itself.
+        success: (N,) bool; untargeted: the image was classified correctly and the adversarial example is not;
+            targeted: the adversarial example is classified as the target.
+        distortion: (N,) float32, RMS over pixels and channels of adversarial minus image, in the pixel unit.
+        predictions: (N,) int32, classes of the adversarial examples.
+        benign_predictions: (N,) int32, classes of the images.
+        forward_count: single images sent forward only, verification included.
+        gradient_count: single images sent forward and backward; an ensemble's members count one each.
+        seconds: wall-clock time, compilation included.
+    """
+
+    adversarials: FloatArray
+    success: BoolArray
+    distortion: FloatArray
+    predictions: IntArray
+    benign_predictions: IntArray
+    forward_count: int
+    gradient_count: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The images that an attack works on: already checked, and those with nothing to attack left out.
+
+    Attributes:
+        images: (N, H, W, C) float32.
+        goals: (N,) int32: the true classes, to be left; or the targets, to be reached.
+        targeted: whether the goals are targets.
+    """
+
+    images: FloatArray
+    goals: IntArray
+    targeted: bool
+
+    def __len__(self) -> int:
+        return len(self.goals)
+
+
+@dataclass
+class Tally:
+    """Counts an attack's work, one for each image that goes through the network."""
+
+    forwards: int = 0
+    gradients: int = 0
+
+
+def rms(difference: npt.NDArray[Any]) -> FloatArray:
+    """RMS over all but the first axis: (N, ...) to (N,). The paper's measure of distortion (section 4)."""
+    flat = np.asarray(difference, np.float64).reshape(len(difference), -1)
+    return np.asarray(np.sqrt(np.mean(flat**2, axis=1)), np.float32)
+
+
+def adversarial_margin(logits: FloatArray, goals: IntArray, *, targeted: bool) -> FloatArray:
+    """How far the logits (N, classes) are on the attacker's side: (N,), positive where the attack has succeeded.
+
+    Untargeted: the largest wrong logit minus the true one. Targeted: the target's logit minus the largest other.
+    """
+    rows = np.arange(len(goals))
+    chosen = logits[rows, goals]
+    others = logits.copy()
+    others[rows, goals] = -np.inf
+    margin = others.max(axis=1) - chosen
+    return np.asarray(-margin if targeted else margin, np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack(abc.ABC):
+    """An attack: hyperparameters at construction, data at the call. It is a value: comparable, hashable, printable.
+
+    A subclass writes :meth:`run`, which returns candidates, and nothing about checks, clipping or success: every
+    claimed success is verified here by fresh forward passes.
+
+    Args:
+        seed: of all the attack's randomness.
+        batch_size: images, or members of ensembles, that go through the network at once.
+    """
+
+    seed: int = 0
+    batch_size: int = 256
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        require(self.batch_size >= 1, "batch_size must be at least 1", batch_size=self.batch_size)
+
+    @abc.abstractmethod
+    def run(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
+        """Candidates (N, H, W, C) for the problem's images; the image itself where nothing was found."""
+
+    def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally) -> BoolArray:
+        """Whether each candidate (N, H, W, C) keeps what this attack promises beyond misclassification: (N,)."""
+        return np.ones(len(problem), bool)
+
+    def __call__(
+        self,
+        classifier: Classifier,
+        images: npt.ArrayLike,
+        labels: npt.ArrayLike,
+        targets: npt.ArrayLike | None = None,
+        *,
+        progress: Progress | None = None,
+    ) -> AttackResult:
+        """Attacks images.
+
+        Args:
+            classifier: what to attack.
+            images: (N, H, W, C), in the classifier's pixel unit and within its bounds.
+            labels: (N,) integers, the true classes.
+            targets: (N,) integers, the classes to reach; untargeted by default.
+            progress: called with the number of images done and to do.
+
+        Raises:
+            InvalidInputError: if shapes, classes or pixels do not fit the classifier.
+        """
+        start = time.perf_counter()
+        checked = classifier.check_images(images)
+        truth = _check_classes("labels", labels, len(checked), classifier)
+        goals = truth if targets is None else _check_classes("targets", targets, len(checked), classifier)
+        targeted = targets is not None
+        if targeted and np.any(goals == truth):
+            raise InvalidInputError(f"targets must differ from labels. Received: {int(np.sum(goals == truth))} equal")
+        tally = Tally()
+        benign = _predict(classifier, checked, tally)
+        attacked = benign != goals if targeted else benign == goals
+        adversarials = checked.copy()
+        fooled = np.zeros(len(checked), bool)
+        if attacked.any():
+            problem = Problem(checked[attacked], goals[attacked], targeted)
+            candidates = self.run(classifier, problem, tally, progress or _no_progress)
+            candidates = np.clip(np.asarray(candidates, np.float32), *classifier.bounds)
+            fooled[attacked] = self.verify(classifier, problem, candidates, tally)
+            adversarials[attacked] = self._kept(problem, candidates, fooled[attacked])
+        predictions = _predict(classifier, adversarials, tally)
+        reached = predictions == goals if targeted else (predictions != goals) & attacked
+        return AttackResult(
+            adversarials=adversarials,
+            success=reached & (fooled | ~attacked),
+            distortion=rms(adversarials - checked),
+            predictions=predictions,
+            benign_predictions=benign,
+            forward_count=tally.forwards,
+            gradient_count=tally.gradients,
+            seconds=time.perf_counter() - start,
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """The hyperparameters, as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The attack with those hyperparameters."""
+        return cls(**config)
+
+    def _kept(self, problem: Problem, candidates: FloatArray, fooled: BoolArray) -> FloatArray:
+        return candidates
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedNormAttack(Attack):
+    """An attack that stays within a given distance of the image and tries to be misclassified there.
+
+    Args:
+        epsilon: the largest distance, in the classifier's pixel unit (L-inf or L2, as the attack says).
+    """
+
+    epsilon: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.epsilon >= 0, "epsilon must not be negative", epsilon=self.epsilon)
+
+    def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally) -> BoolArray:
+        """Whether each candidate lies within epsilon of its image."""
+        low, high = classifier.bounds
+        return np.asarray(self.distance(candidates - problem.images) <= self.epsilon + 1e-5 * (high - low))
+
+    @abc.abstractmethod
+    def distance(self, difference: FloatArray) -> FloatArray:
+        """The norm that epsilon bounds: (N, H, W, C) to (N,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MinimumNormAttack(Attack):
+    """An attack that looks for the least distortion that is misclassified.
+
+    Args:
+        confidence: k of Carlini and Wagner (2017), equation 6: by how much, in logits, the wrong class must lead.
+    """
+
+    confidence: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.confidence >= 0, "confidence must not be negative", confidence=self.confidence)
+
+    def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally) -> BoolArray:
+        """Whether each candidate is misclassified by the confidence asked for."""
+        tally.forwards += len(candidates)
+        margin = adversarial_margin(classifier.logits(candidates), problem.goals, targeted=problem.targeted)
+        return np.asarray((margin > 0) & (margin >= self.confidence))
+
+    def _kept(self, problem: Problem, candidates: FloatArray, fooled: BoolArray) -> FloatArray:
+        return np.where(fooled[:, None, None, None], candidates, problem.images)
+
+
+def require(condition: bool, message: str, **received: Any) -> None:
+    """Raises an :class:`InvalidInputError` that ends with what was received, unless the condition holds."""
+    if not condition:
+        values = ", ".join(f"{name}={value!r}" for name, value in received.items())
+        raise InvalidInputError(f"{message}. Received: {values}")
+
+
+def _predict(classifier: Classifier, images: FloatArray, tally: Tally) -> IntArray:
+    tally.forwards += len(images)
+    return classifier.predict(images)
+
+
+def _check_classes(name: str, classes: npt.ArrayLike, count: int, classifier: Classifier) -> IntArray:
+    array = np.asarray(classes)
+    if array.shape != (count,) or not np.issubdtype(array.dtype, np.integer):
+        raise InvalidInputError(
+            f"{name} must be {count} whole numbers, one for each image. Received: shape {array.shape}, {array.dtype}"
+        )
+    if array.min() < 0 or array.max() >= classifier.num_classes:
+        raise InvalidInputError(
+            f"{name} must lie in 0...{classifier.num_classes - 1}, the classes of {classifier.name}. "
+            f"Received: {array.min()}...{array.max()}"
+        )
+    return array.astype(np.int32)
+
+
+def _no_progress(done: int, total: int) -> None:
+    """Reports to nobody."""

@@ -1,0 +1,40 @@
+"""The two losses that gradient attacks climb, as TensorFlow functions."""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+
+def cross_entropy_gradient(function: Callable[[Any], Any], images: Any, goals: Any, *, targeted: bool) -> Any:
+    """The direction in which the attacker's cross-entropy grows: (B, H, W, C).
+
+    Args:
+        function: images to logits.
+        images: (B, H, W, C) float32.
+        goals: (B,) int32, the true classes, or the targets.
+        targeted: whether the goals are to be reached instead of left.
+    """
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(images)
+        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=goals, logits=function(images))
+    gradient = tape.gradient(loss, images)
+    return -gradient if targeted else gradient
+
+
+def adversarial_margin(logits: Any, goals: Any, *, targeted: bool) -> Any:
+    """How far logits (..., classes) are on the attacker's side, (...,): positive once the attack has succeeded.
+
+    The logit margin of Carlini and Wagner (2017), equation 6 without its bound. Untargeted: the largest wrong logit
+    minus the true one. Targeted: the target's logit minus the largest other one.
+
+    Args:
+        logits: (..., classes) float32.
+        goals: (...,) int32, the true classes, or the targets.
+        targeted: whether the goals are to be reached instead of left.
+    """
+    chosen_mask = tf.one_hot(goals, tf.shape(logits)[-1], on_value=True, off_value=False, dtype=tf.bool)
+    lowest = tf.constant(-1e30, logits.dtype)
+    chosen = tf.reduce_max(tf.where(chosen_mask, logits, lowest), axis=-1)
+    other = tf.reduce_max(tf.where(chosen_mask, lowest, logits), axis=-1)
+    return chosen - other if targeted else other - chosen

@@ -1,0 +1,263 @@
+"""The search of Carlini and Wagner (S&P 2017): distance plus weighted attack loss, with a binary search on the weight.
+
+The paper's OptBrittle, OptStrong and OptMargin are this search with other margins and ensembles.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from advkeras.attacks.active_set import run_active_set
+from advkeras.attacks.base import FloatArray, Problem, Progress, Tally
+from advkeras.attacks.gradients import adversarial_margin
+from advkeras.models import Classifier
+
+# Adam (Kingma and Ba, ICLR 2015) with its usual constants.
+_BETA_1, _BETA_2, _ADAM_EPSILON = 0.9, 0.999, 1e-8
+# Keeps the change of variable finite where a pixel lies on a bound.
+_TANH_SCALE = 0.999999
+# Logits by which the search overshoots its margin, so that the verification's rounding does not undo a success.
+_MARGIN_SLACK = 1e-4
+# Iterations between two looks at which images are finished.
+_ITERATIONS_PER_CALL = 10
+# A distortion that falls by less than this share counts as stalled.
+_STALL_SHARE = 1e-3
+# A step of the weight is given up when its loss has not fallen below this share of the loss a tenth before.
+_ABORT_SHARE = 0.9999
+# No shorter window than this: the loss hardly falls at first, while pixels leave the bounds along tanh's flat ends.
+_SHORTEST_WINDOW = 50
+# Above this, no upper bound of the weight is known yet (Carlini and Wagner's code).
+_NO_UPPER_BOUND = 1e9
+
+
+class _State(NamedTuple):
+    """What the search knows of each image; every field's first axis is the image."""
+
+    images: Any  # scaled to [0, 1]
+    goals: Any
+    variable: Any  # the tanh variable
+    moment_1: Any
+    moment_2: Any
+    iteration: Any  # within the present weight
+    weight_step: Any
+    weight: Any
+    lower: Any
+    upper: Any
+    succeeded: Any  # with the present weight
+    checked_loss: Any
+    best: Any  # scaled to [0, 1]
+    best_distance: Any  # squared L2 distance, pixels scaled to [0, 1]; infinite before the first success
+    stalled: Any  # iterations since the best distance last fell markedly
+    finished: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class PenaltySearch:
+    """Minimises ``|x' - x|^2 / distance_scale + c * sum_i max(-k, -margin(x' + v_i))`` over x'.
+
+    This is equation (4) of He et al. (2018), after Carlini and Wagner (S&P 2017), section V.
+
+    Pixels are scaled to [0, 1] inside, so that the bounds change nothing. A candidate counts when every member
+    x' + v_i is misclassified by the margin k.
+
+    Args:
+        confidence: k, in logits.
+        learning_rate: of Adam, in the tanh variable.
+        initial_weight: first weight c.
+        weight_steps: steps of the binary search on c: it halves towards the lower bound after a success and grows
+            tenfold while nothing has succeeded.
+        iterations: at most so many for each weight; given up earlier when the loss stops falling over a tenth of them.
+        distance_scale: what the squared distance is divided by. 1 is the equation as printed; the authors' code
+            divides by 255^2 on MNIST, too, where pixels already lie in [0, 1].
+        clip_members: clip x' + v_i to the bounds; the authors' code does not.
+        patience: an image is finished once it has succeeded and its distortion has not fallen by 0.1% in so many
+            iterations; None runs the whole search.
+    """
+
+    confidence: float
+    learning_rate: float
+    initial_weight: float
+    weight_steps: int
+    iterations: int
+    distance_scale: float
+    clip_members: bool
+    patience: int | None
+
+    def run(
+        self,
+        classifier: Classifier,
+        problem: Problem,
+        members: FloatArray,
+        *,
+        batch_size: int,
+        tally: Tally,
+        progress: Progress,
+    ) -> FloatArray:
+        """Runs the search.
+
+        Args:
+            classifier: what to attack.
+            problem: images and goals.
+            members: (M, H, W, C) float32, the perturbations v_i in the classifier's pixel unit.
+            batch_size: members, over all images, that go through the network at once.
+            tally: counts the work.
+            progress: called with the number of images done and to do.
+
+        Returns:
+            The candidates of least distortion (N, H, W, C); the image itself where there was none.
+        """
+        low, high = classifier.bounds
+        key = (self, problem.targeted, members.tobytes())
+        advance = classifier.graph(key, lambda: self._compile(classifier, members, problem.targeted))
+        state = self._initial((problem.images - low) / (high - low), problem.goals)
+        iterations = run_active_set(advance, state, batch_size=max(1, batch_size // len(members)), progress=progress)
+        tally.gradients += iterations * len(members)
+        return np.asarray(low + state.best * (high - low), np.float32)
+
+    def _initial(self, images: FloatArray, goals: Any) -> _State:
+        count = len(goals)
+
+        def full(value: float) -> FloatArray:
+            return np.full(count, value, np.float32)
+
+        return _State(
+            images=images,
+            goals=goals,
+            variable=_to_variable(images),
+            moment_1=np.zeros_like(images),
+            moment_2=np.zeros_like(images),
+            iteration=np.zeros(count, np.int32),
+            weight_step=np.zeros(count, np.int32),
+            weight=full(self.initial_weight),
+            lower=full(0.0),
+            upper=full(_NO_UPPER_BOUND),
+            succeeded=np.zeros(count, bool),
+            checked_loss=full(np.inf),
+            best=images.copy(),
+            best_distance=full(np.inf),
+            stalled=np.zeros(count, np.int32),
+            finished=np.zeros(count, bool),
+        )
+
+    def _compile(self, classifier: Classifier, members: FloatArray, targeted: bool) -> Any:
+        offsets = tf.constant(members)
+
+        def advance(state: _State) -> tuple[_State, Any]:
+            def unfinished(taken: Any, state: _State) -> Any:
+                return (taken < _ITERATIONS_PER_CALL) & tf.reduce_any(~state.finished)
+
+            def iterate(taken: Any, state: _State) -> tuple[Any, _State]:
+                return taken + 1, self._next_weight(self._iterate(classifier, offsets, targeted, state))
+
+            taken, state = tf.while_loop(unfinished, iterate, (tf.constant(0), state), parallel_iterations=1)
+            return state, taken
+
+        return tf.function(advance, input_signature=[_signature(classifier.input_shape)])
+
+    def _iterate(self, classifier: Classifier, offsets: Any, targeted: bool, state: _State) -> _State:
+        """One step of Adam, and the bookkeeping of the best candidate."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(state.variable)
+            points = (tf.tanh(state.variable) + 1.0) / 2.0
+            distance = tf.reduce_sum(tf.square(points - state.images), axis=[1, 2, 3])
+            margins = self._margins(classifier, offsets, points, state.goals, targeted)
+            shortfall = tf.maximum(self.confidence + _MARGIN_SLACK - margins, 0.0)
+            loss = distance / self.distance_scale + state.weight * tf.reduce_sum(shortfall, axis=1)
+        gradient = tape.gradient(loss, state.variable)
+        fooled = tf.reduce_all(margins >= self.confidence + _MARGIN_SLACK, axis=1) & ~state.finished
+        better = fooled & (distance < state.best_distance)
+        markedly = fooled & (distance < state.best_distance * (1.0 - _STALL_SHARE) ** 2)
+        iteration = state.iteration + 1
+        moment_1 = _BETA_1 * state.moment_1 + (1 - _BETA_1) * gradient
+        moment_2 = _BETA_2 * state.moment_2 + (1 - _BETA_2) * tf.square(gradient)
+        steps = tf.cast(iteration, tf.float32)
+        rate = self.learning_rate * tf.sqrt(1 - _BETA_2**steps) / (1 - _BETA_1**steps)
+        change = _per_image(rate) * moment_1 / (tf.sqrt(moment_2) + _ADAM_EPSILON)
+        look = iteration % max(_SHORTEST_WINDOW, self.iterations // 10) == 0
+        given_up = look & (loss > _ABORT_SHARE * state.checked_loss)
+        return state._replace(
+            variable=state.variable - change,
+            moment_1=moment_1,
+            moment_2=moment_2,
+            # A weight that is given up jumps to its last iteration, where the next weight is chosen.
+            iteration=tf.where(given_up, tf.maximum(iteration, self.iterations), iteration),
+            succeeded=state.succeeded | fooled,
+            checked_loss=tf.where(look, loss, state.checked_loss),
+            best=tf.where(_per_image(better), points, state.best),
+            best_distance=tf.where(better, distance, state.best_distance),
+            stalled=tf.where(markedly | tf.math.is_inf(state.best_distance), 0, state.stalled + 1),
+        )
+
+    def _margins(self, classifier: Classifier, offsets: Any, points: Any, goals: Any, targeted: bool) -> Any:
+        """The attacker's margin of each member, (B, M)."""
+        low, high = classifier.bounds
+        shape = tf.shape(points)
+        count = tf.shape(offsets)[0]
+        members = low + points[:, None] * (high - low) + offsets[None]
+        if self.clip_members:
+            members = tf.clip_by_value(members, low, high)
+        logits = classifier(tf.reshape(members, (shape[0] * count, *classifier.input_shape)))
+        margins = adversarial_margin(logits, tf.repeat(goals, count), targeted=targeted)
+        return tf.reshape(margins, (shape[0], count))
+
+    def _next_weight(self, state: _State) -> _State:
+        """For images that are through with a weight: the binary search's next one, from the start again."""
+        over = state.iteration >= self.iterations
+        upper = tf.where(over & state.succeeded, tf.minimum(state.upper, state.weight), state.upper)
+        lower = tf.where(over & ~state.succeeded, tf.maximum(state.lower, state.weight), state.lower)
+        following = tf.where(upper < _NO_UPPER_BOUND, (lower + upper) / 2, state.weight * 10.0)
+        weight_step = tf.where(over, state.weight_step + 1, state.weight_step)
+        finished = state.finished | (weight_step >= self.weight_steps)
+        if self.patience is not None:
+            finished |= state.stalled >= self.patience
+        again = _per_image(over)
+        return state._replace(
+            variable=tf.where(again, _to_variable_tensor(state.images), state.variable),
+            moment_1=tf.where(again, 0.0, state.moment_1),
+            moment_2=tf.where(again, 0.0, state.moment_2),
+            iteration=tf.where(over, 0, state.iteration),
+            weight_step=weight_step,
+            weight=tf.where(over, following, state.weight),
+            lower=lower,
+            upper=upper,
+            succeeded=state.succeeded & ~over,
+            checked_loss=tf.where(over, np.float32(np.inf), state.checked_loss),
+            finished=finished,
+        )
+
+
+def _to_variable(images: FloatArray) -> FloatArray:
+    return np.arctanh((2.0 * images.astype(np.float64) - 1.0) * _TANH_SCALE).astype(np.float32)
+
+
+def _to_variable_tensor(images: Any) -> Any:
+    return tf.atanh((2.0 * images - 1.0) * _TANH_SCALE)
+
+
+def _per_image(values: Any) -> Any:
+    return values[:, None, None, None]
+
+
+def _signature(shape: tuple[int, ...]) -> _State:
+    image = tf.TensorSpec((None, *shape), tf.float32)
+    number, whole, flag = (tf.TensorSpec((None,), dtype) for dtype in (tf.float32, tf.int32, tf.bool))
+    return _State(
+        images=image,
+        goals=whole,
+        variable=image,
+        moment_1=image,
+        moment_2=image,
+        iteration=whole,
+        weight_step=whole,
+        weight=number,
+        lower=number,
+        upper=number,
+        succeeded=flag,
+        checked_loss=number,
+        best=image,
+        best_distance=number,
+        stalled=whole,
+        finished=flag,
+    )

@@ -1,0 +1,146 @@
+"""Projected gradient descent (Madry et al., ICLR 2018)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import tensorflow as tf
+
+from advkeras.attacks.base import FixedNormAttack, FloatArray, Problem, Progress, Tally, require
+from advkeras.attacks.gradients import cross_entropy_gradient
+from advkeras.models import Classifier
+from advkeras.randomness import derive_seed
+
+Norm = Literal["linf", "l2"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PGD(FixedNormAttack):
+    """Projected gradient descent: steps along the gradient of the cross-entropy, projected on a ball of epsilon.
+
+    The last iterate counts, as in Madry et al. (ICLR 2018), section 2.1.
+
+    Args:
+        epsilon: radius of the ball, in the classifier's pixel unit: the largest change of a pixel (``linf``) or the
+            Euclidean length of the change (``l2``).
+        step: length of a step, in the same unit.
+        iterations: number of steps.
+        norm: ``"linf"`` or ``"l2"``.
+        random_start: start at a uniformly drawn point of the ball instead of at the image.
+    """
+
+    step: float
+    iterations: int = 40
+    norm: Norm = "linf"
+    random_start: bool = True
+
+    name: ClassVar[str] = "pgd"
+    title: ClassVar[str] = "PGD"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.step > 0, "step must be positive", step=self.step)
+        require(self.iterations >= 1, "iterations must be at least 1", iterations=self.iterations)
+        require(self.norm in ("linf", "l2"), "norm must be 'linf' or 'l2'", norm=self.norm)
+
+    def run(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
+        """Candidates for the problem's images, batch by batch."""
+        attack = classifier.graph((self, problem.targeted), lambda: self._compile(classifier, problem.targeted))
+        parts = []
+        for start in range(0, len(problem), self.batch_size):
+            batch = slice(start, start + self.batch_size)
+            seed = tf.constant(derive_seed(self.seed, self.name, start), tf.int32)
+            parts.append(attack(problem.images[batch], problem.goals[batch], seed).numpy())
+            tally.gradients += len(parts[-1]) * self.iterations
+            progress(min(start + self.batch_size, len(problem)), len(problem))
+        return np.concatenate(parts)
+
+    def distance(self, difference: FloatArray) -> FloatArray:
+        """The norm that epsilon bounds."""
+        flat = difference.reshape(len(difference), -1)
+        return np.asarray(np.linalg.norm(flat, ord=np.inf if self.norm == "linf" else 2, axis=1), np.float32)
+
+    def _compile(self, classifier: Classifier, targeted: bool) -> Any:
+        def attack(images: Any, goals: Any, seed: Any) -> Any:
+            return projected_gradient(
+                classifier,
+                images,
+                goals,
+                targeted=targeted,
+                epsilon=tf.constant(self.epsilon, tf.float32),
+                step=tf.constant(self.step, tf.float32),
+                iterations=self.iterations,
+                norm=self.norm,
+                bounds=classifier.bounds,
+                seed=seed if self.random_start else None,
+            )
+
+        signature = [classifier.image_signature, tf.TensorSpec((None,), tf.int32), tf.TensorSpec((2,), tf.int32)]
+        return tf.function(attack, input_signature=signature)
+
+
+def projected_gradient(
+    function: Callable[[Any], Any],
+    images: Any,
+    goals: Any,
+    *,
+    epsilon: Any,
+    step: Any,
+    iterations: int,
+    bounds: tuple[float, float],
+    seed: Any | None,
+    targeted: bool = False,
+    norm: Norm = "linf",
+) -> Any:
+    """The loop of PGD as a TensorFlow function, to be compiled into an attack or a training step.
+
+    Args:
+        function: images to logits.
+        images: (B, H, W, C) float32.
+        goals: (B,) int32, the true classes, or the targets.
+        epsilon: scalar float32, radius of the ball.
+        step: scalar float32, length of a step.
+        iterations: number of steps.
+        bounds: lowest and highest pixel value.
+        seed: (2,) int32, of the random start; None starts at the images.
+        targeted: whether the goals are to be reached instead of left.
+        norm: ``"linf"`` or ``"l2"``.
+
+    Returns:
+        The last iterate, (B, H, W, C) float32.
+    """
+
+    def project(points: Any) -> Any:
+        offset = points - images
+        if norm == "linf":
+            offset = tf.clip_by_value(offset, -epsilon, epsilon)
+        else:
+            offset *= tf.minimum(1.0, epsilon / tf.maximum(_length(offset), 1e-12))
+        return tf.clip_by_value(images + offset, *bounds)
+
+    def advance(index: Any, points: Any) -> tuple[Any, Any]:
+        gradient = cross_entropy_gradient(function, points, goals, targeted=targeted)
+        direction = tf.sign(gradient) if norm == "linf" else gradient / tf.maximum(_length(gradient), 1e-12)
+        return index + 1, project(points + step * direction)
+
+    start = images if seed is None else project(images + _random_offset(tf.shape(images), epsilon, norm, seed))
+    _, points = tf.while_loop(
+        lambda index, _: index < iterations, advance, (tf.constant(0), start), parallel_iterations=1
+    )
+    return tf.stop_gradient(points)
+
+
+def _random_offset(shape: Any, epsilon: Any, norm: Norm, seed: Any) -> Any:
+    """A uniformly drawn point of the ball for each image."""
+    if norm == "linf":
+        return tf.random.stateless_uniform(shape, seed, -1.0, 1.0) * epsilon
+    direction = tf.random.stateless_normal(shape, seed)
+    direction /= tf.maximum(_length(direction), 1e-12)
+    features = tf.cast(tf.reduce_prod(shape[1:]), tf.float32)
+    share = tf.random.stateless_uniform((shape[0], 1, 1, 1), seed + 1) ** (1.0 / features)
+    return epsilon * share * direction
+
+
+def _length(values: Any) -> Any:
+    return tf.sqrt(tf.reduce_sum(tf.square(values), axis=[1, 2, 3], keepdims=True))

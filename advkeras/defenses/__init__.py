@@ -1,0 +1,1 @@
+"""Defences: region classification as a Keras layer, adversarial training as a Keras model."""
