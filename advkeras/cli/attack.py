@@ -1,0 +1,146 @@
+"""``advkeras attack``."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from advkeras.cli import options
+from advkeras.cli.console import counted, import_tensorflow, out, progress_bar
+from advkeras.errors import InvalidInputError
+
+
+def attack(
+    name: Annotated[str, typer.Argument(metavar="ATTACK", help="fgsm, pgd, optbrittle, optmargin or optstrong.")],
+    model: Annotated[
+        str, typer.Option(help="Zoo name, SavedModel folder or .keras file.", rich_help_panel="What to run")
+    ] = "mnist-natural",
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A parameter of the attack, for example iterations=200; repeat for several.",
+            rich_help_panel="What to run",
+        ),
+    ] = None,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(help="Of FGSM and PGD, in pixel units; the protocol's by default.", rich_help_panel="What to run"),
+    ] = None,
+    target: Annotated[
+        int | None,
+        typer.Option(
+            help="Class to reach; images of that class are left out. Any wrong class by default.",
+            rich_help_panel="What to run",
+        ),
+    ] = None,
+    dataset: options.Dataset = "mnist",
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="An .npz file with images (N, H, W, C) and labels (N,), in place of the data set's images.",
+            rich_help_panel="Data",
+        ),
+    ] = None,
+    examples: options.Examples = 100,
+    data_dir: options.DataDir = None,
+    seed: options.Seed = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="The .npz file to write, with a .png picture beside it; MODEL-ATTACK.npz by default.",
+            rich_help_panel="Run",
+        ),
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Craft adversarial examples, and save them (.npz) with a picture of them (.png).
+
+    Example: [bold]advkeras attack pgd --model mnist-pgd --set iterations=100 --examples 20[/]
+    """
+    import_tensorflow()
+    import numpy as np
+
+    from advkeras import datasets
+    from advkeras.attacks.registry import configure
+    from advkeras.evaluation.examples import Examples
+    from advkeras.files import require_writable_folder
+    from advkeras.models import Classifier
+    from advkeras.proportion import Proportion
+    from advkeras.reporting.figures import example_picture
+
+    spec = datasets.get(dataset)
+    configured = configure(name, spec.constants, **{"seed": seed, "epsilon": epsilon, **_parse(parameters or [])})
+    classifier = Classifier.load(model, bounds=spec.bounds)
+    data = (
+        datasets.load_npz(images, examples=examples)
+        if images
+        else datasets.load(dataset, examples=examples, data_dir=data_dir)
+    )
+    targets = None
+    if target is not None:
+        data = data.where(data.labels != target)
+        targets = np.full(len(data), target, np.int32)
+    path = output or Path(f"{classifier.name}-{name}.npz")
+    if path.suffix != ".npz":
+        raise InvalidInputError(f"--output must end with .npz. Received: {path}")
+    require_writable_folder(path.parent)
+    with progress_bar() as progress:
+        task = progress.add_task(configured.title, total=len(data))
+        result = configured(
+            classifier,
+            data.images,
+            data.labels,
+            targets,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    facts = {
+        "attack": name,
+        "config": configured.get_config(),
+        "model": classifier.name,
+        "data": data.source,
+        "target": target,
+        "forward_count": result.forward_count,
+        "gradient_count": result.gradient_count,
+        "seconds": round(result.seconds, 3),
+    }
+    found = Examples.of(data, result, facts)
+    found.write(path)
+    picture = path.with_suffix(".png")
+    example_picture(
+        found,
+        picture,
+        bounds=classifier.bounds,
+        class_names=spec.class_names,
+        title=f"{configured.title} on {classifier.name}",
+    )
+    attackable = found.benign_predictions == found.labels if target is None else np.ones(len(data), bool)
+    success = Proportion(int(found.success.sum()), int(attackable.sum()))
+    distortion = float(found.distortion[found.success].mean()) if success.count else None
+    if as_json:
+        out.print_json(
+            json.dumps({**facts, "success": success.to_json(), "distortion": distortion, "output": str(path)})
+        )
+        return
+    average = "" if distortion is None else f", average RMS {distortion:.4g}"
+    out.print(
+        f"{configured.title} on {classifier.name}: {success.count} of {success.of} succeeded{average}, "
+        f"{result.seconds:.1f} s; {counted(len(data), 'image')}: {data.source}; written to {path} and {picture}",
+        soft_wrap=True,
+    )
+
+
+def _parse(parameters: list[str]) -> dict[str, Any]:
+    """``["iterations=200", "norm=l2"]`` as plain values."""
+    parsed: dict[str, Any] = {}
+    for parameter in parameters:
+        name, separator, text = parameter.partition("=")
+        if not separator or not name:
+            raise InvalidInputError(f"--set takes NAME=VALUE. Received: {parameter}")
+        try:
+            parsed[name] = json.loads(text)
+        except ValueError:
+            parsed[name] = text
+    return parsed

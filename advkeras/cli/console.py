@@ -1,0 +1,64 @@
+"""What all commands print with: consoles, errors in one line, progress bars."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from advkeras.errors import AdvkerasError
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def fail(error: AdvkerasError) -> int:
+    """Prints an error as one line on standard error and returns the exit code."""
+    err.print(f"[bold red]Error:[/] {' '.join(str(error).split())}", soft_wrap=True, markup=True)
+    return error.exit_code
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 image``, ``1,000 images``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A progress bar with the time left, on standard error; silent where that is no terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as progress:
+        yield progress
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow without the lines that its C++ side writes before any log level applies.
+
+    They go to the file descriptor of standard error; they are kept and shown if the import fails.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
+        except BaseException:
+            caught.seek(0)
+            os.write(saved, caught.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

@@ -1,0 +1,102 @@
+"""``advkeras evaluate``."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from advkeras.cli import options
+from advkeras.cli.console import counted, err, import_tensorflow, out, progress_bar
+
+
+def evaluate(
+    dataset: options.Dataset = "mnist",
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Zoo name, SavedModel folder or .keras file; repeat for several. All of the zoo by default.",
+            rich_help_panel="What to run",
+        ),
+    ] = None,
+    attack: Annotated[
+        list[str] | None,
+        typer.Option(help="Attack; repeat for several. Those of the tables by default.", rich_help_panel="What to run"),
+    ] = None,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="quick stops each search when nothing improves; paper runs the authors' 4 x 1,000 iterations.",
+            rich_help_panel="What to run",
+        ),
+    ] = "quick",
+    epsilon: Annotated[
+        float | None,
+        typer.Option(help="Of FGSM and PGD, in pixel units; the protocol's by default.", rich_help_panel="What to run"),
+    ] = None,
+    examples: options.Examples = 100,
+    data_dir: options.DataDir = None,
+    seed: options.Seed = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for results.json and the examples; advkeras-results/DATASET by default. What is already "
+            "there, made the same way, is not run again.",
+            rich_help_panel="Run",
+        ),
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Attack classifiers and print the paper's tables: success, distortion, point and region accuracy.
+
+    Example: [bold]advkeras evaluate --dataset mnist --model mnist-natural --attack optmargin --examples 20[/]
+    """
+    import_tensorflow()
+    from advkeras import datasets
+    from advkeras.evaluation import runner
+    from advkeras.evaluation.protocol import Protocol
+    from advkeras.files import require_writable_folder
+    from advkeras.models import Classifier, zoo
+    from advkeras.reporting.tables import caption, rich_tables
+
+    start = time.perf_counter()
+    spec = datasets.get(dataset)
+    run = Protocol.build(spec, mode=protocol, attacks=attack or (), epsilon=epsilon, seed=seed)
+    data = datasets.load(dataset, examples=examples, data_dir=data_dir)
+    classifiers = [Classifier.load(source, bounds=spec.bounds) for source in model or zoo.names_for(dataset)]
+    folder = output or Path("advkeras-results") / dataset
+    require_writable_folder(folder)
+    err.print(f"{len(data):,} images: {data.source}", soft_wrap=True)
+    with progress_bar() as progress:
+        evaluation = runner.evaluate(classifiers, data, spec, run, folder, watch=_watch(progress))
+    if as_json:
+        out.print_json(json.dumps(evaluation.to_json()))
+        return
+    for table in rich_tables(evaluation):
+        out.print(table)
+    out.print(caption(evaluation), style="bright_black")
+    out.print(
+        f"{counted(len(run.attacks), 'attack')}, {counted(len(classifiers), 'model')} and "
+        f"{counted(len(data), 'image')} in {time.perf_counter() - start:.0f} s; results and examples in {folder}",
+        soft_wrap=True,
+    )
+
+
+def _watch(progress: Any) -> Any:
+    @contextmanager
+    def watch(model: str, title: str, known: bool) -> Iterator[Any]:
+        name = f"{model}: {title}"
+        if known:
+            err.print(f"{name}: already there")
+            yield None
+            return
+        task = progress.add_task(name, total=None)
+        start = time.perf_counter()
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+        progress.remove_task(task)
+        err.print(f"{name}: {time.perf_counter() - start:.1f} s")
+
+    return watch

@@ -1,0 +1,47 @@
+"""``advkeras models``."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from rich.table import Table
+
+from advkeras.cli import options
+from advkeras.cli.console import out
+
+
+def models(as_json: options.Json = False) -> None:
+    """List the trained models that come with advkeras: how they were trained and how good they are.
+
+    Example: [bold]advkeras models --json[/]
+    """
+    from advkeras.models import zoo
+
+    cards = {name: zoo.card(name) for name in zoo.names()}
+    if as_json:
+        out.print_json(
+            json.dumps([{**asdict(card), "place": str(zoo.path(name))} for name, card in cards.items() if card])
+        )
+        return
+    table = Table()
+    for heading in ("Model", "Architecture", "Parameters", "Defense", "Benign", "PGD", "State"):
+        table.add_column(heading, justify="left")
+    for name, card in cards.items():
+        if card is None:
+            table.add_row(name, "no model card")
+            continue
+        table.add_row(
+            name,
+            card.architecture,
+            f"{card.parameters:,}",
+            card.defense,
+            _accuracy(card.accuracies.get("benign")),
+            _accuracy(card.accuracies.get("pgd")),
+            "intact" if zoo.is_intact(name) else "[red]altered[/]",
+        )
+    out.print(table)
+    out.print(f"in {zoo.root()}", style="bright_black", soft_wrap=True)
+
+
+def _accuracy(measured: dict[str, Any] | None) -> str:
+    return f"{measured['rate']:.2%} of {measured['of']:,}" if measured else "-"

@@ -1,0 +1,1 @@
+"""What is run on which models, running it, and the results as data."""

@@ -1,0 +1,78 @@
+"""What an evaluation runs, as data: models x attacks x images, with the protocol's parameters."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from advkeras.attacks import registry
+from advkeras.attacks.base import Attack, require
+from advkeras.datasets import DatasetSpec
+from advkeras.errors import InvalidInputError
+
+Mode = Literal["quick", "paper"]
+MODES: tuple[Mode, ...] = ("quick", "paper")
+# In the order of the paper's tables, the attack that it does not have in its place among its kind.
+TABLE_ATTACKS = ("fgsm", "pgd", "optbrittle", "optmargin", "optstrong")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """What an evaluation runs on each model.
+
+    Attributes:
+        mode: ``quick`` stops each search when nothing improves; ``paper`` runs the authors' 4 x 1,000 iterations.
+        attacks: configured for the data set.
+        region_radius: of region classification, in pixel units.
+        region_samples: points that region classification draws for each image.
+        seed: of all the randomness.
+    """
+
+    mode: Mode
+    attacks: tuple[Attack, ...]
+    region_radius: float
+    region_samples: int
+    seed: int
+
+    @classmethod
+    def build(
+        cls,
+        spec: DatasetSpec,
+        *,
+        mode: str = "quick",
+        attacks: Sequence[str] = (),
+        epsilon: float | None = None,
+        seed: int = 0,
+    ) -> "Protocol":
+        """The paper's protocol on a data set.
+
+        Args:
+            spec: the data set.
+            mode: ``quick`` or ``paper``.
+            attacks: names; those of the paper's tables by default.
+            epsilon: of the attacks that have one, in pixel units; the protocol's by default.
+            seed: of all the randomness.
+
+        Raises:
+            InvalidInputError: if the mode or an attack is unknown, or a value makes no sense.
+        """
+        if mode not in MODES:
+            raise InvalidInputError(f"unknown protocol {mode!r}: known are {', '.join(MODES)}")
+        require(seed >= 0, "seed must not be negative", seed=seed)
+        chosen = tuple(dict.fromkeys(attacks)) or TABLE_ATTACKS
+        constants = spec.constants
+        return cls(
+            mode="paper" if mode == "paper" else "quick",
+            attacks=tuple(
+                registry.configure(
+                    name,
+                    constants,
+                    full_search=mode == "paper",
+                    seed=seed,
+                    epsilon=epsilon if registry.has_epsilon(name) else None,
+                )
+                for name in chosen
+            ),
+            region_radius=constants.region_radius,
+            region_samples=constants.region_samples,
+            seed=seed,
+        )

@@ -1,0 +1,173 @@
+"""The results of an evaluation as data: what results.json holds. Tables and reports are made from it alone."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from advkeras.errors import InvalidInputError
+from advkeras.evaluation.paper import PaperRow
+from advkeras.files import write_atomically
+from advkeras.proportion import Proportion
+
+SCHEMA_VERSION = 1
+FILE_NAME = "results.json"
+BENIGN = "benign"
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """RMS of the successful examples, in the data set's pixel unit.
+
+    Attributes:
+        mean: the paper's average distortion.
+        low: lower end of the mean's 95% interval.
+        high: upper end of the mean's 95% interval.
+        median: the middle one.
+    """
+
+    mean: float
+    low: float
+    high: float
+    median: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One attack, or benign images, on one model.
+
+    Attributes:
+        attack: its name, or ``"benign"``.
+        title: as tables call it.
+        config: its hyperparameters.
+        region: accuracy of region classification.
+        point: accuracy of point classification.
+        success: share of the correctly classified images for which the attack succeeded.
+        distortion: of the successful examples; None without any.
+        forward_count: images sent forward only, by the attack.
+        gradient_count: images sent forward and backward, by the attack.
+        seconds: of the attack, then of region classification.
+        paper: the paper's figures for it, where there are some.
+        examples_file: where the examples are, relative to the results.
+    """
+
+    attack: str
+    title: str
+    config: dict[str, Any]
+    region: Proportion
+    point: Proportion
+    success: Proportion | None = None
+    distortion: Distortion | None = None
+    forward_count: int = 0
+    gradient_count: int = 0
+    seconds: float = 0.0
+    region_seconds: float = 0.0
+    paper: PaperRow | None = None
+    examples_file: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelResult:
+    """All rows of one model.
+
+    Attributes:
+        name: of the model.
+        source: what it was loaded from, as given.
+        checksum: SHA-256 of graph and weights; empty for a .keras file.
+        rows: benign images, then the attacks.
+    """
+
+    name: str
+    source: str
+    checksum: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """One run of ``advkeras evaluate``.
+
+    Attributes:
+        dataset: name of the data set.
+        dataset_title: as tables call it.
+        bounds: lowest and highest pixel value.
+        data_source: where the images come from, in words.
+        examples: number of images.
+        protocol: ``quick`` or ``paper``.
+        seed: of all the randomness.
+        region: radius and samples of region classification.
+        models: their results.
+        provenance: command, versions, device, seconds, time of day.
+        schema_version: of this structure.
+    """
+
+    dataset: str
+    dataset_title: str
+    bounds: tuple[float, float]
+    data_source: str
+    examples: int
+    protocol: str
+    seed: int
+    region: dict[str, Any]
+    models: tuple[ModelResult, ...]
+    provenance: dict[str, Any] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> dict[str, Any]:
+        """The structure of results.json."""
+        data = asdict(self)
+        for model, model_data in zip(self.models, data["models"], strict=True):
+            for row, row_data in zip(model.rows, model_data["rows"], strict=True):
+                for key in ("region", "point", "success"):
+                    proportion = getattr(row, key)
+                    row_data[key] = proportion and proportion.to_json()
+        return data
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Evaluation":
+        """The inverse of :meth:`to_json`."""
+        models = tuple(
+            ModelResult(**{**model, "rows": tuple(_row(row) for row in model["rows"])}) for model in data["models"]
+        )
+        return cls(**{**data, "bounds": tuple(data["bounds"]), "models": models})
+
+    def write(self, folder: Path) -> Path:
+        """Writes results.json into a folder, whole or not at all."""
+        path = folder / FILE_NAME
+        write_atomically(path, (json.dumps(self.to_json(), indent=2) + "\n").encode())
+        return path
+
+
+def read(path: str | os.PathLike[str]) -> Evaluation:
+    """Reads results.json, or the one in a folder.
+
+    Raises:
+        InvalidInputError: if there is none, it is damaged, or another version of advkeras wrote it.
+    """
+    path = Path(path)
+    path = path / FILE_NAME if path.is_dir() else path
+    try:
+        data = json.loads(path.read_text())
+        version = data["schema_version"]
+        if version != SCHEMA_VERSION:
+            raise InvalidInputError(
+                f"{path} has schema version {version}, this version of advkeras reads {SCHEMA_VERSION}: "
+                "run the evaluation again"
+            )
+        return Evaluation.from_json(data)
+    except OSError as error:
+        raise InvalidInputError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InvalidInputError):
+            raise
+        raise InvalidInputError(f"{path} does not hold the results of an evaluation: {error}") from None
+
+
+def _row(data: dict[str, Any]) -> Row:
+    data = dict(data)
+    for key in ("region", "point", "success"):
+        data[key] = data[key] and Proportion.from_json(data[key])
+    data["distortion"] = data["distortion"] and Distortion(**data["distortion"])
+    data["paper"] = data["paper"] and PaperRow(**data["paper"])
+    return Row(**data)

@@ -1,0 +1,69 @@
+"""Pictures of images and of what attacks made of them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from advkeras.attacks.base import FloatArray
+from advkeras.evaluation.examples import Examples
+from advkeras.files import write_atomically
+
+_SHOWN = 8
+_PANEL_INCHES = 1.35
+
+
+def example_picture(
+    examples: Examples, path: Path, *, bounds: tuple[float, float], class_names: tuple[str, ...], title: str
+) -> None:
+    """Draws benign images, adversarial examples and their differences, one above the other.
+
+    The first examples are shown, those that succeeded before those that did not. Differences are drawn around
+    mid-grey at the scale of the images, so that a change that is hard to see is hard to see here.
+
+    Args:
+        examples: what to draw.
+        path: of the picture; its ending says the format (.png, .svg, .pdf).
+        bounds: lowest and highest pixel value.
+        class_names: one for each class.
+        title: above the picture.
+    """
+    from io import BytesIO
+
+    from matplotlib.figure import Figure
+
+    order = np.argsort(~examples.success, kind="stable")[:_SHOWN]
+    columns = len(order)
+    figure = Figure(figsize=(1.1 + _PANEL_INCHES * columns, 1.1 + 1.25 * _PANEL_INCHES * 3), layout="constrained")
+    axes: Any = figure.subplots(3, columns, squeeze=False)
+    low, high = bounds
+    middle = (low + high) / 2
+    for column, index in enumerate(order):
+        benign, adversarial = examples.images[index], examples.adversarials[index]
+        panels = (
+            (benign, f"{class_names[examples.benign_predictions[index]]}"),
+            (
+                adversarial,
+                f"{class_names[examples.predictions[index]]}" + ("" if examples.success[index] else " (failed)"),
+            ),
+            (np.clip(adversarial - benign + middle, low, high), f"RMS {examples.distortion[index]:.3g}"),
+        )
+        for row, (image, caption) in enumerate(panels):
+            _draw(axes[row][column], image, bounds, caption)
+    for row, heading in enumerate(("benign", "adversarial", "difference")):
+        axes[row][0].set_ylabel(heading, fontsize=11)
+    figure.suptitle(title, fontsize=11)
+    content = BytesIO()
+    figure.savefig(content, format=path.suffix.lstrip(".") or "png", dpi=150)
+    write_atomically(path, content.getvalue())
+
+
+def _draw(axes: Any, image: FloatArray, bounds: tuple[float, float], caption: str) -> None:
+    low, high = bounds
+    scaled = (image - low) / (high - low)
+    axes.imshow(
+        scaled.squeeze(), cmap="gray" if image.shape[-1] == 1 else None, vmin=0, vmax=1, interpolation="nearest"
+    )
+    axes.set_title(caption, fontsize=9)
+    axes.set_xticks([])
+    axes.set_yticks([])

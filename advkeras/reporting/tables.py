@@ -1,0 +1,152 @@
+"""The paper's two tables from the results of an evaluation, for the terminal and for Markdown."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rich.box import SIMPLE
+from rich.table import Table
+
+from advkeras.errors import InvalidInputError
+from advkeras.evaluation.paper import PaperRow
+from advkeras.evaluation.results import BENIGN, Distortion, Evaluation, ModelResult, Row
+from advkeras.proportion import Proportion
+
+BLOCK_START, BLOCK_END = "<!-- results -->", "<!-- /results -->"
+
+_NOTHING = "-"
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column: its heading, what it says of a row, and whether it repeats the paper."""
+
+    heading: str
+    text: Callable[[Row], str]
+    from_paper: bool = False
+
+
+_TABLE_1 = (
+    _Column("Attack", lambda row: row.title),
+    _Column("Success %", lambda row: _share(row.success)),
+    _Column("paper", lambda row: _percent(_paper(row).success), from_paper=True),
+    _Column("RMS", lambda row: _rms(row.distortion)),
+    _Column("paper", lambda row: _number(_paper(row).distortion), from_paper=True),
+    _Column("Grads/img", lambda row: f"{row.gradient_count / row.point.of:,.0f}"),
+    _Column("s", lambda row: f"{row.seconds:.1f}"),
+)
+_TABLE_2 = (
+    _Column("Images", lambda row: row.title),
+    _Column("Region %", lambda row: _share(row.region)),
+    _Column("paper", lambda row: _percent(_paper(row).region), from_paper=True),
+    _Column("Point %", lambda row: _share(row.point)),
+    _Column("paper", lambda row: _percent(_paper(row).point), from_paper=True),
+)
+
+
+def rich_tables(evaluation: Evaluation) -> list[Table]:
+    """Both tables of each model for the terminal, the paper's figures in grey."""
+    tables = []
+    for model in evaluation.models:
+        for title, columns, rows in _tables(evaluation, model):
+            table = Table(
+                title=title, title_justify="left", title_style="bold", box=SIMPLE, show_edge=False, pad_edge=False
+            )
+            for index, column in enumerate(columns):
+                table.add_column(
+                    column.heading,
+                    justify="right" if index else "left",
+                    style="bright_black" if column.from_paper else None,
+                    no_wrap=True,
+                )
+            for row in rows:
+                table.add_row(*(column.text(row) for column in columns))
+            tables.append(table)
+    return tables
+
+
+def markdown_tables(evaluation: Evaluation) -> str:
+    """Both tables of each model as Markdown, the paper's figures in italics."""
+    blocks = []
+    for model in evaluation.models:
+        for title, columns, rows in _tables(evaluation, model):
+            lines = [f"**{title}**", "", "| " + " | ".join(column.heading for column in columns) + " |"]
+            lines.append("|" + "|".join("---" if index == 0 else "---:" for index in range(len(columns))) + "|")
+            for row in rows:
+                cells = (_italic(column.text(row)) if column.from_paper else column.text(row) for column in columns)
+                lines.append("| " + " | ".join(cells) + " |")
+            blocks.append("\n".join(lines))
+    return "\n\n".join([*blocks, caption(evaluation)]) + "\n"
+
+
+def caption(evaluation: Evaluation) -> str:
+    """What the tables show and what they were made with, in a sentence or two."""
+    region, facts = evaluation.region, evaluation.provenance
+    versions = facts["versions"]
+    low, high = evaluation.bounds
+    return (
+        f"{evaluation.examples:,} images: {evaluation.data_source}. Region classification by "
+        f"{region['samples']} points of the hypercube of radius {region['radius']:g}. 95% intervals in brackets and "
+        f"after ±; success over the images that are classified correctly, RMS over the successful examples in pixels "
+        f"of [{low:g}, {high:g}]. Protocol {evaluation.protocol}, seed {evaluation.seed}, advkeras "
+        f"{versions['advkeras']}, TensorFlow {versions['tensorflow']}, Keras {versions['keras']}, {facts['device']}, "
+        f"{facts['seconds']:.0f} s."
+    )
+
+
+def replace_block(text: str, tables: str, where: str) -> str:
+    """A document with its tables, between the lines that mark them, exchanged.
+
+    Raises:
+        InvalidInputError: if the document does not have the two lines.
+    """
+    before, start, rest = text.partition(BLOCK_START)
+    _, end, after = rest.partition(BLOCK_END)
+    if not start or not end:
+        raise InvalidInputError(f"{where} lacks the lines {BLOCK_START} and {BLOCK_END}, between which tables go")
+    return f"{before}{start}\n{tables}{end}{after}"
+
+
+def _tables(evaluation: Evaluation, model: ModelResult) -> list[tuple[str, tuple[_Column, ...], list[Row]]]:
+    attacks = [row for row in model.rows if row.attack != BENIGN]
+    where = f"{evaluation.dataset_title}, {model.name}"
+    return [
+        (f"{where}: success and average distortion", _TABLE_1, attacks),
+        (f"{where}: region and point accuracy", _TABLE_2, list(model.rows)),
+    ]
+
+
+def _paper(row: Row) -> PaperRow:
+    return row.paper or PaperRow()
+
+
+def _share(proportion: Proportion | None) -> str:
+    if proportion is None or not proportion.of:
+        return _NOTHING
+    low, high = proportion.interval()
+    return f"{_percent(proportion.rate)} [{100 * low:.0f}, {100 * high:.0f}]"
+
+
+def _rms(distortion: Distortion | None) -> str:
+    if distortion is None:
+        return _NOTHING
+    return f"{_number(distortion.mean)} ± {(distortion.high - distortion.mean):.2g}"
+
+
+def _percent(share: float | None) -> str:
+    if share is None:
+        return _NOTHING
+    percent = 100 * share
+    return f"{percent:.0f}" if abs(percent - round(percent)) < 0.05 else f"{percent:.1f}"
+
+
+def _number(value: float | None) -> str:
+    """Three significant digits."""
+    if value is None:
+        return _NOTHING
+    if value >= 1:
+        return f"{value:.3g}"
+    return f"{value:.3f}" if value >= 0.1 else f"{value:.4f}"
+
+
+def _italic(text: str) -> str:
+    return text if text == _NOTHING else f"*{text}*"
