@@ -1,0 +1,142 @@
+"""Checks of input and verification of claims."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from advkeras.attacks import FGSM, PGD, FixedNormAttack, MinimumNormAttack, OptBrittle, OptMargin, configure
+from advkeras.datasets import MNIST
+from advkeras.errors import InvalidInputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Liar(MinimumNormAttack):
+    """Claims that the image itself is adversarial, slightly out of bounds."""
+
+    name: ClassVar[str] = "liar"
+    title: ClassVar[str] = "Liar"
+
+    def run(self, classifier, problem, tally, progress):
+        return problem.images + 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cheat(FixedNormAttack):
+    """Goes farther than its epsilon."""
+
+    name: ClassVar[str] = "cheat"
+    title: ClassVar[str] = "Cheat"
+
+    def run(self, classifier, problem, tally, progress):
+        return FGSM(epsilon=10 * self.epsilon).run(classifier, problem, tally, progress)
+
+    def distance(self, difference):
+        return np.abs(difference).reshape(len(difference), -1).max(axis=1)
+
+
+def test_a_claim_that_does_not_hold_is_no_success(half_space, grey_images):
+    classifier, _ = half_space()
+    images = grey_images()
+    result = Liar()(classifier, images, classifier.predict(images))
+    assert not result.success.any()
+    np.testing.assert_array_equal(result.adversarials, images)
+
+
+def test_an_example_outside_its_ball_is_no_success(half_space, grey_images):
+    classifier, _ = half_space()
+    images = grey_images()
+    result = Cheat(epsilon=0.05)(classifier, images, classifier.predict(images))
+    assert (result.predictions != result.benign_predictions).all()
+    assert not result.success.any()
+
+
+def test_a_member_that_is_not_fooled_is_no_success(half_space, grey_images):
+    """The projection on the hyperplane fools the classifier, but not an ensemble around it."""
+    classifier, _ = half_space()
+    images = grey_images()
+    labels = classifier.predict(images)
+    brittle = OptBrittle()(classifier, images, labels)
+
+    class Brittle(OptMargin):
+        def run(self, classifier, problem, tally, progress):
+            return brittle.adversarials
+
+    result = Brittle(member_rms=0.1)(classifier, images, labels)
+    assert brittle.success.all()
+    assert not result.success.any()
+
+
+def test_images_that_are_wrong_already_are_left_alone(half_space, grey_images):
+    classifier, _ = half_space()
+    images = grey_images()
+    wrong = 1 - classifier.predict(images)
+    for attack in (FGSM(epsilon=0.1), OptBrittle()):
+        result = attack(classifier, images, wrong)
+        assert not result.success.any()
+        np.testing.assert_array_equal(result.adversarials, images)
+        assert result.gradient_count == 0
+
+
+def test_work_is_counted(half_space, grey_images):
+    classifier, _ = half_space()
+    images = grey_images(count=5)
+    labels = classifier.predict(images)
+    assert PGD(epsilon=0.1, step=0.01, iterations=7)(classifier, images, labels).gradient_count == 35
+    searched = OptMargin(member_rms=0.1, ensemble_size=4, weight_steps=1, iterations=10)(classifier, images, labels)
+    assert searched.gradient_count == 5 * 4 * 10
+    assert searched.forward_count == 5 * (1 + 4 + 1)
+
+
+def test_progress_ends_with_everything_done(half_space, grey_images):
+    classifier, _ = half_space()
+    images = grey_images(count=5)
+    for attack in (FGSM(epsilon=0.1, batch_size=2), OptBrittle(iterations=20, batch_size=2)):
+        seen = []
+        attack(classifier, images, classifier.predict(images), progress=lambda done, total: seen.append((done, total)))  # noqa: B023
+        assert seen[-1] == (5, 5)
+        assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+@pytest.mark.parametrize(
+    ("build", "received"),
+    [
+        (lambda: FGSM(epsilon=-0.1), "epsilon=-0.1"),
+        (lambda: PGD(epsilon=0.1, step=0.0), "step=0.0"),
+        (lambda: PGD(epsilon=0.1, step=0.1, norm="l1"), "norm='l1'"),
+        (lambda: OptBrittle(confidence=-1.0), "confidence=-1.0"),
+        (lambda: OptBrittle(weight_steps=0), "weight_steps=0"),
+        (lambda: OptMargin(member_rms=0.1, ensemble_size=0), "ensemble_size=0"),
+        (lambda: configure("fgsm", MNIST.constants, steps=3), "'steps'"),
+        (lambda: configure("fgms", MNIST.constants), "did you mean 'fgsm'"),
+    ],
+)
+def test_senseless_hyperparameters_are_refused(build, received):
+    with pytest.raises(InvalidInputError, match=received):
+        build()
+
+
+def test_senseless_data_is_refused(half_space, grey_images):
+    classifier, _ = half_space()
+    images = grey_images()
+    labels = classifier.predict(images)
+    attack = FGSM(epsilon=0.1)
+    for call, message in (
+        (lambda: attack(classifier, images * 255, labels), "pixels in"),
+        (lambda: attack(classifier, np.full_like(images, np.nan), labels), "pixels in"),
+        (lambda: attack(classifier, images[:, :2], labels), "shape"),
+        (lambda: attack(classifier, images, labels[:3]), "labels must be 8"),
+        (lambda: attack(classifier, images, labels + 2), "labels must lie in 0...1"),
+        (lambda: attack(classifier, images, labels.astype(float)), "whole numbers"),
+        (lambda: attack(classifier, images, labels, labels), "targets must differ"),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            call()
+
+
+def test_more_directions_than_features_are_refused(half_space, grey_images):
+    classifier, _ = half_space()
+    images = grey_images()
+    with pytest.raises(InvalidInputError, match="24 features"):
+        OptMargin(member_rms=0.1, ensemble_size=30)(classifier, images, classifier.predict(images))

@@ -1,0 +1,162 @@
+"""Every attack on models whose answer is known."""
+
+import numpy as np
+import pytest
+
+from advkeras.attacks import FGSM, PGD, OptBrittle, OptMargin, OptStrong
+from advkeras.attacks.base import adversarial_margin
+
+from ..conftest import FEATURES, SHAPE, linear_classifier
+
+BOUNDS = [(0.0, 1.0), (0.0, 255.0), (-1.0, 3.0)]
+SEARCH = {"learning_rate": 0.02, "initial_weight": 1.0, "weight_steps": 6, "iterations": 300}
+
+
+def projection(images, normal, bounds):
+    """Distance of each image to the hyperplane, as L2 over pixels scaled to [0, 1]."""
+    low, high = bounds
+    return np.abs(((images - low) / (high - low) - 0.5).reshape(len(images), -1) @ normal)
+
+
+@pytest.mark.parametrize("bounds", BOUNDS)
+def test_fgsm_steps_along_the_sign_of_the_normal(half_space, grey_images, bounds):
+    classifier, normal = half_space(bounds=bounds)
+    images = grey_images(bounds=bounds)
+    labels = classifier.predict(images)
+    epsilon = 0.1 * (bounds[1] - bounds[0])
+    result = FGSM(epsilon=epsilon)(classifier, images, labels)
+    away = np.where(labels == 0, 1, -1)[:, None, None, None] * np.sign(normal).reshape(SHAPE)
+    np.testing.assert_allclose(result.adversarials, images + epsilon * away, rtol=1e-4, atol=1e-4)
+    reachable = projection(images, normal, bounds) < 0.1 * np.abs(normal).sum()
+    np.testing.assert_array_equal(result.success, reachable)
+
+
+def test_pgd_linf_reaches_the_corner_of_the_ball(half_space, grey_images):
+    classifier, normal = half_space()
+    images = grey_images()
+    labels = classifier.predict(images)
+    result = PGD(epsilon=0.1, step=0.02, iterations=20)(classifier, images, labels)
+    away = np.where(labels == 0, 1, -1)[:, None, None, None] * np.sign(normal).reshape(SHAPE)
+    np.testing.assert_allclose(result.adversarials, images + 0.1 * away, atol=1e-5)
+
+
+def test_pgd_l2_moves_along_the_normal(half_space, grey_images):
+    classifier, normal = half_space()
+    images = grey_images()
+    labels = classifier.predict(images)
+    result = PGD(epsilon=0.3, step=0.1, iterations=60, norm="l2")(classifier, images, labels)
+    away = np.where(labels == 0, 1, -1)[:, None, None, None] * normal.reshape(SHAPE)
+    np.testing.assert_allclose(result.adversarials, images + 0.3 * away, atol=2e-3)
+
+
+@pytest.mark.parametrize("bounds", BOUNDS)
+def test_optbrittle_finds_the_projection_on_the_hyperplane(half_space, grey_images, bounds):
+    classifier, normal = half_space(bounds=bounds)
+    images = grey_images(bounds=bounds)
+    result = OptBrittle(**SEARCH)(classifier, images, classifier.predict(images))
+    least = projection(images, normal, bounds) / np.sqrt(FEATURES) * (bounds[1] - bounds[0])
+    assert result.success.all()
+    assert (result.distortion >= least * 0.999).all()
+    assert (result.distortion <= least * 1.05 + 1e-3 * (bounds[1] - bounds[0])).all()
+
+
+def test_optstrong_goes_beyond_the_hyperplane_by_its_confidence(half_space, grey_images):
+    scale, confidence = 20.0, 3.0
+    classifier, normal = half_space(scale=scale)
+    images = grey_images()
+    labels = classifier.predict(images)
+    result = OptStrong(confidence=confidence, **SEARCH)(classifier, images, labels)
+    least = (projection(images, normal, (0.0, 1.0)) + confidence / scale) / np.sqrt(FEATURES)
+    assert result.success.all()
+    assert (adversarial_margin(classifier.logits(result.adversarials), labels, targeted=False) >= confidence).all()
+    assert (result.distortion >= least * 0.999).all()
+    assert (result.distortion <= least * 1.05).all()
+
+
+def test_a_confidence_out_of_reach_is_no_success(half_space, grey_images):
+    classifier, _ = half_space(scale=1.0)
+    images = grey_images()
+    result = OptStrong(confidence=1000.0, **SEARCH)(classifier, images, classifier.predict(images))
+    assert not result.success.any()
+    np.testing.assert_array_equal(result.adversarials, images)
+    np.testing.assert_array_equal(result.distortion, 0)
+
+
+@pytest.mark.parametrize("bounds", BOUNDS[:2])
+def test_optmargin_goes_as_far_as_its_farthest_member(half_space, grey_images, bounds):
+    classifier, normal = half_space(bounds=bounds)
+    width = bounds[1] - bounds[0]
+    images = grey_images(bounds=bounds)
+    labels = classifier.predict(images)
+    attack = OptMargin(member_rms=0.05 * width, ensemble_size=8, **SEARCH)
+    result = attack(classifier, images, labels)
+    away = np.where(labels == 0, 1, -1)
+    along = attack.members(classifier).reshape(8, FEATURES) @ normal / width
+    least = (projection(images, normal, bounds) + (-away[:, None] * along[None]).max(axis=1)) / np.sqrt(FEATURES)
+    assert result.success.all()
+    assert (result.distortion >= least * width * 0.999).all()
+    assert (result.distortion <= least * width * 1.05).all()
+
+
+def test_the_authors_distance_scale_hardly_minimises_the_distortion(half_space, grey_images):
+    classifier, _ = half_space()
+    images = grey_images()
+    labels = classifier.predict(images)
+    as_printed = OptMargin(member_rms=0.05, ensemble_size=8, **SEARCH)(classifier, images, labels)
+    as_published = OptMargin(member_rms=0.05, ensemble_size=8, distance_scale=255.0**2, **SEARCH)(
+        classifier, images, labels
+    )
+    assert as_published.success.all()
+    assert as_published.distortion.mean() > as_printed.distortion.mean()
+
+
+def test_the_ensembles_perturbations_are_orthogonal_and_of_the_given_rms(half_space):
+    classifier, _ = half_space()
+    members = OptMargin(member_rms=0.2, ensemble_size=10).members(classifier).reshape(10, FEATURES)
+    gram = members @ members.T / FEATURES
+    np.testing.assert_allclose(gram, np.diag([0.2**2] * 9 + [0.0]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        FGSM(epsilon=0.3),
+        PGD(epsilon=0.3, step=0.05, iterations=20),
+        PGD(epsilon=1.5, step=0.3, iterations=20, norm="l2"),
+        OptBrittle(**SEARCH),
+        OptStrong(confidence=1.0, **SEARCH),
+        OptMargin(member_rms=0.05, ensemble_size=4, **SEARCH),
+    ],
+    ids=lambda attack: f"{attack.name}-{getattr(attack, 'norm', '')}",
+)
+def test_targeted_attacks_reach_their_target(grey_images, attack):
+    weights = np.linalg.qr(np.random.default_rng(3).standard_normal((FEATURES, 3)))[0] * 20
+    classifier = linear_classifier(weights, -weights.sum(axis=0) / 2)
+    images = grey_images()
+    labels = classifier.predict(images)
+    targets = (labels + 1) % 3
+    result = attack(classifier, images, labels, targets)
+    assert result.success.all()
+    np.testing.assert_array_equal(result.predictions, targets)
+
+
+def test_targeted_optbrittle_finds_the_nearest_point_of_the_targets_cell(grey_images):
+    """With three orthogonal logits the target's cell is bounded by two hyperplanes; scipy finds its nearest point."""
+    from scipy.optimize import minimize
+
+    weights = np.linalg.qr(np.random.default_rng(3).standard_normal((FEATURES, 3)))[0] * 20
+    classifier = linear_classifier(weights, -weights.sum(axis=0) / 2)
+    images = grey_images(count=3)
+    labels = classifier.predict(images)
+    targets = (labels + 1) % 3
+    result = OptBrittle(**SEARCH)(classifier, images, labels, targets)
+    for image, target, distortion in zip(images, targets, result.distortion, strict=True):
+        flat = image.reshape(-1).astype(np.float64)
+        others = [index for index in range(3) if index != target]
+        normals = (weights[:, [target]] - weights[:, others]).T
+        margins = {"type": "ineq", "fun": lambda x, a=normals: a @ (x - 0.5), "jac": lambda x, a=normals: a}
+        nearest = minimize(
+            lambda x, f=flat: ((x - f) ** 2).sum(), flat, jac=lambda x, f=flat: 2 * (x - f), constraints=[margins]
+        )
+        least = np.sqrt(nearest.fun / FEATURES)
+        assert least * 0.999 <= distortion <= least * 1.05 + 1e-3

@@ -1,0 +1,109 @@
+"""What holds for every attack whatever the images are."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from advkeras.attacks import FGSM, PGD, OptBrittle, OptMargin, OptStrong, configure, names
+from advkeras.datasets import MNIST
+
+from ..conftest import FEATURES, SHAPE, linear_classifier
+
+SEARCH = {"weight_steps": 2, "iterations": 20}
+ATTACKS = [
+    FGSM(epsilon=0.2),
+    PGD(epsilon=0.2, step=0.05, iterations=5),
+    PGD(epsilon=0.5, step=0.1, iterations=5, norm="l2"),
+    OptBrittle(**SEARCH),
+    OptStrong(confidence=2.0, **SEARCH),
+    OptMargin(member_rms=0.1, ensemble_size=4, **SEARCH),
+    OptMargin(member_rms=0.1, ensemble_size=4, clip_members=True, patience=3, **SEARCH),
+]
+IDS = [f"{index}-{attack.name}" for index, attack in enumerate(ATTACKS)]
+CLASSIFIER = linear_classifier(
+    np.random.default_rng(0).standard_normal((FEATURES, 3)) * 4, np.zeros(3), bounds=(-1.0, 1.0)
+)
+
+
+def random_images(seed, count):
+    """Images with pixels on the bounds among them."""
+    generator = np.random.default_rng(seed)
+    return np.clip(generator.uniform(-1.5, 1.5, (count, *SHAPE)), -1, 1).astype(np.float32)
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=IDS)
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10_000), count=st.integers(1, 6))
+def test_results_are_within_bounds_and_consistent(attack, seed, count):
+    images = random_images(seed, count)
+    labels = np.random.default_rng(seed).integers(0, 3, count)
+    result = attack(CLASSIFIER, images, labels)
+    assert result.adversarials.min() >= -1
+    assert result.adversarials.max() <= 1
+    assert np.isfinite(result.adversarials).all()
+    np.testing.assert_array_equal(result.predictions, CLASSIFIER.predict(result.adversarials))
+    np.testing.assert_array_equal(result.benign_predictions, CLASSIFIER.predict(images))
+    assert not (result.success & (result.predictions == labels)).any()
+    assert not (result.success & (result.benign_predictions != labels)).any()
+    rms = np.sqrt(((result.adversarials - images) ** 2).reshape(count, -1).mean(axis=1))
+    np.testing.assert_allclose(result.distortion, rms, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=IDS)
+@settings(max_examples=5, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_the_same_seed_gives_the_same_result(attack, seed):
+    images = random_images(seed, 4)
+    labels = CLASSIFIER.predict(images)
+    first, second = attack(CLASSIFIER, images, labels), attack(CLASSIFIER, images, labels)
+    np.testing.assert_array_equal(first.adversarials, second.adversarials)
+
+
+@pytest.mark.parametrize("attack", [a for a in ATTACKS if a.name != "pgd"], ids=lambda a: a.name)
+@settings(max_examples=5, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_permuting_the_batch_permutes_the_result(attack, seed):
+    images = random_images(seed, 5)
+    labels = CLASSIFIER.predict(images)
+    order = np.random.default_rng(seed).permutation(5)
+    straight = attack(CLASSIFIER, images, labels)
+    permuted = attack(CLASSIFIER, images[order], labels[order])
+    np.testing.assert_allclose(permuted.adversarials, straight.adversarials[order], atol=1e-3)
+    np.testing.assert_array_equal(permuted.success, straight.success[order])
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 1000])
+def test_the_batch_size_changes_nothing(batch_size):
+    images = random_images(1, 9)
+    labels = CLASSIFIER.predict(images)
+    whole = OptMargin(member_rms=0.1, ensemble_size=4, **SEARCH)(CLASSIFIER, images, labels)
+    parts = OptMargin(member_rms=0.1, ensemble_size=4, batch_size=batch_size, **SEARCH)(CLASSIFIER, images, labels)
+    np.testing.assert_allclose(parts.adversarials, whole.adversarials, atol=1e-3)
+
+
+@pytest.mark.parametrize("seeded", [PGD(epsilon=0.2, step=0.001, iterations=1), OptMargin(member_rms=0.4, **SEARCH)])
+def test_another_seed_gives_another_result(seeded):
+    images = random_images(2, 8)
+    labels = CLASSIFIER.predict(images)
+    other = type(seeded).from_config({**seeded.get_config(), "seed": 1})
+    assert not np.array_equal(
+        seeded(CLASSIFIER, images, labels).adversarials, other(CLASSIFIER, images, labels).adversarials
+    )
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_random_start_alone_stays_in_the_ball(norm):
+    attack = PGD(epsilon=0.3, step=1e-6, iterations=1, norm=norm)
+    images = np.zeros((50, *SHAPE), np.float32)
+    difference = attack(CLASSIFIER, images, CLASSIFIER.predict(images)).adversarials
+    distance = attack.distance(difference)
+    assert (distance <= 0.3 + 1e-5).all()
+    assert distance.max() > 0.25
+
+
+@pytest.mark.parametrize("name", names())
+def test_an_attack_is_a_value(name):
+    attack = configure(name, MNIST.constants)
+    assert type(attack).from_config(attack.get_config()) == attack
+    assert hash(attack) == hash(configure(name, MNIST.constants))

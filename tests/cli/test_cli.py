@@ -1,0 +1,171 @@
+"""The command line: what a user types, and what comes back."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from advkeras.cli import app
+from advkeras.evaluation.examples import Examples
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def run(*arguments: object, code: int = 0):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def error_of(*arguments: object, code: int = 2) -> str:
+    """The one line that a command prints on standard error before it exits."""
+    lines = run(*arguments, code=code).stderr.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("Error: ")
+    return lines[0]
+
+
+@pytest.fixture
+def soft_model(tmp_path) -> Path:
+    model = keras.Sequential(
+        [keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10, activation="softmax")]
+    )
+    model.export(str(tmp_path / "soft"), verbose=False)
+    return tmp_path / "soft"
+
+
+def test_evaluate_prints_both_tables_and_writes_the_results(tmp_path):
+    arguments = ("evaluate", "--dataset", "mnist", "--model", "mnist-natural", "--attack", "fgsm", "--examples", 10)
+    result = run(*arguments, "--output", tmp_path / "out")
+    assert "MNIST, mnist-natural: success and average distortion" in result.stdout
+    assert "MNIST, mnist-natural: region and point accuracy" in result.stdout
+    assert "the first 1,000 MNIST test images" in result.stderr
+    assert result.stdout.strip().splitlines()[-1].startswith("1 attack, 1 model and 10 images in ")
+    assert {path.name for path in (tmp_path / "out" / "mnist-natural").iterdir()} == {"benign.npz", "fgsm.npz"}
+    again = run(*arguments, "--output", tmp_path / "out")
+    assert "mnist-natural: FGSM: already there" in again.stderr
+    report = run("report", tmp_path / "out").stdout
+    assert report.splitlines()[:6] == result.stdout.splitlines()[:6]
+    assert "| FGSM |" in run("report", tmp_path / "out", "--markdown").stdout
+
+
+def test_evaluate_prints_json(tmp_path):
+    result = run(
+        "evaluate", "--model", "mnist-natural", "--attack", "fgsm", "--examples", 5, "--json", "--output", tmp_path
+    )
+    assert json.loads(result.stdout)["models"][0]["rows"][1]["attack"] == "fgsm"
+
+
+def test_attack_saves_examples_and_a_picture(tmp_path):
+    result = run(
+        *("attack", "pgd", "--model", "mnist-natural", "--examples", 6, "--set", "iterations=10"),
+        *("--set", "step=0.05", "--output", tmp_path / "found.npz"),
+    )
+    assert "6 of 6 succeeded" in result.stdout
+    found = Examples.read(tmp_path / "found.npz")
+    assert found.success.all()
+    assert found.facts["config"]["iterations"] == 10
+    assert (tmp_path / "found.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_attack_takes_targets_and_the_users_own_images(tmp_path, sample):
+    np.savez(tmp_path / "mine.npz", images=sample.images[:8], labels=sample.labels[:8])
+    result = run(
+        *("attack", "optbrittle", "--model", "mnist-natural", "--images", tmp_path / "mine.npz", "--target", 3),
+        *("--json", "--output", tmp_path / "found.npz"),
+    )
+    data = json.loads(result.stdout)
+    found = Examples.read(tmp_path / "found.npz")
+    assert not (found.labels == 3).any()
+    assert (found.predictions[found.success] == 3).all()
+    assert data["success"]["count"] == found.success.sum() > 0
+
+
+def test_datasets_and_models_are_listed(no_prepared_data):
+    assert "sample" in run("datasets").stdout
+    assert json.loads(run("datasets", "--json").stdout)[0]["images"] == 1_000
+    assert "mnist-natural" in run("models").stdout
+    assert {card["name"] for card in json.loads(run("models", "--json").stdout)} == {"mnist-natural", "mnist-pgd"}
+
+
+def test_report_writes_into_a_document(tmp_path):
+    run("evaluate", "--model", "mnist-natural", "--attack", "fgsm", "--examples", 2, "--output", tmp_path)
+    document = tmp_path / "doc.md"
+    document.write_text("<!-- results -->\n<!-- /results -->\n")
+    run("report", tmp_path, "--into", document)
+    assert "| FGSM |" in document.read_text()
+
+
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, sample, soft_model):
+    np.savez(tmp_path / "bright.npz", images=sample.images[:4] * 255, labels=sample.labels[:4])
+    (tmp_path / "file").write_text("")
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (raw / f"{name}-ubyte").write_bytes(b"\x00\x00\x08\x03 corrupt")
+    cases = {
+        "unknown data set 'mnits': did you mean 'mnist'": ("evaluate", "--dataset", "mnits"),
+        "unknown model 'mnist-naturel': did you mean 'mnist-natural'": ("evaluate", "--model", "mnist-naturel"),
+        "unknown attack 'fgms': did you mean 'fgsm'": ("evaluate", "--attack", "fgms"),
+        "epsilon must not be negative. Received: epsilon=-0.3": ("evaluate", "--epsilon", "-0.3"),
+        "unknown protocol 'slow'": ("evaluate", "--protocol", "slow"),
+        "returns probabilities": ("evaluate", "--model", soft_model),
+        "cannot write to the folder": ("evaluate", "--output", tmp_path / "file" / "out"),
+        "is not the original file": ("datasets", "prepare", "mnist", "--from", raw),
+        "there is no such file or folder": ("datasets", "prepare", "mnist", "--from", tmp_path / "nowhere"),
+        "takes pixels in [0, 1]. Received: pixels in [0, 255]": (
+            *("attack", "fgsm", "--images", tmp_path / "bright.npz", "--output", tmp_path / "x.npz"),
+        ),
+        "unknown attack 'foo'": ("attack", "foo"),
+        "unknown parameter of pgd 'stepp': did you mean 'step'": ("attack", "pgd", "--set", "stepp=1"),
+        "--set takes NAME=VALUE": ("attack", "pgd", "--set", "step"),
+        "iterations must be a whole number": ("attack", "pgd", "--set", "iterations=many"),
+        "targets must lie in 0...9": ("attack", "fgsm", "--target", 10, "--output", tmp_path / "x.npz"),
+        "examples asked for": ("evaluate", "--examples", 5_000),
+        "unknown defense 'magic'": ("train", "--defense", "magic", "--output", tmp_path / "x"),
+        "the train split of mnist is not in": ("train", "--output", tmp_path / "x"),
+        "cannot read": ("report", tmp_path / "nowhere"),
+    }
+    for message, arguments in cases.items():
+        assert message in error_of(*arguments), arguments
+    assert not list(tmp_path.glob("x*"))
+
+
+def test_a_missing_network_is_one_line_and_exit_code_1(monkeypatch):
+    import urllib.error
+    import urllib.request
+
+    def unreachable(*_, **__):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    assert "cannot be downloaded (no route to host)" in error_of("datasets", "prepare", "mnist", code=1)
+
+
+@pytest.mark.parametrize("arguments", [["-c", "import advkeras"], ["-m", "advkeras", "--help"], ["cli.py", "--help"]])
+def test_tensorflow_is_not_imported_before_it_is_needed(arguments):
+    result = subprocess.run(
+        [sys.executable, "-X", "importtime", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    imported = {line.rpartition("|")[2].strip() for line in result.stderr.splitlines()}
+    assert "advkeras" in imported
+    assert not imported & {"tensorflow", "keras", "tensorflow_datasets"}
+
+
+def test_errors_do_not_import_tensorflow_or_print_a_traceback():
+    result = subprocess.run(
+        [sys.executable, "cli.py", "evaluate", "--attack", "fgms"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert result.stderr.strip().splitlines() == [
+        "Error: unknown attack 'fgms': did you mean 'fgsm'? known are fgsm, pgd, optbrittle, optmargin, optstrong"
+    ]

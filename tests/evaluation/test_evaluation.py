@@ -1,0 +1,130 @@
+"""Running an evaluation, its results as data, and going on after a stop."""
+
+import json
+from importlib import resources
+
+import jsonschema
+import numpy as np
+import pytest
+
+from advkeras.attacks import FGSM
+from advkeras.datasets import MNIST
+from advkeras.errors import InvalidInputError
+from advkeras.evaluation import paper
+from advkeras.evaluation.examples import Examples
+from advkeras.evaluation.protocol import TABLE_ATTACKS, Protocol
+from advkeras.evaluation.results import read
+from advkeras.evaluation.runner import evaluate
+from advkeras.models import Classifier
+
+FAST = ("fgsm", "pgd")
+
+
+@pytest.fixture
+def evaluation(natural, sample, tmp_path):
+    protocol = Protocol.build(MNIST, attacks=FAST)
+    return evaluate([natural], sample.first(12), MNIST, protocol, tmp_path)
+
+
+def test_rows_hold_what_the_examples_on_disk_say(evaluation, natural, sample, tmp_path):
+    (model,) = evaluation.models
+    assert [row.attack for row in model.rows] == ["benign", *FAST]
+    for row in model.rows:
+        examples = Examples.read(tmp_path / row.examples_file)
+        np.testing.assert_array_equal(examples.images, sample.images[:12])
+        np.testing.assert_array_equal(natural.predict(examples.adversarials), examples.predictions)
+        assert row.point.count == (examples.predictions == sample.labels[:12]).sum()
+        assert row.point.of == row.region.of == 12
+        if row.attack == "benign":
+            assert row.success is None
+            assert row.distortion is None
+        else:
+            assert row.success.count == examples.success.sum()
+            assert row.success.of == (natural.predict(sample.images[:12]) == sample.labels[:12]).sum()
+            assert row.distortion.mean == pytest.approx(examples.distortion[examples.success].mean())
+            assert row.distortion.low <= row.distortion.mean <= row.distortion.high
+            assert row.paper == paper.rows_for("mnist", "none").get(row.attack)
+    assert (model.rows[1].gradient_count, model.rows[2].gradient_count) == (12, 12 * 40)
+
+
+def test_results_survive_the_disk_and_fit_their_schema(evaluation, tmp_path):
+    assert read(tmp_path) == evaluation
+    assert read(tmp_path / "results.json") == evaluation
+    schema = json.loads((resources.files("advkeras.evaluation") / "results.schema.json").read_text())
+    data = json.loads((tmp_path / "results.json").read_text())
+    jsonschema.validate(data, schema)
+    del data["models"][0]["rows"][0]["point"]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(data, schema)
+
+
+def test_a_second_run_does_only_what_is_missing_and_gives_the_same_figures(
+    evaluation, natural, sample, tmp_path, monkeypatch
+):
+    (tmp_path / "mnist-natural" / "pgd.npz").unlink()
+    monkeypatch.setattr(FGSM, "run", lambda *_: pytest.fail("FGSM was run again"))
+    again = evaluate([natural], sample.first(12), MNIST, Protocol.build(MNIST, attacks=FAST), tmp_path)
+    for before, after in zip(evaluation.models[0].rows, again.models[0].rows, strict=True):
+        assert (before.region, before.point, before.success) == (after.region, after.point, after.success)
+        assert before.distortion == after.distortion
+
+
+@pytest.mark.parametrize("change", ["seed", "epsilon", "images", "damage"])
+def test_what_was_made_otherwise_is_made_again(evaluation, natural, sample, tmp_path, change):
+    path = tmp_path / "mnist-natural" / "fgsm.npz"
+    before = path.read_bytes()
+    data = sample.first(12)
+    options = {"attacks": ("fgsm",)}
+    if change in ("seed", "epsilon"):
+        options[change] = {"seed": 1, "epsilon": 0.2}[change]
+    elif change == "images":
+        data = sample.where(np.arange(1000) >= 988)
+    else:
+        path.write_bytes(before[: len(before) // 2])
+    evaluate([natural], data, MNIST, Protocol.build(MNIST, **options), tmp_path)
+    facts = Examples.read(path).facts["identity"]
+    assert facts["config"]["seed"] == (1 if change == "seed" else 0)
+    assert facts["config"]["epsilon"] == (0.2 if change == "epsilon" else 0.3)
+
+
+def test_results_do_not_depend_on_what_else_is_run(evaluation, natural, sample, tmp_path):
+    alone = evaluate([natural], sample.first(12), MNIST, Protocol.build(MNIST, attacks=("pgd",)), tmp_path / "alone")
+    assert alone.models[0].rows[1].region == evaluation.models[0].rows[2].region
+    assert alone.models[0].rows[1].distortion == evaluation.models[0].rows[2].distortion
+
+
+def test_what_does_not_fit_is_refused(natural, sample, tmp_path, half_space):
+    protocol = Protocol.build(MNIST, attacks=FAST)
+    data = sample.first(2)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "results.json").write_text('{"schema_version": 99}')
+    (tmp_path / "text").write_text("{}")
+    for call, message in (
+        (lambda: evaluate([half_space()[0]], data, MNIST, protocol, tmp_path), "linear does not fit mnist"),
+        (lambda: evaluate([natural, natural], data, MNIST, protocol, tmp_path), "different names"),
+        (lambda: evaluate([natural], data, MNIST, protocol, tmp_path / "file"), "cannot write"),
+        (lambda: Protocol.build(MNIST, mode="slow"), "unknown protocol 'slow'"),
+        (lambda: Protocol.build(MNIST, attacks=["optmargn"]), "did you mean 'optmargin'"),
+        (lambda: Protocol.build(MNIST, epsilon=-1), "epsilon=-1"),
+        (lambda: read(tmp_path / "nowhere"), "cannot read"),
+        (lambda: read(tmp_path / "other"), "schema version 99"),
+        (lambda: read(tmp_path / "text"), "does not hold the results"),
+        (lambda: Examples.read(tmp_path / "text"), "holds no adversarial examples"),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            call()
+
+
+def test_the_paper_protocol_runs_the_full_search():
+    quick, full = Protocol.build(MNIST), Protocol.build(MNIST, mode="paper")
+    assert [attack.name for attack in quick.attacks] == list(TABLE_ATTACKS)
+    searches = [attack for attack in full.attacks if attack.name.startswith("opt")]
+    assert [(a.weight_steps, a.iterations, a.patience) for a in searches] == [(4, 1000, None)] * 3
+
+
+def test_a_model_without_a_card_has_no_paper_beside_it(natural, sample, tmp_path):
+    bare = Classifier(natural, bounds=(0, 1), input_shape=MNIST.shape, name="bare")
+    evaluation = evaluate([bare], sample.first(4), MNIST, Protocol.build(MNIST, attacks=("fgsm",)), tmp_path)
+    assert [row.paper for row in evaluation.models[0].rows] == [None, None]
+    assert evaluation.models[0].checksum.startswith("answers:")

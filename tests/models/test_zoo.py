@@ -1,0 +1,48 @@
+"""The trained models that come with advkeras."""
+
+import numpy as np
+import pytest
+
+from advkeras.attacks import PGD
+from advkeras.models import Classifier, zoo
+
+NAMES = ("mnist-natural", "mnist-pgd")
+
+
+def test_the_zoo_has_both_models():
+    assert zoo.names() == NAMES
+    assert zoo.names_for("mnist") == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_model_is_as_good_on_the_sample_as_its_card_says(name, sample):
+    card = zoo.card(name)
+    assert zoo.is_intact(name)
+    classifier = Classifier.load(name)
+    assert (classifier.name, classifier.bounds, classifier.input_shape) == (name, card.bounds, card.input_shape)
+    accuracy = (classifier.predict(sample.images) == sample.labels).mean()
+    assert abs(accuracy - card.accuracies["benign"]["rate"]) < 0.012
+
+
+def test_the_robust_model_withstands_pgd_as_its_card_says(sample):
+    card = zoo.card("mnist-pgd")
+    attack = PGD.from_config({**card.accuracies["pgd"]["attack"], "iterations": 20, "step": 0.03})
+    result = attack(Classifier.load("mnist-pgd"), sample.images[:200], sample.labels[:200])
+    robust = (result.predictions == sample.labels[:200]).mean()
+    assert abs(robust - card.accuracies["pgd"]["rate"]) < 0.06
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_card_says_how_to_make_the_model_again(name):
+    card = zoo.card(name)
+    assert card.command == f"advkeras train --dataset mnist --defense {card.defense} --output saved_models/{name}"
+    assert card.data["images"] == 60_000
+    assert len(card.history) == card.recipe["epochs"]
+    assert card.accuracies["benign"]["of"] == 10_000
+    assert card.accuracies["pgd"]["of"] == 1_000
+    assert card.seed == card.recipe["seed"]
+
+
+def test_the_natural_model_does_not_withstand_pgd(natural, sample):
+    result = PGD(epsilon=0.3, step=0.03, iterations=20)(natural, sample.images[:50], sample.labels[:50])
+    assert np.mean(result.success) > 0.95

@@ -1,0 +1,119 @@
+"""Tables and pictures from results on disk."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from advkeras.errors import InvalidInputError
+from advkeras.evaluation.examples import Examples
+from advkeras.evaluation.paper import PaperRow
+from advkeras.evaluation.results import Distortion, Evaluation, ModelResult, Row, read
+from advkeras.proportion import Proportion
+from advkeras.reporting.figures import example_picture
+from advkeras.reporting.tables import BLOCK_END, BLOCK_START, markdown_tables, replace_block, rich_tables
+
+REPOSITORY = Path(__file__).parents[2]
+
+EVALUATION = Evaluation(
+    dataset="mnist",
+    dataset_title="MNIST",
+    bounds=(0.0, 1.0),
+    data_source="made up",
+    examples=100,
+    protocol="quick",
+    seed=0,
+    region={"radius": 0.3, "samples": 100},
+    models=(
+        ModelResult(
+            name="made-up",
+            source="made-up",
+            checksum="",
+            rows=(
+                Row(
+                    attack="benign",
+                    title="Benign",
+                    config={},
+                    region=Proportion(99, 100),
+                    point=Proportion(100, 100),
+                    paper=PaperRow(region=0.98, point=0.97),
+                ),
+                Row(
+                    attack="optmargin",
+                    title="OptMargin",
+                    config={},
+                    region=Proportion(1, 100),
+                    point=Proportion(0, 100),
+                    success=Proportion(33, 99),
+                    distortion=Distortion(mean=0.1503, low=0.14, high=0.1606, median=0.149),
+                    gradient_count=123_400,
+                    seconds=7.0,
+                    paper=PaperRow(1.0, 0.158, 0.02, 0.0),
+                ),
+            ),
+        ),
+    ),
+    provenance={
+        "command": "advkeras evaluate",
+        "versions": {"advkeras": "0", "tensorflow": "2", "keras": "3"},
+        "device": "made-up device",
+        "seconds": 12.0,
+        "finished": "",
+    },
+)
+
+
+def test_tables_show_our_figures_beside_the_papers():
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
+    for table in rich_tables(EVALUATION):
+        console.print(table)
+    lines = [" ".join(line.split()) for line in console.export_text().splitlines()]
+    assert "OptMargin 33.3 [25, 43] 100 0.150 ± 0.01 0.158 1,234 7.0" in lines
+    assert "Benign 99 [95, 100] 98 100 [96, 100] 97" in lines
+    assert "OptMargin 1 [0, 5] 2 0 [0, 4] 0" in lines
+    assert not any("…" in line for line in lines)
+
+
+def test_markdown_tables_replace_the_block_of_a_document():
+    text = f"before\n{BLOCK_START}\nold\n{BLOCK_END}\nafter\n"
+    replaced = replace_block(text, markdown_tables(EVALUATION), "README.md")
+    assert replaced.startswith(f"before\n{BLOCK_START}\n")
+    assert replaced.endswith(f"{BLOCK_END}\nafter\n")
+    assert "| OptMargin | 33.3 [25, 43] | *100* | 0.150 ± 0.01 | *0.158* | 1,234 | 7.0 |" in replaced
+    assert "old" not in replaced
+    with pytest.raises(InvalidInputError, match=r"README.md lacks the lines"):
+        replace_block("no block", "", "README.md")
+
+
+def test_the_readme_shows_the_results_that_are_in_the_repository():
+    evaluation = read(REPOSITORY / "docs" / "results" / "mnist.json")
+    assert f"{BLOCK_START}\n{markdown_tables(evaluation)}{BLOCK_END}" in (REPOSITORY / "README.md").read_text()
+
+
+def test_proportions_have_wilsons_interval():
+    low, high = Proportion(8, 10).interval()
+    assert (round(low, 4), round(high, 4)) == (0.4902, 0.9433)
+    assert Proportion(0, 0).interval() == (0.0, 1.0)
+    assert np.isnan(Proportion(0, 0).rate)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+@pytest.mark.parametrize("count", [1, 12])
+def test_a_picture_is_drawn(tmp_path, sample, suffix, count):
+    images = sample.images[:count]
+    examples = Examples(
+        images=images,
+        adversarials=np.clip(images + 0.1, 0, 1),
+        labels=sample.labels[:count],
+        predictions=sample.labels[:count],
+        benign_predictions=sample.labels[:count],
+        success=np.arange(count) % 2 == 0,
+        distortion=np.full(count, 0.1, np.float32),
+        facts={},
+    )
+    path = tmp_path / f"picture{suffix}"
+    example_picture(examples, path, bounds=(0, 1), class_names=tuple("0123456789"), title="Made up")
+    content = path.read_bytes()
+    assert content.startswith(b"\x89PNG" if suffix == ".png" else b"<?xml")
+    assert len(content) > 5_000
