@@ -37,9 +37,7 @@ for name in zoo.names_for("mnist"):
     region = RegionClassification(classifier, radius=MNIST.constants.region_radius, samples=100, seed=0)
     ensembles = {}
     for clip_members in (False, True):
-        found = configure("optmargin", MNIST.constants, clip_members=clip_members)(
-            classifier, data.images, data.labels
-        )
+        found = configure("optmargin", MNIST.constants, clip_members=clip_members)(classifier, data.images, data.labels)
         ensembles["clipped" if clip_members else "not clipped"] = {
             "success": float(found.success.mean()),
             "rms": float(found.distortion[found.success].mean()),

@@ -1,7 +1,9 @@
 """Preparing a full data set for tensorflow-datasets, from the internet or from files that are already here."""
 
+import contextlib
 import gzip
 import hashlib
+import io
 import os
 import re
 import tarfile
@@ -124,7 +126,9 @@ def _build(spec: DatasetSpec, cache: Path, files: dict[str, str] | None) -> None
         builder_class: Any = official.MNIST
     else:
         builder_class = _builder_of_local_files(official.MNIST, files)
-    builder_class(data_dir=str(cache), version=spec.version).download_and_prepare()
+    # What the builder prints about sizes that it does not know helps nobody.
+    with contextlib.redirect_stdout(io.StringIO()):
+        builder_class(data_dir=str(cache), version=spec.version).download_and_prepare()
 
 
 def _builder_of_local_files(official: Any, files: dict[str, str]) -> Any:

@@ -86,9 +86,10 @@ def test_markdown_tables_replace_the_block_of_a_document():
         replace_block("no block", "", "README.md")
 
 
-def test_the_readme_shows_the_results_that_are_in_the_repository():
+@pytest.mark.parametrize("document", ["README.md", "docs/mnist.md"])
+def test_documents_show_the_results_that_are_in_the_repository(document):
     evaluation = read(REPOSITORY / "docs" / "results" / "mnist.json")
-    assert f"{BLOCK_START}\n{markdown_tables(evaluation)}{BLOCK_END}" in (REPOSITORY / "README.md").read_text()
+    assert f"{BLOCK_START}\n{markdown_tables(evaluation)}{BLOCK_END}" in (REPOSITORY / document).read_text()
 
 
 def test_proportions_have_wilsons_interval():
