@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 from advkeras.cli import options
@@ -23,9 +24,9 @@ def models(as_json: options.Json = False) -> None:
             json.dumps([{**asdict(card), "place": str(zoo.path(name))} for name, card in cards.items() if card])
         )
         return
-    table = Table()
+    table = Table(box=SIMPLE, show_edge=False, pad_edge=False)
     for heading in ("Model", "Architecture", "Parameters", "Defense", "Benign", "PGD", "State"):
-        table.add_column(heading, justify="left")
+        table.add_column(heading, no_wrap=True)
     for name, card in cards.items():
         if card is None:
             table.add_row(name, "no model card")
@@ -40,8 +41,13 @@ def models(as_json: options.Json = False) -> None:
             "intact" if zoo.is_intact(name) else "[red]altered[/]",
         )
     out.print(table)
-    out.print(f"in {zoo.root()}", style="bright_black", soft_wrap=True)
+    out.print(
+        f"Accuracy on the test set, and under PGD with 100 steps on part of it; sample sizes and intervals: --json. "
+        f"In {zoo.root()}",
+        style="bright_black",
+        soft_wrap=True,
+    )
 
 
 def _accuracy(measured: dict[str, Any] | None) -> str:
-    return f"{measured['rate']:.2%} of {measured['of']:,}" if measured else "-"
+    return f"{measured['rate']:.2%}" if measured else "-"

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from advkeras.datasets.registry import DatasetSpec, get
 from advkeras.errors import InvalidInputError
+from advkeras.files import read_arrays
 
 DATA_DIR_VARIABLE = "ADVKERAS_DATA_DIR"
 
@@ -129,13 +130,8 @@ def load_npz(path: str | os.PathLike[str], *, examples: int | None = None) -> La
     Raises:
         InvalidInputError: if the file cannot be read or an array is missing or of the wrong shape.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            images, labels = np.asarray(archive["images"]), np.asarray(archive["labels"])
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InvalidInputError(
-            f"{path} is no .npz file with the arrays images (N, H, W, C) and labels (N,): {error}"
-        ) from None
+    arrays = read_arrays(path, ("images", "labels"))
+    images, labels = arrays["images"], arrays["labels"]
     if images.ndim != 4 or labels.shape != images.shape[:1] or not len(labels):
         raise InvalidInputError(
             f"{path}: expected images (N, H, W, C) and labels (N,). Received: {images.shape} and {labels.shape}"

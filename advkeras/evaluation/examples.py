@@ -11,7 +11,7 @@ import numpy as np
 from advkeras.attacks.base import AttackResult, BoolArray, FloatArray, IntArray
 from advkeras.datasets import LabelledImages
 from advkeras.errors import InvalidInputError
-from advkeras.files import write_arrays
+from advkeras.files import read_arrays, write_arrays
 
 _ARRAYS = ("images", "adversarials", "labels", "predictions", "benign_predictions", "success", "distortion")
 
@@ -66,8 +66,9 @@ class Examples:
         Raises:
             InvalidInputError: if the file is not there, damaged or something else.
         """
+        arrays = read_arrays(path, (*_ARRAYS, "facts"))
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                return cls(**{name: archive[name] for name in _ARRAYS}, facts=json.loads(str(archive["facts"])))
-        except (OSError, ValueError, KeyError, EOFError) as error:
+            facts = json.loads(str(arrays.pop("facts")))
+        except ValueError as error:
             raise InvalidInputError(f"{path} holds no adversarial examples: {error}") from None
+        return cls(**arrays, facts=facts)

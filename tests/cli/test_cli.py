@@ -89,7 +89,8 @@ def test_attack_takes_targets_and_the_users_own_images(tmp_path, sample):
 def test_datasets_and_models_are_listed(no_prepared_data):
     assert "sample" in run("datasets").stdout
     assert json.loads(run("datasets", "--json").stdout)[0]["images"] == 1_000
-    assert "mnist-natural" in run("models").stdout
+    listed = run("models").stdout
+    assert all(word in listed for word in ("mnist-natural", "mnist-pgd", "99.36%", "3,274,634", "intact"))
     assert {card["name"] for card in json.loads(run("models", "--json").stdout)} == {"mnist-natural", "mnist-pgd"}
 
 
