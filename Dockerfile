@@ -11,7 +11,7 @@ WORKDIR /opt/advkeras
 COPY pyproject.toml README.md LICENSE ./
 COPY advkeras/datasets/samples/NOTICE.md advkeras/datasets/samples/NOTICE.md
 # hadolint ignore=DL3013
-RUN mkdir saved_models && touch advkeras/__init__.py \
+RUN mkdir saved_models && echo '__version__ = "0"' > advkeras/__init__.py \
     && if [ "$VARIANT" = gpu ]; then pip install ".[gpu]"; else pip install .; fi
 
 COPY advkeras advkeras

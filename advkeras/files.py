@@ -22,15 +22,17 @@ def write_atomically(path: Path, content: bytes) -> None:
         InvalidInputError: if the folder cannot be written.
     """
     require_writable_folder(path.parent)
-    handle, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
+    scratch = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
-        Path(scratch).chmod(0o644)
-        Path(scratch).replace(path)
+        scratch.chmod(0o644)
+        scratch.replace(path)
     except OSError as error:
-        Path(scratch).unlink(missing_ok=True)
         raise InvalidInputError(f"cannot write {path}: {error.strerror}") from None
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:

@@ -34,7 +34,9 @@ def device() -> str:
 
 def command_line() -> str:
     """The command that runs, with the program's name instead of its path."""
-    return shlex.join(["advkeras", *sys.argv[1:]])
+    program = Path(sys.argv[0])
+    ours = program.name in ("advkeras", "cli.py") or program.parent.name == "advkeras"
+    return shlex.join([*(["advkeras"] if ours else ["python", program.name]), *sys.argv[1:]])
 
 
 def _processor() -> str:

@@ -1,7 +1,8 @@
 """Seeds for stateless random operations, derived from one number and the name of the work they are for.
 
-Nothing in advkeras draws from a global random state, so the order of the work, resuming it and the number of
-workers cannot change a result.
+No attack and no evaluation draws from a global random state, so the order of the work, resuming it and the number of
+workers cannot change a result. (Training seeds Keras's global state, for the initial weights; a region layer without a
+seed draws afresh at each call, on purpose.)
 """
 
 import hashlib

@@ -14,7 +14,7 @@ import numpy as np
 
 from advkeras import provenance
 from advkeras.attacks import configure
-from advkeras.attacks.base import adversarial_margin
+from advkeras.attacks.gradients import adversarial_margin
 from advkeras.datasets import MNIST, load_sample
 from advkeras.defenses.region_classification import RegionClassification
 from advkeras.models import Classifier, zoo
@@ -28,7 +28,7 @@ data = sample.first(EXAMPLES)
 models = {}
 for name in zoo.names_for("mnist"):
     classifier = Classifier.load(name)
-    lead = -adversarial_margin(classifier.logits(sample.images), sample.labels, targeted=False)
+    lead = -adversarial_margin(classifier.logits(sample.images), sample.labels, targeted=False).numpy()
     strong = {}
     for confidence in CONFIDENCES:
         found = configure("optstrong", MNIST.constants, confidence=confidence)(classifier, data.images, data.labels)

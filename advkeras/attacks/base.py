@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from advkeras.attacks.gradients import adversarial_margin
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier
 
@@ -26,7 +27,7 @@ class AttackResult:
         adversarials: (N, H, W, C) float32, in the pixel unit of the classifier. Where a minimum-norm attack found
             nothing, and where there was nothing to attack, the image itself.
         success: (N,) bool; untargeted: the image was classified correctly and the adversarial example is not;
-            targeted: the adversarial example is classified as the target.
+            targeted: the image was not classified as the target and the adversarial example is.
         distortion: (N,) float32, RMS over pixels and channels of adversarial minus image, in the pixel unit.
         predictions: (N,) int32, classes of the adversarial examples.
         benign_predictions: (N,) int32, classes of the images.
@@ -75,19 +76,6 @@ def rms(difference: npt.NDArray[Any]) -> FloatArray:
     """RMS over all but the first axis: (N, ...) to (N,). The paper's measure of distortion (section 4)."""
     flat = np.asarray(difference, np.float64).reshape(len(difference), -1)
     return np.asarray(np.sqrt(np.mean(flat**2, axis=1)), np.float32)
-
-
-def adversarial_margin(logits: FloatArray, goals: IntArray, *, targeted: bool) -> FloatArray:
-    """How far the logits (N, classes) are on the attacker's side: (N,), positive where the attack has succeeded.
-
-    Untargeted: the largest wrong logit minus the true one. Targeted: the target's logit minus the largest other.
-    """
-    rows = np.arange(len(goals))
-    chosen = logits[rows, goals]
-    others = logits.copy()
-    others[rows, goals] = -np.inf
-    margin = others.max(axis=1) - chosen
-    return np.asarray(-margin if targeted else margin, np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,10 +147,10 @@ class Attack(abc.ABC):
             fooled[attacked] = self.verify(classifier, problem, candidates, tally)
             adversarials[attacked] = self._kept(problem, candidates, fooled[attacked])
         predictions = _predict(classifier, adversarials, tally)
-        reached = predictions == goals if targeted else (predictions != goals) & attacked
+        reached = predictions == goals if targeted else predictions != goals
         return AttackResult(
             adversarials=adversarials,
-            success=reached & (fooled | ~attacked),
+            success=reached & fooled,
             distortion=rms(adversarials - checked),
             predictions=predictions,
             benign_predictions=benign,
@@ -224,8 +212,12 @@ class MinimumNormAttack(Attack):
 
     def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally) -> BoolArray:
         """Whether each candidate is misclassified by the confidence asked for."""
-        tally.forwards += len(candidates)
-        margin = adversarial_margin(classifier.logits(candidates), problem.goals, targeted=problem.targeted)
+        return self._fooled(classifier, problem, candidates, tally)
+
+    def _fooled(self, classifier: Classifier, problem: Problem, images: FloatArray, tally: Tally) -> BoolArray:
+        """Whether images (N, H, W, C) are misclassified by the confidence asked for: (N,)."""
+        tally.forwards += len(images)
+        margin = adversarial_margin(classifier.logits(images), problem.goals, targeted=problem.targeted).numpy()
         return np.asarray((margin > 0) & (margin >= self.confidence))
 
     def _kept(self, problem: Problem, candidates: FloatArray, fooled: BoolArray) -> FloatArray:

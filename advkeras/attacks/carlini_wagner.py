@@ -21,6 +21,7 @@ class PenaltyAttack(MinimumNormAttack):
         iterations: at most so many for each weight.
         distance_scale: what the squared distance is divided by; 1 is the paper's equation (4) as printed.
         patience: iterations without progress after which an image is finished; None runs the whole search.
+        clip_members: clip members to the bounds before they are classified; the authors' code does not.
     """
 
     learning_rate: float = 0.2
@@ -29,6 +30,7 @@ class PenaltyAttack(MinimumNormAttack):
     iterations: int = 100
     distance_scale: float = 1.0
     patience: int | None = None
+    clip_members: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -52,7 +54,7 @@ class PenaltyAttack(MinimumNormAttack):
             weight_steps=self.weight_steps,
             iterations=self.iterations,
             distance_scale=self.distance_scale,
-            clip_members=self._clips_members,
+            clip_members=self.clip_members,
             patience=self.patience,
         )
         return search.run(
@@ -63,10 +65,6 @@ class PenaltyAttack(MinimumNormAttack):
             tally=tally,
             progress=progress,
         )
-
-    @property
-    def _clips_members(self) -> bool:
-        return False
 
 
 @dataclass(frozen=True, kw_only=True)

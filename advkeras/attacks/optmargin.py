@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from advkeras.attacks.base import BoolArray, FloatArray, Problem, Tally, adversarial_margin, require
+from advkeras.attacks.base import BoolArray, FloatArray, Problem, Tally, require
 from advkeras.attacks.carlini_wagner import PenaltyAttack
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seed
@@ -22,12 +22,10 @@ class OptMargin(PenaltyAttack):
     Args:
         member_rms: RMS of the perturbations, in the classifier's pixel unit.
         ensemble_size: members, the unperturbed example included.
-        clip_members: clip members to the bounds before they are classified; the authors' code does not.
     """
 
     member_rms: float
     ensemble_size: int = 20
-    clip_members: bool = False
 
     name: ClassVar[str] = "optmargin"
     title: ClassVar[str] = "OptMargin"
@@ -49,16 +47,10 @@ class OptMargin(PenaltyAttack):
 
     def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally) -> BoolArray:
         """Whether every member of each candidate's ensemble is misclassified by the confidence asked for."""
-        fooled = super().verify(classifier, problem, candidates, tally)
+        fooled = self._fooled(classifier, problem, candidates, tally)
         for offset in self.members(classifier)[:-1]:
             members = candidates + offset
             if self.clip_members:
                 members = np.clip(members, *classifier.bounds)
-            tally.forwards += len(members)
-            margin = adversarial_margin(classifier.logits(members), problem.goals, targeted=problem.targeted)
-            fooled &= (margin > 0) & (margin >= self.confidence)
+            fooled &= self._fooled(classifier, problem, members, tally)
         return fooled
-
-    @property
-    def _clips_members(self) -> bool:
-        return self.clip_members

@@ -49,7 +49,8 @@ class _State(NamedTuple):
     checked_loss: Any
     best: Any  # scaled to [0, 1]
     best_distance: Any  # squared L2 distance, pixels scaled to [0, 1]; infinite before the first success
-    stalled: Any  # iterations since the best distance last fell markedly
+    reference: Any  # the best distance when it last fell markedly
+    stalled: Any  # iterations since then
     finished: Any
 
 
@@ -68,7 +69,8 @@ class PenaltySearch:
         initial_weight: first weight c.
         weight_steps: steps of the binary search on c: it halves towards the lower bound after a success and grows
             tenfold while nothing has succeeded.
-        iterations: at most so many for each weight; given up earlier when the loss stops falling over a tenth of them.
+        iterations: at most so many for each weight; given up earlier when the loss has not fallen over a tenth of
+            them, and at least 50.
         distance_scale: what the squared distance is divided by. 1 is the equation as printed; the authors' code
             divides by 255^2 on MNIST, too, where pixels already lie in [0, 1].
         clip_members: clip x' + v_i to the bounds; the authors' code does not.
@@ -125,7 +127,7 @@ class PenaltySearch:
         return _State(
             images=images,
             goals=goals,
-            variable=_to_variable(images),
+            variable=_to_variable(images).numpy(),
             moment_1=np.zeros_like(images),
             moment_2=np.zeros_like(images),
             iteration=np.zeros(count, np.int32),
@@ -137,6 +139,7 @@ class PenaltySearch:
             checked_loss=full(np.inf),
             best=images.copy(),
             best_distance=full(np.inf),
+            reference=full(np.inf),
             stalled=np.zeros(count, np.int32),
             finished=np.zeros(count, bool),
         )
@@ -168,7 +171,7 @@ class PenaltySearch:
         gradient = tape.gradient(loss, state.variable)
         fooled = tf.reduce_all(margins >= self.confidence + _MARGIN_SLACK, axis=1) & ~state.finished
         better = fooled & (distance < state.best_distance)
-        markedly = fooled & (distance < state.best_distance * (1.0 - _STALL_SHARE) ** 2)
+        markedly = fooled & (distance < state.reference * (1.0 - _STALL_SHARE) ** 2)
         iteration = state.iteration + 1
         moment_1 = _BETA_1 * state.moment_1 + (1 - _BETA_1) * gradient
         moment_2 = _BETA_2 * state.moment_2 + (1 - _BETA_2) * tf.square(gradient)
@@ -187,7 +190,8 @@ class PenaltySearch:
             checked_loss=tf.where(look, loss, state.checked_loss),
             best=tf.where(_per_image(better), points, state.best),
             best_distance=tf.where(better, distance, state.best_distance),
-            stalled=tf.where(markedly | tf.math.is_inf(state.best_distance), 0, state.stalled + 1),
+            reference=tf.where(markedly, distance, state.reference),
+            stalled=tf.where(markedly | tf.math.is_inf(state.reference), 0, state.stalled + 1),
         )
 
     def _margins(self, classifier: Classifier, offsets: Any, points: Any, goals: Any, targeted: bool) -> Any:
@@ -214,7 +218,7 @@ class PenaltySearch:
             finished |= state.stalled >= self.patience
         again = _per_image(over)
         return state._replace(
-            variable=tf.where(again, _to_variable_tensor(state.images), state.variable),
+            variable=tf.where(again, _to_variable(state.images), state.variable),
             moment_1=tf.where(again, 0.0, state.moment_1),
             moment_2=tf.where(again, 0.0, state.moment_2),
             iteration=tf.where(over, 0, state.iteration),
@@ -228,11 +232,7 @@ class PenaltySearch:
         )
 
 
-def _to_variable(images: FloatArray) -> FloatArray:
-    return np.arctanh((2.0 * images.astype(np.float64) - 1.0) * _TANH_SCALE).astype(np.float32)
-
-
-def _to_variable_tensor(images: Any) -> Any:
+def _to_variable(images: Any) -> Any:
     return tf.atanh((2.0 * images - 1.0) * _TANH_SCALE)
 
 
@@ -258,6 +258,7 @@ def _signature(shape: tuple[int, ...]) -> _State:
         checked_loss=number,
         best=image,
         best_distance=number,
+        reference=number,
         stalled=whole,
         finished=flag,
     )

@@ -45,8 +45,10 @@ def configure(name: str, constants: ProtocolConstants, *, full_search: bool = Fa
     Args:
         name: of the attack.
         constants: of the data set, in its pixel unit.
-        full_search: the paper's 4 x 1,000 iterations, instead of a search that stops when nothing improves.
-        overrides: hyperparameters of the attack to use instead; those that are None stay at the default.
+        full_search: the paper's 4 x 1,000 iterations. Otherwise OptMargin stops when nothing improves, and OptBrittle
+            and OptStrong have the short searches of their classes.
+        overrides: hyperparameters of the attack to use instead; those that are None stay at the default. With
+            another epsilon PGD's step grows or shrinks in proportion, unless it is given, too.
 
     Raises:
         InvalidInputError: if there is no such attack, or it does not have such a hyperparameter.
@@ -58,6 +60,9 @@ def configure(name: str, constants: ProtocolConstants, *, full_search: bool = Fa
         if parameter not in types:
             raise InvalidInputError(unknown_name(f"parameter of {name}", parameter, tuple(types)))
         _check_type(parameter, value, types[parameter])
+    if attack is PGD and "epsilon" in given and "step" not in given and constants.epsilon:
+        # As many steps must be able to cross the ball, whatever its size; a ball of radius 0 still needs some step.
+        given["step"] = constants.pgd_step * float(given["epsilon"] or constants.epsilon) / constants.epsilon
     return attack(**{**_parameters(attack, constants, full_search), **given})
 
 

@@ -66,6 +66,7 @@ def attack(
     from advkeras import datasets
     from advkeras.attacks.registry import configure
     from advkeras.evaluation.examples import Examples
+    from advkeras.evaluation.runner import check_fit
     from advkeras.files import require_writable_folder
     from advkeras.models import Classifier
     from advkeras.proportion import Proportion
@@ -74,6 +75,7 @@ def attack(
     spec = datasets.get(dataset)
     configured = configure(name, spec.constants, **{"seed": seed, "epsilon": epsilon, **_parse(parameters or [])})
     classifier = Classifier.load(model, bounds=spec.bounds)
+    check_fit(classifier, spec)
     data = (
         datasets.load_npz(images, examples=examples)
         if images
@@ -84,8 +86,8 @@ def attack(
         data = data.where(data.labels != target)
         targets = np.full(len(data), target, np.int32)
     path = output or Path(f"{classifier.name}-{name}.npz")
-    if path.suffix != ".npz":
-        raise InvalidInputError(f"--output must end with .npz. Received: {path}")
+    if path.suffix != ".npz" or path.is_dir():
+        raise InvalidInputError(f"--output must be a file that ends with .npz. Received: {path}")
     require_writable_folder(path.parent)
     with progress_bar() as progress:
         task = progress.add_task(configured.title, total=len(data))
@@ -116,7 +118,7 @@ def attack(
         class_names=spec.class_names,
         title=f"{configured.title} on {classifier.name}",
     )
-    attackable = found.benign_predictions == found.labels if target is None else np.ones(len(data), bool)
+    attackable = found.benign_predictions == found.labels if target is None else found.benign_predictions != target
     success = Proportion(int(found.success.sum()), int(attackable.sum()))
     distortion = float(found.distortion[found.success].mean()) if success.count else None
     if as_json:

@@ -8,16 +8,17 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from advkeras.errors import AdvkerasError
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, markup=False)
+err = Console(stderr=True, highlight=False, markup=False)
 
 
 def fail(error: AdvkerasError) -> int:
     """Prints an error as one line on standard error and returns the exit code."""
-    err.print(f"[bold red]Error:[/] {' '.join(str(error).split())}", soft_wrap=True, markup=True)
+    err.print(Text.assemble(("Error:", "bold red"), " ", " ".join(str(error).split())), soft_wrap=True)
     return error.exit_code
 
 
@@ -30,7 +31,7 @@ def counted(number: int, noun: str) -> str:
 def progress_bar() -> Iterator[Progress]:
     """A progress bar with the time left, on standard error; silent where that is no terminal."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -20,6 +20,7 @@ def datasets(context: typer.Context, data_dir: options.DataDir = None, as_json: 
     Example: [bold]advkeras datasets --data-dir ~/data[/]
     """
     if context.invoked_subcommand is not None:
+        context.obj = data_dir
         return
     from advkeras import datasets as registry
 
@@ -53,6 +54,7 @@ def datasets(context: typer.Context, data_dir: options.DataDir = None, as_json: 
 
 @app.command()
 def prepare(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help="Data set: mnist.")],
     source: Annotated[
         Path | None,
@@ -70,6 +72,7 @@ def prepare(
     from advkeras import datasets as registry
 
     spec = registry.get(name)
+    data_dir = data_dir or context.obj
     if registry.is_prepared(spec, data_dir):
         out.print(f"{name} is already prepared in {registry.prepared_dir(spec, data_dir)}", soft_wrap=True)
         return

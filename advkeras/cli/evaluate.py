@@ -29,7 +29,8 @@ def evaluate(
     protocol: Annotated[
         str,
         typer.Option(
-            help="quick stops each search when nothing improves; paper runs the authors' 4 x 1,000 iterations.",
+            help="quick: OptMargin stops when nothing improves, OptBrittle and OptStrong search shortly; "
+            "paper: 4 x 1,000 iterations.",
             rich_help_panel="What to run",
         ),
     ] = "quick",

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.box import SIMPLE
 from rich.table import Table
+from rich.text import Text
 
 from advkeras.cli import options
 from advkeras.cli.console import out
@@ -38,7 +39,7 @@ def models(as_json: options.Json = False) -> None:
             card.defense,
             _accuracy(card.accuracies.get("benign")),
             _accuracy(card.accuracies.get("pgd")),
-            "intact" if zoo.is_intact(name) else "[red]altered[/]",
+            Text("intact") if zoo.is_intact(name) else Text("altered", "red"),
         )
     out.print(table)
     out.print(

@@ -29,8 +29,8 @@ def report(
     if into is not None:
         try:
             text = into.read_text()
-        except OSError as error:
-            raise InvalidInputError(f"cannot read {into}: {error.strerror}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInputError(f"cannot read {into}: {error}") from None
         write_atomically(into, replace_block(text, markdown_tables(evaluation), str(into)).encode())
         out.print(f"tables written into {into}")
     elif markdown:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from advkeras.datasets.registry import DatasetSpec, get
-from advkeras.errors import InvalidInputError
+from advkeras.errors import InvalidInputError, first_line
 from advkeras.files import read_arrays
 
 DATA_DIR_VARIABLE = "ADVKERAS_DATA_DIR"
@@ -136,8 +136,10 @@ def load_npz(path: str | os.PathLike[str], *, examples: int | None = None) -> La
         raise InvalidInputError(
             f"{path}: expected images (N, H, W, C) and labels (N,). Received: {images.shape} and {labels.shape}"
         )
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise InvalidInputError(f"{path}: labels must be whole numbers. Received: dtype {labels.dtype}")
+    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or labels.max() >= 2**31:
+        raise InvalidInputError(f"{path}: labels must be whole numbers from 0. Received: {labels[:3]}, {labels.dtype}")
+    if not np.issubdtype(images.dtype, np.number) or np.iscomplexobj(images):
+        raise InvalidInputError(f"{path}: images must be numbers. Received: dtype {images.dtype}")
     data = LabelledImages(images.astype(np.float32), labels.astype(np.int32), f"file {path}", "test")
     return data if examples is None else data.first(min(examples, len(data)))
 
@@ -152,12 +154,19 @@ def _load_prepared(spec: DatasetSpec, split: str, data_dir: str | os.PathLike[st
     import tensorflow_datasets as tfds
 
     folder = prepared_dir(spec, data_dir)
-    builder = tfds.builder_from_directory(str(folder))
-    records: Any = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
-    images, labels = np.asarray(records["image"]), np.asarray(records["label"])
-    if split == "test":
-        order = _sample_first(images, _sample_arrays(spec)[0])
-        images, labels = images[order], labels[order]
+    try:
+        builder = tfds.builder_from_directory(str(folder))
+        records: Any = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
+        images, labels = np.asarray(records["image"]), np.asarray(records["label"])
+        if split == "test":
+            order = _sample_first(images, _sample_arrays(spec)[0])
+            images, labels = images[order], labels[order]
+    # What a damaged folder raises depends on which of its files is damaged, and is no part of tfds's interface.
+    except Exception as error:
+        raise InvalidInputError(
+            f"the prepared data set in {folder} is damaged ({first_line(error)}): delete that folder and run "
+            f"`advkeras datasets prepare {spec.name}` again"
+        ) from error
     source = f"full {spec.title} {split} set ({len(labels):,} images in {folder})"
     return LabelledImages(_to_pixel_unit(spec, images), labels.astype(np.int32), source, split)
 

@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import hashlib
 import io
+import lzma
 import os
 import re
 import tarfile
@@ -17,7 +18,8 @@ from typing import Any
 
 from advkeras.datasets.loading import is_prepared, prepared_dir, resolve_data_dir
 from advkeras.datasets.registry import DatasetSpec, get
-from advkeras.errors import AdvkerasError, InvalidInputError
+from advkeras.errors import AdvkerasError, InvalidInputError, first_line
+from advkeras.files import require_writable_folder
 
 # SHA-256 of the four original files, uncompressed; keys are tensorflow-datasets' names for them.
 _MNIST_FILES = {
@@ -57,13 +59,16 @@ def prepare(
     if is_prepared(spec, data_dir):
         return prepared_dir(spec, data_dir)
     cache = resolve_data_dir(data_dir)
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="advkeras-", dir=cache) as scratch:
-            files = _verified_files(Path(source), Path(scratch)) if source is not None else None
+    require_writable_folder(cache)
+    with tempfile.TemporaryDirectory(prefix="advkeras-", dir=cache) as scratch:
+        files = _verified_files(Path(source), Path(scratch)) if source is not None else None
+        try:
             _build(spec, cache, files)
-    except OSError as error:
-        raise InvalidInputError(f"cannot write the data set to {cache}: {error.strerror or error}") from None
+        # A download that breaks off raises whatever the layers below tensorflow-datasets raise.
+        except Exception as error:
+            if isinstance(error, AdvkerasError):
+                raise
+            raise AdvkerasError(f"{name} could not be prepared in {cache}: {first_line(error)}") from error
     return prepared_dir(spec, data_dir)
 
 
@@ -112,7 +117,7 @@ def _candidates(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
                 stream = archive.extractfile(member) if member.isfile() else None
                 if stream is not None:
                     yield PurePosixPath(member.name).name, stream.read
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise InvalidInputError(f"--from {source} is neither a folder nor a readable tarball: {error}") from None
 
 

@@ -37,8 +37,8 @@ class TrainingAttack:
 class AdversarialTraining(keras.Model):  # type: ignore[misc]
     """Trains a network on examples that are crafted against it inside the compiled training step.
 
-    ``compile`` and ``fit`` work as for any Keras model, callbacks, checkpoints and distribution included. The logged
-    accuracy is the accuracy on the crafted examples.
+    ``compile`` and ``fit`` work as for any Keras model, callbacks and checkpoints included; batches are pairs of images
+    and labels. The logged accuracy is the accuracy on the crafted examples.
 
     Args:
         network: maps images (B, H, W, C) to logits.
@@ -173,7 +173,10 @@ def cosine_schedule(learning_rate: float, steps: int) -> Any:
 
 
 def shuffled_batches(images: FloatArray, labels: IntArray, *, batch_size: int, seed: int) -> Any:
-    """Batches of all images in an order that changes with each epoch; the last, partial batch is left out."""
+    """Batches of all images in an order that changes with each epoch; the last, partial batch is left out.
+
+    A training that is continued after a stop goes through the orders from the first one again.
+    """
     order = tf.data.Dataset.range(len(labels)).shuffle(len(labels), seed=seed, reshuffle_each_iteration=True)
     table = tf.constant(images), tf.constant(np.asarray(labels, np.int32))
     return (

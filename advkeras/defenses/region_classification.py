@@ -69,9 +69,10 @@ class RegionClassification(keras.layers.Layer):  # type: ignore[misc]
         if not isinstance(classifier, Classifier):
             if bounds is None:
                 raise InvalidInputError("a Keras model does not say its pixels' bounds: give bounds=(low, high)")
-            self.model = classifier  # tracked, so that its weights belong to this layer's
             classifier = Classifier.from_keras(classifier, bounds=bounds)
         self.classifier: Classifier = classifier
+        if classifier.model is not None:
+            self.model = classifier.model  # tracked, so that its weights belong to this layer's
         self.region = Hypercube(float(radius))
         self.samples = samples
         self.bounds = tuple(bounds or classifier.bounds)

@@ -1,7 +1,10 @@
 """A training run from recipe to model card: resumable, logged, measured, written as a SavedModel."""
 
 import csv
+import hashlib
+import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,11 +26,13 @@ from advkeras.defenses.adversarial_training import (
     shuffled_batches,
 )
 from advkeras.errors import InvalidInputError
+from advkeras.files import require_writable_folder, write_atomically
 from advkeras.models import Classifier, ModelCard, architectures, layout, saved_model
 
 Defense = Literal["none", "fast", "pgd"]
 DEFENSES: tuple[Defense, ...] = ("none", "fast", "pgd")
 
+_CLAIM = "recipe.json"
 _VALIDATION_IMAGES = 500
 _TEST_PGD_IMAGES = 1_000
 _TEST_PGD_ITERATIONS = 100
@@ -67,7 +72,10 @@ class TrainingRecipe:
         require(self.batch_size >= 1, "batch_size must be at least 1", batch_size=self.batch_size)
         require(self.learning_rate > 0, "learning_rate must be positive", learning_rate=self.learning_rate)
         require(self.epsilon >= 0, "epsilon must not be negative", epsilon=self.epsilon)
-        require(self.iterations >= 0, "iterations must not be negative", iterations=self.iterations)
+        if self.defense != "none":
+            require(self.iterations >= 1, "iterations must be at least 1", iterations=self.iterations)
+            require(self.step > 0, "step must be positive", step=self.step)
+        require(0 <= self.seed < 2**32, "seed must lie in 0...4294967295", seed=self.seed)
         require(self.ramp_epochs >= 0, "ramp_epochs must not be negative", ramp_epochs=self.ramp_epochs)
 
     @classmethod
@@ -164,16 +172,15 @@ def train(
         report: called with lines for the user.
 
     Raises:
-        InvalidInputError: if the images do not fill one batch, or the folder cannot be written.
+        InvalidInputError: if the images do not fill one batch, the folder cannot be written, or a run with another
+            recipe or other images is unfinished there.
     """
     parent = Path(output)
     state = parent / "training"
-    try:
-        state.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidInputError(f"cannot write to {parent}: {error.strerror}") from None
+    require_writable_folder(parent)
     steps = len(training_data) // recipe.batch_size
     require(steps >= 1, "there must be at least one batch of images", images=len(training_data))
+    _claim_state(state, recipe, training_data)
     keras.utils.set_random_seed(recipe.seed)
     model = AdversarialTraining(
         architectures.build(recipe.architecture, spec),
@@ -205,7 +212,7 @@ def train(
             validation,
             keras.callbacks.CSVLogger(str(state / "history.csv"), append=True),
             keras.callbacks.TensorBoard(str(state / "logs"), write_graph=False),
-            keras.callbacks.BackupAndRestore(str(state / "backup")),
+            keras.callbacks.BackupAndRestore(str(state / "backup"), delete_checkpoint=False),
             *callbacks,
         ],
     )
@@ -231,7 +238,31 @@ def train(
         seconds=round(seconds, 1),
     )
     folder = saved_model.save(model.network, parent, complete=lambda version: _sealed(card, version).write(version))
+    # What is left are the logs; the next run in this folder starts from the beginning.
+    shutil.rmtree(state / "backup", ignore_errors=True)
+    (state / _CLAIM).unlink()
     return TrainingOutcome(_sealed(card, folder), folder, validation.collapsed)
+
+
+def _claim_state(state: Path, recipe: TrainingRecipe, data: LabelledImages) -> None:
+    """Makes sure that the folder's unfinished run is this one; clears what a finished run has left.
+
+    Raises:
+        InvalidInputError: if another recipe or other images have an unfinished run there.
+    """
+    images = hashlib.sha256(data.images.tobytes() + data.labels.tobytes()).hexdigest()
+    claim = json.dumps({"recipe": asdict(recipe), "images": images}, indent=2)
+    path = state / _CLAIM
+    if path.is_file():
+        if path.read_text() != claim:
+            raise InvalidInputError(
+                f"{state} holds an unfinished run of another recipe or of other images: finish that one, give another "
+                "--output, or delete the folder"
+            )
+        return
+    shutil.rmtree(state, ignore_errors=True)
+    state.mkdir(parents=True)
+    write_atomically(path, claim.encode())
 
 
 def measure(classifier: Classifier, spec: DatasetSpec, data: LabelledImages) -> dict[str, dict[str, Any]]:
@@ -250,5 +281,7 @@ def _sealed(card: ModelCard, version: Path) -> ModelCard:
 
 
 def _history(path: Path) -> list[dict[str, float]]:
+    """One entry an epoch; of an epoch that a stopped run and its continuation both logged, the later one."""
     with path.open() as stream:
-        return [{key: round(float(value), 5) for key, value in row.items()} for row in csv.DictReader(stream)]
+        rows = [{key: round(float(value), 5) for key, value in row.items()} for row in csv.DictReader(stream)]
+    return list({row["epoch"]: row for row in rows}.values())

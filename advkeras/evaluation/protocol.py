@@ -20,7 +20,8 @@ class Protocol:
     """What an evaluation runs on each model.
 
     Attributes:
-        mode: ``quick`` stops each search when nothing improves; ``paper`` runs the authors' 4 x 1,000 iterations.
+        mode: ``quick`` ends OptMargin when nothing improves and gives OptBrittle and OptStrong short searches;
+            ``paper`` runs the authors' 4 x 1,000 iterations.
         attacks: configured for the data set.
         region_radius: of region classification, in pixel units.
         region_samples: points that region classification draws for each image.

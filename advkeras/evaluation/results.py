@@ -22,14 +22,14 @@ class Distortion:
 
     Attributes:
         mean: the paper's average distortion.
-        low: lower end of the mean's 95% interval.
-        high: upper end of the mean's 95% interval.
+        low: lower end of the mean's 95% interval; None for a single example.
+        high: upper end of the mean's 95% interval; None for a single example.
         median: the middle one.
     """
 
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     median: float
 
 
@@ -74,7 +74,7 @@ class ModelResult:
     Attributes:
         name: of the model.
         source: what it was loaded from, as given.
-        checksum: SHA-256 of graph and weights; empty for a .keras file.
+        checksum: SHA-256 of graph and weights, or of the .keras file; of its answers for a model in memory.
         rows: benign images, then the attacks.
     """
 
@@ -127,6 +127,8 @@ class Evaluation:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Evaluation":
         """The inverse of :meth:`to_json`."""
+        for key in ("command", "versions", "device", "seconds"):
+            data["provenance"][key]
         models = tuple(
             ModelResult(**{**model, "rows": tuple(_row(row) for row in model["rows"])}) for model in data["models"]
         )
@@ -166,8 +168,9 @@ def read(path: str | os.PathLike[str]) -> Evaluation:
 
 def _row(data: dict[str, Any]) -> Row:
     data = dict(data)
-    for key in ("region", "point", "success"):
-        data[key] = data[key] and Proportion.from_json(data[key])
+    for key in ("region", "point"):
+        data[key] = Proportion.from_json(data[key])
+    data["success"] = data["success"] and Proportion.from_json(data["success"])
     data["distortion"] = data["distortion"] and Distortion(**data["distortion"])
     data["paper"] = data["paper"] and PaperRow(**data["paper"])
     return Row(**data)

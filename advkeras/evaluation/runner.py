@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from advkeras import __version__, provenance
-from advkeras.attacks.base import Attack, AttackResult, Progress
+from advkeras.attacks.base import Attack, AttackResult, FixedNormAttack, Progress
 from advkeras.datasets import DatasetSpec, LabelledImages
 from advkeras.defenses.region_classification import RegionClassification
 from advkeras.errors import InvalidInputError
@@ -76,7 +76,7 @@ def evaluate(
     start = time.perf_counter()
     require_writable_folder(output)
     for classifier in classifiers:
-        _check_fit(classifier, spec)
+        check_fit(classifier, spec)
     names = [classifier.name for classifier in classifiers]
     if len(set(names)) < len(names):
         raise InvalidInputError(f"models must have different names. Received: {', '.join(names)}")
@@ -126,7 +126,8 @@ def _evaluate_model(
         folder = output / classifier.name
         unit = _Unit(classifier, checksum, attack, folder / f"{attack.name if attack else BENIGN}.npz")
         examples = _run_unit(unit, data, region, watch)
-        rows.append(_row(unit, examples, paper_rows.get(unit.name)))
+        as_in_paper = not isinstance(attack, FixedNormAttack) or attack.epsilon == spec.constants.epsilon
+        rows.append(_row(unit, examples, paper_rows.get(unit.name) if as_in_paper else None))
     return ModelResult(
         name=classifier.name, source=classifier.source or "in memory", checksum=checksum, rows=tuple(rows)
     )
@@ -219,22 +220,30 @@ def _distortion(values: Any) -> Distortion | None:
     if not len(values):
         return None
     mean = float(np.mean(values, dtype=np.float64))
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    half = _Z_95 * spread / np.sqrt(len(values))
-    return Distortion(mean=mean, low=max(0.0, mean - half), high=mean + half, median=float(np.median(values)))
+    median = float(np.median(values))
+    if len(values) == 1:
+        return Distortion(mean=mean, low=None, high=None, median=median)
+    half = _Z_95 * float(np.std(values, ddof=1)) / float(np.sqrt(len(values)))
+    return Distortion(mean=mean, low=max(0.0, mean - half), high=mean + half, median=median)
 
 
 def _checksum(classifier: Classifier) -> str:
-    """Of the SavedModel that the classifier was loaded from; of its answers, where there is no SavedModel."""
-    folder = classifier.folder
-    if folder is not None:
-        return layout.checksum(folder)
+    """Of the files that the classifier was loaded from; of its answers, where there are none."""
+    if classifier.folder is not None:
+        return layout.checksum(classifier.folder)
+    if classifier.source is not None and Path(classifier.source).is_file():
+        return hashlib.sha256(Path(classifier.source).read_bytes()).hexdigest()
     low, high = classifier.bounds
     probes = np.random.default_rng(0).uniform(low, high, (4, *classifier.input_shape))
     return "answers:" + hashlib.sha256(classifier.logits(probes).tobytes()).hexdigest()
 
 
-def _check_fit(classifier: Classifier, spec: DatasetSpec) -> None:
+def check_fit(classifier: Classifier, spec: DatasetSpec) -> None:
+    """Makes sure that a classifier takes a data set's images and knows as many classes.
+
+    Raises:
+        InvalidInputError: if not.
+    """
     received = (classifier.input_shape, classifier.bounds, classifier.num_classes)
     expected = (spec.shape, spec.bounds, spec.num_classes)
     if received != expected:

@@ -31,7 +31,7 @@ class ModelCard:
         accuracies: measured afterwards, each with count, sample size and interval.
         versions: of Python and of the packages that count.
         device: what it was trained on.
-        seconds: how long the training took.
+        seconds: how long the training took; of a run that was stopped, its last part.
         checksum: SHA-256 of graph and weights.
     """
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from advkeras.errors import InvalidInputError
+from advkeras.errors import InvalidInputError, first_line
 from advkeras.models import layout, saved_model, zoo
 from advkeras.models.card import ModelCard
 
@@ -29,6 +29,7 @@ class Classifier:
         name: for tables and messages.
         source: where it was loaded from; None for a model built in memory.
         folder: the SavedModel's version folder, for a classifier that is one.
+        model: the Keras model behind the function, for a classifier that has one.
         card: the model card, where there is one.
 
     Raises:
@@ -51,6 +52,7 @@ class Classifier:
         name: str,
         source: str | None = None,
         folder: Path | None = None,
+        model: Any | None = None,
         card: ModelCard | None = None,
     ) -> None:
         low, high = (float(bound) for bound in bounds)
@@ -62,6 +64,7 @@ class Classifier:
         self.name = name
         self.source = source
         self.folder = folder
+        self.model = model
         self.card = card
         self._graphs: dict[Hashable, Any] = {}
         self.num_classes = self._probe()
@@ -88,11 +91,11 @@ class Classifier:
             name: the model's own name by default.
             source: where the model was loaded from.
         """
-        shape = model.input_shape[1:]
+        shape: Any = getattr(model, "input_shape", (None,))[1:]
         if len(shape) != 3 or None in shape:
             raise InvalidInputError(
                 f"model {model.name!r} must take images of a fixed height, width and channels. "
-                f"Received: input_shape={tuple(model.input_shape)}"
+                f"Received: input_shape={getattr(model, 'input_shape', None)}"
             )
         return cls(
             lambda images: model(images, training=False),
@@ -100,6 +103,7 @@ class Classifier:
             input_shape=shape,
             name=name or model.name,
             source=source,
+            model=model,
         )
 
     @classmethod
@@ -109,7 +113,7 @@ class Classifier:
         Args:
             source: a zoo name, a SavedModel (a version's folder or the folder above the versions, of which the
                 highest is taken), or a .keras file.
-            bounds: lowest and highest pixel value; those of the model card by default.
+            bounds: lowest and highest pixel value; those of the model card by default, and not other ones.
 
         Raises:
             InvalidInputError: if nothing can be loaded from there, no bounds are known, or it returns no logits.
@@ -126,6 +130,11 @@ class Classifier:
         card = ModelCard.read(version)
         function, shape = saved_model.load_logits(version)
         name = card.name if card else (version.parent.name if version.name.isdigit() else version.name)
+        if card and bounds and tuple(map(float, bounds)) != tuple(map(float, card.bounds)):
+            raise InvalidInputError(
+                f"the model card of {path} says that its pixels lie in {list(card.bounds)}. Received: "
+                f"bounds={tuple(bounds)}"
+            )
         bounds = bounds or (card.bounds if card else None)
         return cls(
             function,
@@ -189,9 +198,9 @@ class Classifier:
         try:
             outputs = np.asarray(self._function(tf.constant(noise, tf.float32)))
         except (ValueError, TypeError, tf.errors.OpError) as error:
-            reason = str(error).strip().splitlines()[0]
             raise InvalidInputError(
-                f"{self.name} does not take images of shape (N, {', '.join(map(str, self.input_shape))}): {reason}"
+                f"{self.name} does not take images of shape (N, {', '.join(map(str, self.input_shape))}): "
+                f"{first_line(error)}"
             ) from error
         if outputs.ndim != 2 or len(outputs) != _PROBE_IMAGES or outputs.shape[1] < 2:
             raise InvalidInputError(
@@ -211,8 +220,7 @@ def _load_keras_file(path: Path) -> Any:
     try:
         return keras.saving.load_model(path, compile=False)
     except (ValueError, OSError, TypeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InvalidInputError(f"{path} is no readable .keras file: {reason}") from error
+        raise InvalidInputError(f"{path} is no readable .keras file: {first_line(error)}") from error
 
 
 def _require_bounds(bounds: tuple[float, float] | None, path: Path) -> tuple[float, float]:

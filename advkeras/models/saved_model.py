@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from advkeras.errors import InvalidInputError
+from advkeras.errors import InvalidInputError, first_line
 
 
 def load_logits(folder: Path) -> tuple[Callable[[Any], Any], tuple[int, int, int]]:
@@ -24,7 +24,7 @@ def load_logits(folder: Path) -> tuple[Callable[[Any], Any], tuple[int, int, int
     try:
         loaded = tf.saved_model.load(str(folder))
     except (OSError, ValueError, tf.errors.OpError) as error:
-        raise InvalidInputError(f"{folder} is no readable SavedModel: {str(error).splitlines()[0]}") from error
+        raise InvalidInputError(f"{folder} is no readable SavedModel: {first_line(error)}") from error
     signatures = sorted(loaded.signatures.items(), key=lambda item: item[0] != "serving_default")
     for _, signature in signatures:
         outputs = signature.structured_outputs

@@ -83,13 +83,14 @@ def caption(evaluation: Evaluation) -> str:
     region, facts = evaluation.region, evaluation.provenance
     versions = facts["versions"]
     low, high = evaluation.bounds
+    seconds = sum(row.seconds + row.region_seconds for model in evaluation.models for row in model.rows)
     return (
         f"{evaluation.examples:,} images: {evaluation.data_source}. Region classification by "
         f"{region['samples']} points of the hypercube of radius {region['radius']:g}. 95% intervals in brackets and "
         f"after ±; success over the images that are classified correctly, RMS over the successful examples in pixels "
         f"of [{low:g}, {high:g}]. Protocol {evaluation.protocol}, seed {evaluation.seed}, advkeras "
         f"{versions['advkeras']}, TensorFlow {versions['tensorflow']}, Keras {versions['keras']}, {facts['device']}, "
-        f"{facts['seconds']:.0f} s."
+        f"{seconds:.0f} s."
     )
 
 
@@ -129,7 +130,9 @@ def _share(proportion: Proportion | None) -> str:
 def _rms(distortion: Distortion | None) -> str:
     if distortion is None:
         return _NOTHING
-    return f"{_number(distortion.mean)} ± {(distortion.high - distortion.mean):.2g}"
+    if distortion.high is None:
+        return _number(distortion.mean)
+    return f"{_number(distortion.mean)} ± {distortion.high - distortion.mean:.2g}"
 
 
 def _percent(share: float | None) -> str:

@@ -79,6 +79,16 @@ def test_images_that_are_wrong_already_are_left_alone(half_space, grey_images):
         assert result.gradient_count == 0
 
 
+def test_images_of_the_target_class_already_are_no_success(half_space, grey_images):
+    classifier, _ = half_space()
+    images = grey_images()
+    classes = classifier.predict(images)
+    wrong_labels = 1 - classes
+    result = OptBrittle()(classifier, images, wrong_labels, classes)
+    assert (result.predictions == classes).all()
+    assert not result.success.any()
+
+
 def test_work_is_counted(half_space, grey_images):
     classifier, _ = half_space()
     images = grey_images(count=5)

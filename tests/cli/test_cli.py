@@ -86,6 +86,21 @@ def test_attack_takes_targets_and_the_users_own_images(tmp_path, sample):
     assert data["success"]["count"] == found.success.sum() > 0
 
 
+def test_the_cache_may_be_named_before_or_after_prepare(tmp_path):
+    for folder in ("before", "after"):
+        path = tmp_path / folder / "mnist" / "3.0.1"
+        path.mkdir(parents=True)
+        (path / "dataset_info.json").write_text("{}")
+    assert "already prepared" in run("datasets", "--data-dir", tmp_path / "before", "prepare", "mnist").stdout
+    assert "already prepared" in run("datasets", "prepare", "mnist", "--data-dir", tmp_path / "after").stdout
+
+
+def test_a_model_with_other_classes_is_refused_before_it_is_attacked(tmp_path):
+    model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(12)])
+    model.save(tmp_path / "twelve.keras")
+    assert "does not fit mnist" in error_of("attack", "fgsm", "--model", tmp_path / "twelve.keras")
+
+
 def test_datasets_and_models_are_listed(no_prepared_data):
     assert "sample" in run("datasets").stdout
     assert json.loads(run("datasets", "--json").stdout)[0]["images"] == 1_000
@@ -109,6 +124,9 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, sample, soft_model):
     raw.mkdir()
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         (raw / f"{name}-ubyte").write_bytes(b"\x00\x00\x08\x03 corrupt")
+    damaged = tmp_path / "damaged"
+    (damaged / "mnist" / "3.0.1").mkdir(parents=True)
+    (damaged / "mnist" / "3.0.1" / "dataset_info.json").write_text("{}")
     cases = {
         "unknown data set 'mnits': did you mean 'mnist'": ("evaluate", "--dataset", "mnits"),
         "unknown model 'mnist-naturel': did you mean 'mnist-natural'": ("evaluate", "--model", "mnist-naturel"),
@@ -131,6 +149,11 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, sample, soft_model):
         "unknown defense 'magic'": ("train", "--defense", "magic", "--output", tmp_path / "x"),
         "the train split of mnist is not in": ("train", "--output", tmp_path / "x"),
         "cannot read": ("report", tmp_path / "nowhere"),
+        "unknown model '[/red]'": ("attack", "fgsm", "--model", "[/red]"),
+        "no .npz file with the arrays": ("attack", "fgsm", "--images", tmp_path / "file"),
+        "must be a file that ends with .npz": ("attack", "fgsm", "--output", tmp_path / "x.txt"),
+        "is damaged": ("evaluate", "--data-dir", damaged),
+        "seed must lie in 0...": ("train", "--seed", -1, "--output", tmp_path / "x"),
     }
     for message, arguments in cases.items():
         assert message in error_of(*arguments), arguments
@@ -158,7 +181,7 @@ def test_tensorflow_is_not_imported_before_it_is_needed(arguments):
     assert not imported & {"tensorflow", "keras", "tensorflow_datasets"}
 
 
-def test_errors_do_not_import_tensorflow_or_print_a_traceback():
+def test_errors_are_one_line_without_a_traceback_or_log_lines():
     result = subprocess.run(
         [sys.executable, "cli.py", "evaluate", "--attack", "fgms"],
         cwd=REPOSITORY,

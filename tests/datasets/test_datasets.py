@@ -168,6 +168,8 @@ def test_npz_files_are_read_and_checked(tmp_path):
         "labels": {"images": np.zeros((3, 2, 2, 1))},
         "expected images": {"images": np.zeros((3, 2, 2)), "labels": np.zeros(3, int)},
         "whole numbers": {"images": np.zeros((3, 2, 2, 1)), "labels": np.zeros(3)},
+        "numbers from 0": {"images": np.zeros((3, 2, 2, 1)), "labels": np.array([0, 1, 2**32 + 7])},
+        "images must be numbers": {"images": np.full((3, 2, 2, 1), "x"), "labels": np.zeros(3, int)},
     }
     for message, arrays in bad.items():
         np.savez(tmp_path / "bad.npz", **arrays)

@@ -115,6 +115,13 @@ def test_config_restores_the_layer(tmp_path, grey_images):
     np.testing.assert_array_equal(restored.predict(grey_images(), verbose=0)["votes"], again)
 
 
+def test_the_layer_of_a_keras_models_classifier_has_its_weights():
+    network = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(3)])
+    layer = RegionClassification(Classifier.from_keras(network, bounds=(0, 1)), radius=0.1)
+    assert len(layer.weights) == 2
+    assert layer.get_config()["bounds"] == [0.0, 1.0]
+
+
 def test_config_names_the_place_of_a_loaded_classifier(natural, sample):
     layer = RegionClassification(natural, radius=0.3, samples=10, seed=0)
     restored = RegionClassification.from_config(layer.get_config())

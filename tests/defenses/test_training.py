@@ -76,6 +76,46 @@ def test_a_run_that_was_stopped_goes_on_at_its_last_finished_epoch(tmp_path, sam
     assert [entry["epoch"] for entry in outcome.card.history] == [0, 1, 2, 3]
 
 
+def test_an_unfinished_run_is_not_continued_by_another_recipe(tmp_path, sample, small):
+    training, test = halves(sample)
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    recipe = TrainingRecipe.default(MNIST, "none", epochs=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, MNIST, training, test, tmp_path, callbacks=[Stop()], report=lambda _: None)
+    for other, data in ((replace(recipe, seed=1), training), (recipe, test)):
+        with pytest.raises(InvalidInputError, match="unfinished run of another recipe or of other images"):
+            train(other, MNIST, data, test, tmp_path)
+    assert train(recipe, MNIST, training, test, tmp_path, report=lambda _: None).folder.name == "1"
+
+
+def test_a_second_run_in_the_same_folder_starts_from_the_beginning(tmp_path, sample, small):
+    training, test = halves(sample)
+    recipe = TrainingRecipe.default(MNIST, "none", epochs=2)
+    first, second = (train(recipe, MNIST, training, test, tmp_path, report=lambda _: None) for _ in range(2))
+    assert (first.folder.name, second.folder.name) == ("1", "2")
+    assert [entry["epoch"] for entry in second.card.history] == [0, 1]
+    assert first.card.history == second.card.history
+
+
+def test_a_stop_after_the_last_epoch_costs_no_training(tmp_path, sample, small, monkeypatch):
+    training, test = halves(sample)
+    recipe = TrainingRecipe.default(MNIST, "none", epochs=2, learning_rate=0.05)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("advkeras.defenses.training.measure", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        train(recipe, MNIST, training, test, tmp_path, report=lambda _: None)
+    seen = []
+    watch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(epoch))
+    outcome = train(recipe, MNIST, training, test, tmp_path, callbacks=[watch], report=lambda _: None)
+    assert seen == []
+    assert [entry["epoch"] for entry in outcome.card.history] == [0, 1]
+    assert outcome.card.accuracies["benign"]["rate"] > 0.5
+
+
 def test_crafted_examples_stay_in_the_ball_and_raise_the_loss(sample, small):
     keras.utils.set_random_seed(0)
     model = AdversarialTraining(
@@ -152,6 +192,9 @@ def test_senseless_recipes_are_refused(tmp_path, sample):
         (lambda: TrainingRecipe.default(MNIST, "magic"), "unknown defense 'magic'"),
         (lambda: TrainingRecipe.default(MNIST, "pgd", epsilon=-0.1), "epsilon=-0.1"),
         (lambda: TrainingRecipe.default(MNIST, "pgd", epochs=0), "epochs=0"),
+        (lambda: TrainingRecipe.default(MNIST, "pgd", iterations=0), "iterations=0"),
+        (lambda: TrainingRecipe.default(MNIST, "fast", step=-1.0), "step=-1.0"),
+        (lambda: TrainingRecipe.default(MNIST, "none", seed=-1), "seed=-1"),
         (lambda: train(TrainingRecipe.default(MNIST, "none"), MNIST, few, few, tmp_path), "one batch"),
         (lambda: train(TrainingRecipe.default(MNIST, "none"), MNIST, sample, few, "/proc/nowhere"), "cannot write"),
     ):

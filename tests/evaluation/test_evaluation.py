@@ -72,7 +72,6 @@ def test_a_second_run_does_only_what_is_missing_and_gives_the_same_figures(
 @pytest.mark.parametrize("change", ["seed", "epsilon", "images", "damage"])
 def test_what_was_made_otherwise_is_made_again(evaluation, natural, sample, tmp_path, change):
     path = tmp_path / "mnist-natural" / "fgsm.npz"
-    before = path.read_bytes()
     data = sample.first(12)
     options = {"attacks": ("fgsm",)}
     if change in ("seed", "epsilon"):
@@ -80,11 +79,12 @@ def test_what_was_made_otherwise_is_made_again(evaluation, natural, sample, tmp_
     elif change == "images":
         data = sample.where(np.arange(1000) >= 988)
     else:
-        path.write_bytes(before[: len(before) // 2])
+        path.write_bytes(path.read_bytes()[:-1000])
     evaluate([natural], data, MNIST, Protocol.build(MNIST, **options), tmp_path)
     facts = Examples.read(path).facts["identity"]
     assert facts["config"]["seed"] == (1 if change == "seed" else 0)
     assert facts["config"]["epsilon"] == (0.2 if change == "epsilon" else 0.3)
+    np.testing.assert_array_equal(Examples.read(path).images, data.images)
 
 
 def test_results_do_not_depend_on_what_else_is_run(evaluation, natural, sample, tmp_path):
@@ -128,3 +128,16 @@ def test_a_model_without_a_card_has_no_paper_beside_it(natural, sample, tmp_path
     evaluation = evaluate([bare], sample.first(4), MNIST, Protocol.build(MNIST, attacks=("fgsm",)), tmp_path)
     assert [row.paper for row in evaluation.models[0].rows] == [None, None]
     assert evaluation.models[0].checksum.startswith("answers:")
+
+
+def test_another_epsilon_has_no_paper_beside_it_and_pgd_still_crosses_its_ball(natural, sample, tmp_path):
+    protocol = Protocol.build(MNIST, attacks=("fgsm", "pgd"), epsilon=0.6)
+    assert protocol.attacks[1].step == pytest.approx(0.02)
+    evaluation = evaluate([natural], sample.first(4), MNIST, protocol, tmp_path)
+    assert [row.paper is None for row in evaluation.models[0].rows] == [False, True, True]
+
+
+def test_a_single_example_has_no_interval(natural, sample, tmp_path):
+    evaluation = evaluate([natural], sample.first(1), MNIST, Protocol.build(MNIST, attacks=("pgd",)), tmp_path)
+    assert evaluation.models[0].rows[1].distortion.low is None
+    assert read(tmp_path) == evaluation

@@ -148,6 +148,12 @@ def test_a_damaged_card_is_named(tmp_path):
         Classifier.load(tmp_path)
 
 
+def test_bounds_that_contradict_the_card_are_refused():
+    assert Classifier.load("mnist-natural", bounds=(0, 1)).bounds == (0.0, 1.0)
+    with pytest.raises(InvalidInputError, match=r"pixels lie in \[0.0, 1.0\]. Received: bounds=\(0, 255\)"):
+        Classifier.load("mnist-natural", bounds=(0, 255))
+
+
 def test_the_checksum_tells_an_altered_model(tmp_path):
     folder = saved_model.save(network(), tmp_path)
     before = layout.checksum(folder)
