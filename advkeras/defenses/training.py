@@ -212,7 +212,7 @@ def train(
             validation,
             keras.callbacks.CSVLogger(str(state / "history.csv"), append=True),
             keras.callbacks.TensorBoard(str(state / "logs"), write_graph=False),
-            keras.callbacks.BackupAndRestore(str(state / "backup"), delete_checkpoint=False),
+            keras.callbacks.BackupAndRestore(str(state / "backup"), delete_checkpoint=False, double_checkpoint=True),
             *callbacks,
         ],
     )

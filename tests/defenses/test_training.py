@@ -104,7 +104,7 @@ def test_a_second_run_in_the_same_folder_starts_from_the_beginning(tmp_path, sam
 
 def test_a_stop_after_the_last_epoch_costs_no_training(tmp_path, sample, small, monkeypatch):
     training, test = halves(sample)
-    recipe = TrainingRecipe.default(MNIST, "none", epochs=2, learning_rate=0.05)
+    recipe = TrainingRecipe.default(MNIST, "none", epochs=4, learning_rate=0.05)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("advkeras.defenses.training.measure", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         train(recipe, MNIST, training, test, tmp_path, report=lambda _: None)
@@ -112,7 +112,7 @@ def test_a_stop_after_the_last_epoch_costs_no_training(tmp_path, sample, small, 
     watch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(epoch))
     outcome = train(recipe, MNIST, training, test, tmp_path, callbacks=[watch], report=lambda _: None)
     assert seen == []
-    assert [entry["epoch"] for entry in outcome.card.history] == [0, 1]
+    assert [entry["epoch"] for entry in outcome.card.history] == [0, 1, 2, 3]
     assert outcome.card.accuracies["benign"]["rate"] > 0.5
 
 
