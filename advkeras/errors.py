@@ -1,5 +1,7 @@
 """The errors that advkeras raises on purpose; each message says what was received and what to do."""
 
+import difflib
+
 
 class AdvkerasError(Exception):
     """Something could not be done; the command line prints it in one line and exits with 1."""
@@ -16,3 +18,16 @@ class InvalidInputError(AdvkerasError, ValueError):
 def first_line(error: BaseException) -> str:
     """The first line of what another library's error says; its type's name where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def unknown_name(kind: str, received: str, known: tuple[str, ...]) -> str:
+    """One line about a name that is not in a registry, with the nearest known one where there is one.
+
+    Args:
+        kind: what is named, for example ``"data set"``.
+        received: the unknown name.
+        known: the names that exist.
+    """
+    close = difflib.get_close_matches(received, known, n=1)
+    advice = f"did you mean {close[0]!r}? " if close else ""
+    return f"unknown {kind} {received!r}: {advice}known are {', '.join(known)}"

@@ -1,39 +1,108 @@
-"""Where to look around an image: the hypercube of region classification, and random orthogonal directions."""
+"""Where to look around an image: the regions of region classification, and random orthogonal directions."""
 
+import abc
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from advkeras.errors import InvalidInputError
+from advkeras.errors import InvalidInputError, unknown_name
 
 
 @dataclass(frozen=True)
-class Hypercube:
-    """The points whose every pixel differs by at most a radius (Cao and Gong, ACSAC 2017).
+class Region(abc.ABC):
+    """A distribution of points around an image.
 
     Attributes:
-        radius: half the edge, in the data set's pixel unit.
+        radius: its size, in the data set's pixel unit.
     """
 
     radius: float
+
+    name: ClassVar[str]
 
     def __post_init__(self) -> None:
         if not self.radius >= 0:
             raise InvalidInputError(f"radius must not be negative. Received: radius={self.radius!r}")
 
+    @abc.abstractmethod
     def offsets(self, shape: Any, seed: Any | None) -> Any:
-        """Uniformly drawn offsets of the given shape, float32, to be added to images.
+        """Independently drawn offsets, float32, to be added to images.
 
         Args:
-            shape: of the result.
+            shape: of the result; the last three axes are an image's.
             seed: (2,) int32; None draws afresh at each call.
         """
-        if seed is None:
-            return tf.random.uniform(shape, -self.radius, self.radius)
-        return tf.random.stateless_uniform(shape, seed, -self.radius, self.radius)
+
+
+@dataclass(frozen=True)
+class Hypercube(Region):
+    """The points whose every pixel differs by at most a radius, uniformly (Cao and Gong, ACSAC 2017).
+
+    Attributes:
+        radius: half the edge.
+    """
+
+    name: ClassVar[str] = "hypercube"
+
+    def offsets(self, shape: Any, seed: Any | None) -> Any:
+        """Uniformly drawn offsets."""
+        return _uniform(shape, seed, -self.radius, self.radius)
+
+
+@dataclass(frozen=True)
+class Ball(Region):
+    """The points of at most a Euclidean distance, uniformly.
+
+    Attributes:
+        radius: the largest Euclidean length of an offset, over all pixels and channels.
+    """
+
+    name: ClassVar[str] = "ball"
+
+    def offsets(self, shape: Any, seed: Any | None) -> Any:
+        """Uniformly drawn offsets: a Gaussian direction, and a length whose power of the dimension is uniform."""
+        direction = _normal(shape, seed)
+        squares = tf.reduce_sum(tf.square(direction), axis=[-3, -2, -1], keepdims=True)
+        features = tf.cast(tf.reduce_prod(tf.shape(direction)[-3:]), tf.float32)
+        share = _uniform(tf.shape(squares), None if seed is None else seed + 1, 0.0, 1.0) ** (1.0 / features)
+        return self.radius * share * direction / tf.sqrt(tf.maximum(squares, 1e-24))
+
+
+@dataclass(frozen=True)
+class Gaussian(Region):
+    """Independent Gaussian noise in every pixel, as in randomised smoothing (Cohen et al., ICML 2019).
+
+    Attributes:
+        radius: the standard deviation, which is the noise's RMS.
+    """
+
+    name: ClassVar[str] = "gaussian"
+
+    def offsets(self, shape: Any, seed: Any | None) -> Any:
+        """Normally drawn offsets."""
+        return self.radius * _normal(shape, seed)
+
+
+_REGIONS: dict[str, type[Region]] = {region.name: region for region in (Hypercube, Ball, Gaussian)}
+
+
+def names() -> tuple[str, ...]:
+    """Names of the regions."""
+    return tuple(_REGIONS)
+
+
+def get(name: str, radius: float) -> Region:
+    """The region of a name and size.
+
+    Raises:
+        InvalidInputError: if there is no region of that name, or the radius is negative.
+    """
+    if name not in _REGIONS:
+        raise InvalidInputError(unknown_name("region", name, names()))
+    return _REGIONS[name](float(radius))
 
 
 def orthogonal_directions(
@@ -59,3 +128,13 @@ def orthogonal_directions(
     generator = np.random.default_rng([value % 2**32 for value in seed])
     orthonormal, _ = np.linalg.qr(generator.standard_normal((features, count)))
     return np.asarray(orthonormal.T.reshape(count, *shape) * (rms * np.sqrt(features)), np.float32)
+
+
+def _uniform(shape: Any, seed: Any | None, low: float, high: float) -> Any:
+    if seed is None:
+        return tf.random.uniform(shape, low, high)
+    return tf.random.stateless_uniform(shape, seed, low, high)
+
+
+def _normal(shape: Any, seed: Any | None) -> Any:
+    return tf.random.normal(shape) if seed is None else tf.random.stateless_normal(shape, seed)

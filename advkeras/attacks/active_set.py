@@ -15,6 +15,7 @@ def run_active_set(
     *,
     batch_size: int,
     progress: Progress,
+    fixed_shapes: bool = False,
 ) -> int:
     """Advances the unfinished images, as many at once as the batch holds, until all are finished.
 
@@ -26,6 +27,8 @@ def run_active_set(
         state: named tuple of arrays (N, ...) with the field ``finished``; updated in place.
         batch_size: images at once.
         progress: called with the number of images done and to do.
+        fixed_shapes: fill a batch that is not full with copies, up to a half, a quarter, ... of the batch size, where
+            every new shape would be compiled anew (XLA).
 
     Returns:
         Iterations, summed over images.
@@ -38,7 +41,16 @@ def run_active_set(
         if not len(waiting):
             return iterations
         active: npt.NDArray[np.intp] = waiting[:batch_size]
-        advanced, taken = advance(type(state)(*(values[active] for values in state)))
+        batch = np.resize(active, bucket(len(active), batch_size)) if fixed_shapes else active
+        advanced, taken = advance(type(state)(*(values[batch] for values in state)))
         for values, new in zip(state, advanced, strict=True):
-            values[active] = new.numpy()
+            values[active] = new.numpy()[: len(active)]
         iterations += int(taken) * len(active)
+
+
+def bucket(count: int, batch_size: int) -> int:
+    """The smallest of batch_size, its half, its quarter, ... that holds a number of images."""
+    size = batch_size
+    while size // 2 >= count:
+        size //= 2
+    return size

@@ -27,7 +27,9 @@ class AttackResult:
         adversarials: (N, H, W, C) float32, in the pixel unit of the classifier. Where a minimum-norm attack found
             nothing, and where there was nothing to attack, the image itself.
         success: (N,) bool; untargeted: the image was classified correctly and the adversarial example is not;
-            targeted: the image was not classified as the target and the adversarial example is.
+            targeted: the image was not classified as the target and the adversarial example is. For an attack on
+            region classification, by the region's vote.
+        attacked: (N,) bool, whether there was anything to attack: untargeted, the image was classified correctly.
         distortion: (N,) float32, RMS over pixels and channels of adversarial minus image, in the pixel unit.
         predictions: (N,) int32, classes of the adversarial examples.
         benign_predictions: (N,) int32, classes of the images.
@@ -38,6 +40,7 @@ class AttackResult:
 
     adversarials: FloatArray
     success: BoolArray
+    attacked: BoolArray
     distortion: FloatArray
     predictions: IntArray
     benign_predictions: IntArray
@@ -88,10 +91,12 @@ class Attack(abc.ABC):
     Args:
         seed: of all the attack's randomness.
         batch_size: images, or members of ensembles, that go through the network at once.
+        jit_compile: compile the attack's loop by XLA. Measure it: on CPUs it is mostly slower.
     """
 
     seed: int = 0
     batch_size: int = 256
+    jit_compile: bool = False
 
     name: ClassVar[str]
     title: ClassVar[str]
@@ -103,9 +108,13 @@ class Attack(abc.ABC):
     def run(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
         """Candidates (N, H, W, C) for the problem's images; the image itself where nothing was found."""
 
+    @abc.abstractmethod
     def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally) -> BoolArray:
-        """Whether each candidate (N, H, W, C) keeps what this attack promises beyond misclassification: (N,)."""
-        return np.ones(len(problem), bool)
+        """Whether each candidate (N, H, W, C) is what this attack promises, by forward passes of its own: (N,)."""
+
+    def decisions(self, classifier: Classifier, images: FloatArray, predictions: IntArray, tally: Tally) -> IntArray:
+        """What the attacked system makes of images, (N,); here the classifier's own predictions."""
+        return predictions
 
     def __call__(
         self,
@@ -137,7 +146,8 @@ class Attack(abc.ABC):
             raise InvalidInputError(f"targets must differ from labels. Received: {int(np.sum(goals == truth))} equal")
         tally = Tally()
         benign = _predict(classifier, checked, tally)
-        attacked = benign != goals if targeted else benign == goals
+        decided = self.decisions(classifier, checked, benign, tally)
+        attacked = decided != goals if targeted else decided == goals
         adversarials = checked.copy()
         fooled = np.zeros(len(checked), bool)
         if attacked.any():
@@ -146,13 +156,12 @@ class Attack(abc.ABC):
             candidates = np.clip(np.asarray(candidates, np.float32), *classifier.bounds)
             fooled[attacked] = self.verify(classifier, problem, candidates, tally)
             adversarials[attacked] = self._kept(problem, candidates, fooled[attacked])
-        predictions = _predict(classifier, adversarials, tally)
-        reached = predictions == goals if targeted else predictions != goals
         return AttackResult(
             adversarials=adversarials,
-            success=reached & fooled,
+            success=fooled,
+            attacked=attacked,
             distortion=rms(adversarials - checked),
-            predictions=predictions,
+            predictions=_predict(classifier, adversarials, tally),
             benign_predictions=benign,
             forward_count=tally.forwards,
             gradient_count=tally.gradients,
@@ -187,9 +196,12 @@ class FixedNormAttack(Attack):
         require(self.epsilon >= 0, "epsilon must not be negative", epsilon=self.epsilon)
 
     def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally) -> BoolArray:
-        """Whether each candidate lies within epsilon of its image."""
+        """Whether each candidate is misclassified and lies within epsilon of its image."""
         low, high = classifier.bounds
-        return np.asarray(self.distance(candidates - problem.images) <= self.epsilon + 1e-5 * (high - low))
+        within = self.distance(candidates - problem.images) <= self.epsilon + 1e-5 * (high - low)
+        predictions = _predict(classifier, candidates, tally)
+        reached = predictions == problem.goals if problem.targeted else predictions != problem.goals
+        return np.asarray(within & reached)
 
     @abc.abstractmethod
     def distance(self, difference: FloatArray) -> FloatArray:

@@ -42,4 +42,5 @@ class FGSM(FixedNormAttack):
             gradient = cross_entropy_gradient(classifier, images, goals, targeted=targeted)
             return tf.clip_by_value(images + self.epsilon * tf.sign(gradient), *classifier.bounds)
 
-        return tf.function(attack, input_signature=[classifier.image_signature, tf.TensorSpec((None,), tf.int32)])
+        signature = [classifier.image_signature, tf.TensorSpec((None,), tf.int32)]
+        return tf.function(attack, input_signature=signature, jit_compile=self.jit_compile)

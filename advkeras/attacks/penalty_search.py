@@ -11,15 +11,14 @@ import tensorflow as tf
 
 from advkeras.attacks.active_set import run_active_set
 from advkeras.attacks.base import FloatArray, Problem, Progress, Tally
-from advkeras.attacks.gradients import adversarial_margin
+from advkeras.attacks.ensembles import FixedEnsemble
+from advkeras.attacks.geometry import per_image
 from advkeras.models import Classifier
 
 # Adam (Kingma and Ba, ICLR 2015) with its usual constants.
 _BETA_1, _BETA_2, _ADAM_EPSILON = 0.9, 0.999, 1e-8
 # Keeps the change of variable finite where a pixel lies on a bound.
 _TANH_SCALE = 0.999999
-# Logits by which the search overshoots its margin, so that the verification's rounding does not undo a success.
-_MARGIN_SLACK = 1e-4
 # Iterations between two looks at which images are finished.
 _ITERATIONS_PER_CALL = 10
 # A distortion that falls by less than this share counts as stalled.
@@ -64,7 +63,6 @@ class PenaltySearch:
     x' + v_i is misclassified by the margin k.
 
     Args:
-        confidence: k, in logits.
         learning_rate: of Adam, in the tanh variable.
         initial_weight: first weight c.
         weight_steps: steps of the binary search on c: it halves towards the lower bound after a success and grows
@@ -73,26 +71,25 @@ class PenaltySearch:
             them, and at least 50.
         distance_scale: what the squared distance is divided by. 1 is the equation as printed; the authors' code
             divides by 255^2 on MNIST, too, where pixels already lie in [0, 1].
-        clip_members: clip x' + v_i to the bounds; the authors' code does not.
         patience: an image is finished once it has succeeded and its distortion has not fallen by 0.1% in so many
             iterations; None runs the whole search.
     """
 
-    confidence: float
     learning_rate: float
     initial_weight: float
     weight_steps: int
     iterations: int
     distance_scale: float
-    clip_members: bool
     patience: int | None
+    jit_compile: bool = False
 
     def run(
         self,
         classifier: Classifier,
         problem: Problem,
-        members: FloatArray,
+        ensemble: FixedEnsemble,
         *,
+        key: Any,
         batch_size: int,
         tally: Tally,
         progress: Progress,
@@ -102,7 +99,8 @@ class PenaltySearch:
         Args:
             classifier: what to attack.
             problem: images and goals.
-            members: (M, H, W, C) float32, the perturbations v_i in the classifier's pixel unit.
+            ensemble: the members x' + v_i, and the margin k.
+            key: stands for the ensemble and its parameters, so that the compiled search is used again.
             batch_size: members, over all images, that go through the network at once.
             tally: counts the work.
             progress: called with the number of images done and to do.
@@ -111,11 +109,16 @@ class PenaltySearch:
             The candidates of least distortion (N, H, W, C); the image itself where there was none.
         """
         low, high = classifier.bounds
-        key = (self, problem.targeted, members.tobytes())
-        advance = classifier.graph(key, lambda: self._compile(classifier, members, problem.targeted))
+        advance = classifier.graph((self, key), lambda: self._compile(classifier, ensemble))
         state = self._initial((problem.images - low) / (high - low), problem.goals)
-        iterations = run_active_set(advance, state, batch_size=max(1, batch_size // len(members)), progress=progress)
-        tally.gradients += iterations * len(members)
+        iterations = run_active_set(
+            advance,
+            state,
+            batch_size=max(1, batch_size // ensemble.size),
+            progress=progress,
+            fixed_shapes=self.jit_compile,
+        )
+        tally.gradients += iterations * ensemble.size
         return np.asarray(low + state.best * (high - low), np.float32)
 
     def _initial(self, images: FloatArray, goals: Any) -> _State:
@@ -144,32 +147,31 @@ class PenaltySearch:
             finished=np.zeros(count, bool),
         )
 
-    def _compile(self, classifier: Classifier, members: FloatArray, targeted: bool) -> Any:
-        offsets = tf.constant(members)
-
+    def _compile(self, classifier: Classifier, ensemble: FixedEnsemble) -> Any:
         def advance(state: _State) -> tuple[_State, Any]:
             def unfinished(taken: Any, state: _State) -> Any:
                 return (taken < _ITERATIONS_PER_CALL) & tf.reduce_any(~state.finished)
 
             def iterate(taken: Any, state: _State) -> tuple[Any, _State]:
-                return taken + 1, self._next_weight(self._iterate(classifier, offsets, targeted, state))
+                return taken + 1, self._next_weight(self._iterate(classifier, ensemble, state))
 
             taken, state = tf.while_loop(unfinished, iterate, (tf.constant(0), state), parallel_iterations=1)
             return state, taken
 
-        return tf.function(advance, input_signature=[_signature(classifier.input_shape)])
+        return tf.function(advance, input_signature=[_signature(classifier.input_shape)], jit_compile=self.jit_compile)
 
-    def _iterate(self, classifier: Classifier, offsets: Any, targeted: bool, state: _State) -> _State:
+    def _iterate(self, classifier: Classifier, ensemble: FixedEnsemble, state: _State) -> _State:
         """One step of Adam, and the bookkeeping of the best candidate."""
+        low, high = ensemble.bounds
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(state.variable)
             points = (tf.tanh(state.variable) + 1.0) / 2.0
             distance = tf.reduce_sum(tf.square(points - state.images), axis=[1, 2, 3])
-            margins = self._margins(classifier, offsets, points, state.goals, targeted)
-            shortfall = tf.maximum(self.confidence + _MARGIN_SLACK - margins, 0.0)
+            logits = ensemble.logits(classifier, low + points * (high - low), state.iteration)
+            shortfall = tf.maximum(ensemble.shortfalls(logits, state.goals), 0.0)
             loss = distance / self.distance_scale + state.weight * tf.reduce_sum(shortfall, axis=1)
         gradient = tape.gradient(loss, state.variable)
-        fooled = tf.reduce_all(margins >= self.confidence + _MARGIN_SLACK, axis=1) & ~state.finished
+        fooled = tf.reduce_all(shortfall <= 0, axis=1) & ~state.finished
         better = fooled & (distance < state.best_distance)
         markedly = fooled & (distance < state.reference * (1.0 - _STALL_SHARE) ** 2)
         iteration = state.iteration + 1
@@ -177,7 +179,7 @@ class PenaltySearch:
         moment_2 = _BETA_2 * state.moment_2 + (1 - _BETA_2) * tf.square(gradient)
         steps = tf.cast(iteration, tf.float32)
         rate = self.learning_rate * tf.sqrt(1 - _BETA_2**steps) / (1 - _BETA_1**steps)
-        change = _per_image(rate) * moment_1 / (tf.sqrt(moment_2) + _ADAM_EPSILON)
+        change = per_image(rate) * moment_1 / (tf.sqrt(moment_2) + _ADAM_EPSILON)
         look = iteration % max(_SHORTEST_WINDOW, self.iterations // 10) == 0
         given_up = look & (loss > _ABORT_SHARE * state.checked_loss)
         return state._replace(
@@ -188,23 +190,11 @@ class PenaltySearch:
             iteration=tf.where(given_up, tf.maximum(iteration, self.iterations), iteration),
             succeeded=state.succeeded | fooled,
             checked_loss=tf.where(look, loss, state.checked_loss),
-            best=tf.where(_per_image(better), points, state.best),
+            best=tf.where(per_image(better), points, state.best),
             best_distance=tf.where(better, distance, state.best_distance),
             reference=tf.where(markedly, distance, state.reference),
             stalled=tf.where(markedly | tf.math.is_inf(state.reference), 0, state.stalled + 1),
         )
-
-    def _margins(self, classifier: Classifier, offsets: Any, points: Any, goals: Any, targeted: bool) -> Any:
-        """The attacker's margin of each member, (B, M)."""
-        low, high = classifier.bounds
-        shape = tf.shape(points)
-        count = tf.shape(offsets)[0]
-        members = low + points[:, None] * (high - low) + offsets[None]
-        if self.clip_members:
-            members = tf.clip_by_value(members, low, high)
-        logits = classifier(tf.reshape(members, (shape[0] * count, *classifier.input_shape)))
-        margins = adversarial_margin(logits, tf.repeat(goals, count), targeted=targeted)
-        return tf.reshape(margins, (shape[0], count))
 
     def _next_weight(self, state: _State) -> _State:
         """For images that are through with a weight: the binary search's next one, from the start again."""
@@ -216,7 +206,7 @@ class PenaltySearch:
         finished = state.finished | (weight_step >= self.weight_steps)
         if self.patience is not None:
             finished |= state.stalled >= self.patience
-        again = _per_image(over)
+        again = per_image(over)
         return state._replace(
             variable=tf.where(again, _to_variable(state.images), state.variable),
             moment_1=tf.where(again, 0.0, state.moment_1),
@@ -234,10 +224,6 @@ class PenaltySearch:
 
 def _to_variable(images: Any) -> Any:
     return tf.atanh((2.0 * images - 1.0) * _TANH_SCALE)
-
-
-def _per_image(values: Any) -> Any:
-    return values[:, None, None, None]
 
 
 def _signature(shape: tuple[int, ...]) -> _State:

@@ -8,9 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from advkeras.attacks.base import FixedNormAttack, FloatArray, Problem, Progress, Tally, require
+from advkeras.attacks.geometry import length, per_image
 from advkeras.attacks.gradients import cross_entropy_gradient
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seed
+from advkeras.regions import Ball, Hypercube
 
 Norm = Literal["linf", "l2"]
 
@@ -77,7 +79,7 @@ class PGD(FixedNormAttack):
             )
 
         signature = [classifier.image_signature, tf.TensorSpec((None,), tf.int32), tf.TensorSpec((2,), tf.int32)]
-        return tf.function(attack, input_signature=signature)
+        return tf.function(attack, input_signature=signature, jit_compile=self.jit_compile)
 
 
 def projected_gradient(
@@ -116,31 +118,19 @@ def projected_gradient(
         if norm == "linf":
             offset = tf.clip_by_value(offset, -epsilon, epsilon)
         else:
-            offset *= tf.minimum(1.0, epsilon / tf.maximum(_length(offset), 1e-12))
+            offset *= per_image(tf.minimum(1.0, epsilon / tf.maximum(length(offset), 1e-12)))
         return tf.clip_by_value(images + offset, *bounds)
 
     def advance(index: Any, points: Any) -> tuple[Any, Any]:
         gradient = cross_entropy_gradient(function, points, goals, targeted=targeted)
-        direction = tf.sign(gradient) if norm == "linf" else gradient / tf.maximum(_length(gradient), 1e-12)
+        steepness = per_image(tf.maximum(length(gradient), 1e-12))
+        direction = tf.sign(gradient) if norm == "linf" else gradient / steepness
         return index + 1, project(points + step * direction)
 
-    start = images if seed is None else project(images + _random_offset(tf.shape(images), epsilon, norm, seed))
+    # Uniformly drawn from the ball.
+    unit_ball = Hypercube(1.0) if norm == "linf" else Ball(1.0)
+    start = images if seed is None else project(images + epsilon * unit_ball.offsets(tf.shape(images), seed))
     _, points = tf.while_loop(
         lambda index, _: index < iterations, advance, (tf.constant(0), start), parallel_iterations=1
     )
     return tf.stop_gradient(points)
-
-
-def _random_offset(shape: Any, epsilon: Any, norm: Norm, seed: Any) -> Any:
-    """A uniformly drawn point of the ball for each image."""
-    if norm == "linf":
-        return tf.random.stateless_uniform(shape, seed, -1.0, 1.0) * epsilon
-    direction = tf.random.stateless_normal(shape, seed)
-    direction /= tf.maximum(_length(direction), 1e-12)
-    features = tf.cast(tf.reduce_prod(shape[1:]), tf.float32)
-    share = tf.random.stateless_uniform((shape[0], 1, 1, 1), seed + 1) ** (1.0 / features)
-    return epsilon * share * direction
-
-
-def _length(values: Any) -> Any:
-    return tf.sqrt(tf.reduce_sum(tf.square(values), axis=[1, 2, 3], keepdims=True))

@@ -7,11 +7,14 @@ from advkeras.attacks.base import Attack, FixedNormAttack
 from advkeras.attacks.carlini_wagner import OptBrittle, OptStrong
 from advkeras.attacks.fgsm import FGSM
 from advkeras.attacks.optmargin import OptMargin
+from advkeras.attacks.optregion import OptRegion
 from advkeras.attacks.pgd import PGD
-from advkeras.datasets.registry import ProtocolConstants, unknown_name
-from advkeras.errors import InvalidInputError
+from advkeras.datasets.registry import ProtocolConstants
+from advkeras.errors import InvalidInputError, unknown_name
 
-_REGISTRY: dict[str, type[Attack]] = {attack.name: attack for attack in (FGSM, PGD, OptBrittle, OptMargin, OptStrong)}
+_REGISTRY: dict[str, type[Attack]] = {
+    attack.name: attack for attack in (FGSM, PGD, OptBrittle, OptMargin, OptStrong, OptRegion)
+}
 # The authors' search: 4 weights with at most 1,000 iterations each.
 _FULL_SEARCH = {"weight_steps": 4, "iterations": 1_000}
 # Iterations without progress after which OptMargin's quick search takes an image as finished.
@@ -45,8 +48,8 @@ def configure(name: str, constants: ProtocolConstants, *, full_search: bool = Fa
     Args:
         name: of the attack.
         constants: of the data set, in its pixel unit.
-        full_search: the paper's 4 x 1,000 iterations. Otherwise OptMargin stops when nothing improves, and OptBrittle
-            and OptStrong have the short searches of their classes.
+        full_search: the paper's penalty search of 4 x 1,000 iterations. Otherwise OptMargin's penalty search stops
+            when nothing improves, and OptBrittle and OptStrong have the decoupled search.
         overrides: hyperparameters of the attack to use instead; those that are None stay at the default. With
             another epsilon PGD's step grows or shrinks in proportion, unless it is given, too.
 
@@ -87,6 +90,8 @@ def _parameters(attack: type[Attack], constants: ProtocolConstants, full_search:
             "step": constants.pgd_step,
             "iterations": constants.pgd_iterations,
         }
+    if attack is OptRegion:
+        return {"radius": constants.region_radius, "samples": constants.region_samples}
     authors = {"learning_rate": constants.learning_rate, "initial_weight": constants.initial_weight, **_FULL_SEARCH}
     if attack is OptMargin:
         return authors | {
@@ -95,4 +100,4 @@ def _parameters(attack: type[Attack], constants: ProtocolConstants, full_search:
             "distance_scale": constants.distance_scale,
             "patience": None if full_search else _PATIENCE,
         }
-    return authors if full_search else {}
+    return {"search": "penalty", **authors} if full_search else {}

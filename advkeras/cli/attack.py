@@ -12,7 +12,9 @@ from advkeras.errors import InvalidInputError
 
 
 def attack(
-    name: Annotated[str, typer.Argument(metavar="ATTACK", help="fgsm, pgd, optbrittle, optmargin or optstrong.")],
+    name: Annotated[
+        str, typer.Argument(metavar="ATTACK", help="fgsm, pgd, optbrittle, optmargin, optstrong or optregion.")
+    ],
     model: Annotated[
         str, typer.Option(help="Zoo name, SavedModel folder or .keras file.", rich_help_panel="What to run")
     ] = "mnist-natural",
@@ -118,8 +120,7 @@ def attack(
         class_names=spec.class_names,
         title=f"{configured.title} on {classifier.name}",
     )
-    attackable = found.benign_predictions == found.labels if target is None else found.benign_predictions != target
-    success = Proportion(int(found.success.sum()), int(attackable.sum()))
+    success = Proportion(int(found.success.sum()), int(found.attacked.sum()))
     distortion = float(found.distortion[found.success].mean()) if success.count else None
     if as_json:
         out.print_json(

@@ -1,10 +1,9 @@
 """What is known about each data set before any image is read."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from advkeras.errors import InvalidInputError
+from advkeras.errors import InvalidInputError, unknown_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,16 +108,3 @@ def get(name: str) -> DatasetSpec:
         return _REGISTRY[name]
     except KeyError:
         raise InvalidInputError(unknown_name("data set", name, names())) from None
-
-
-def unknown_name(kind: str, received: str, known: tuple[str, ...]) -> str:
-    """One line about a name that is not in a registry, with the nearest known one where there is one.
-
-    Args:
-        kind: what is named, for example ``"data set"``.
-        received: the unknown name.
-        known: the names that exist.
-    """
-    close = difflib.get_close_matches(received, known, n=1)
-    advice = f"did you mean {close[0]!r}? " if close else ""
-    return f"unknown {kind} {received!r}: {advice}known are {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""Region classification (Cao and Gong, ACSAC 2017): a majority vote over points around an image, as a Keras layer."""
+"""Region classification (Cao and Gong, ACSAC 2017): a vote of points around an image, as a Keras layer."""
 
 from typing import Any
 
@@ -7,24 +7,31 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from advkeras import regions
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seed
-from advkeras.regions import Hypercube
+from advkeras.voting import Combination, RegionVote, Stop
 
 
 # Keras has no type information, so its classes look like Any to a type checker.
 @keras.saving.register_keras_serializable("advkeras")
 class RegionClassification(keras.layers.Layer):  # type: ignore[misc]
-    """Classifies an image by majority vote over points drawn uniformly from the hypercube around it.
+    """Classifies an image by the vote of points drawn from a region around it.
 
     Points are drawn in the graph, clipped to the pixel range and classified in chunks, so that memory depends on the
-    chunk and not on the number of images or samples.
+    chunk and not on the number of images or samples. An image whose vote is decided leaves the batch.
 
     Args:
         classifier: a :class:`~advkeras.models.Classifier`, or a Keras model that maps images to logits.
-        radius: half the edge of the hypercube, in pixel units. 0 gives point classification.
-        samples: points drawn for each image.
+        radius: half the edge of the hypercube, the ball's Euclidean radius or the Gaussian's standard deviation, in
+            pixel units. 0 gives point classification.
+        region: ``"hypercube"``, ``"ball"`` or ``"gaussian"``.
+        combine: how the points' answers become one: ``"majority"``, ``"mean_softmax"`` or ``"mean_logits"``.
+        samples: points drawn for each image, at most.
+        stop: when an image's vote may stop before all points are drawn: ``"never"``; ``"exact"``, when the points
+            left cannot change the class; ``"confident"``, when a sequential test is sure of it.
+        error: the sequential test's probability of a wrong class, at most.
         bounds: lowest and highest pixel value; those of the classifier by default.
         chunk_size: points classified at once.
         seed: of the points, so that the same batch gives the same votes; None draws afresh at each call.
@@ -39,10 +46,11 @@ class RegionClassification(keras.layers.Layer):  # type: ignore[misc]
 
     Output shape:
         A dictionary: ``votes`` (B, classes) int32, points for each class; ``class`` (B,) int32, the class with most
-        votes, the lowest of those that are equal; ``agreement`` (B,) float32, its share of the votes.
+        votes (or the largest mean), the lowest of those that are equal; ``agreement`` (B,) float32, its share of the
+        points; ``samples`` (B,) int32, the points drawn.
 
     Example:
-        >>> layer = RegionClassification(Classifier.load("mnist-natural"), radius=0.3)
+        >>> layer = RegionClassification(Classifier.load("mnist-natural"), radius=0.3, stop="exact")
         >>> layer(images)["class"]
 
     Raises:
@@ -54,7 +62,11 @@ class RegionClassification(keras.layers.Layer):  # type: ignore[misc]
         classifier: Any,
         *,
         radius: float,
+        region: str = "hypercube",
+        combine: Combination = "majority",
         samples: int = 100,
+        stop: Stop = "never",
+        error: float = 1e-3,
         bounds: tuple[float, float] | None = None,
         chunk_size: int = 256,
         seed: int | None = None,
@@ -62,10 +74,14 @@ class RegionClassification(keras.layers.Layer):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, dtype="float32", **kwargs)
-        if samples < 1:
-            raise InvalidInputError(f"samples must be at least 1. Received: samples={samples}")
-        if chunk_size < 1:
-            raise InvalidInputError(f"chunk_size must be at least 1. Received: chunk_size={chunk_size}")
+        self.vote = RegionVote(
+            region=regions.get(region, radius),
+            combine=combine,
+            samples=samples,
+            stop=stop,
+            error=error,
+            chunk_size=chunk_size,
+        )
         if not isinstance(classifier, Classifier):
             if bounds is None:
                 raise InvalidInputError("a Keras model does not say its pixels' bounds: give bounds=(low, high)")
@@ -73,47 +89,33 @@ class RegionClassification(keras.layers.Layer):  # type: ignore[misc]
         self.classifier: Classifier = classifier
         if classifier.model is not None:
             self.model = classifier.model  # tracked, so that its weights belong to this layer's
-        self.region = Hypercube(float(radius))
-        self.samples = samples
         self.bounds = tuple(bounds or classifier.bounds)
-        self.chunk_size = chunk_size
         self.seed = seed
 
     def call(self, images: Any, seed: Any | None = None) -> dict[str, Any]:
-        """Votes, class and agreement of images."""
+        """Votes, class, agreement and samples of images."""
         if seed is None and self.seed is not None:
             seed = tf.constant(derive_seed(self.seed, "region classification"), tf.int32)
-        count = tf.shape(images)[0]
-        points = count * self.samples
-
-        def vote(start: Any, votes: Any) -> tuple[Any, Any]:
-            image = tf.range(start, tf.minimum(start + self.chunk_size, points)) // self.samples
-            chosen = tf.gather(images, image)
-            offsets = self.region.offsets(tf.shape(chosen), None if seed is None else seed + tf.stack([0, start]))
-            logits = self.classifier(tf.clip_by_value(chosen + offsets, *self.bounds))
-            classes = tf.argmax(logits, axis=1, output_type=tf.int32)
-            ballots = tf.tensor_scatter_nd_add(votes, tf.stack([image, classes], axis=1), tf.ones_like(classes))
-            return start + self.chunk_size, ballots
-
-        votes = tf.zeros((count, self.classifier.num_classes), tf.int32)
-        _, votes = tf.while_loop(lambda start, _: start < points, vote, (tf.constant(0), votes), parallel_iterations=1)
-        return {
-            "votes": votes,
-            "class": tf.argmax(votes, axis=1, output_type=tf.int32),
-            "agreement": tf.reduce_max(tf.cast(votes, tf.float32), axis=1) / self.samples,
-        }
+        return self.vote(
+            self.classifier,
+            images,
+            num_classes=self.classifier.num_classes,
+            bounds=(self.bounds[0], self.bounds[1]),
+            seed=seed,
+        )
 
     def compute_output_spec(self, images: Any, seed: Any | None = None) -> dict[str, Any]:
-        """Shapes and dtypes of votes, class and agreement."""
+        """Shapes and dtypes of votes, class, agreement and samples."""
         batch = images.shape[0]
         return {
             "votes": keras.KerasTensor((batch, self.classifier.num_classes), "int32"),
             "class": keras.KerasTensor((batch,), "int32"),
             "agreement": keras.KerasTensor((batch,), "float32"),
+            "samples": keras.KerasTensor((batch,), "int32"),
         }
 
     def predict(self, images: npt.ArrayLike) -> dict[str, npt.NDArray[Any]]:
-        """Votes, class and agreement of images (N, H, W, C), as arrays; compiled."""
+        """Votes, class, agreement and samples of images (N, H, W, C), as arrays; compiled."""
         if not hasattr(self, "_compiled"):
             self._compiled = tf.function(self.call, input_signature=[self.classifier.image_signature])
         return {key: value.numpy() for key, value in self._compiled(np.asarray(images, np.float32)).items()}
@@ -129,10 +131,14 @@ class RegionClassification(keras.layers.Layer):  # type: ignore[misc]
         return {
             **super().get_config(),
             "classifier": self.classifier.source if model is None else keras.saving.serialize_keras_object(model),
-            "radius": self.region.radius,
-            "samples": self.samples,
+            "radius": self.vote.region.radius,
+            "region": self.vote.region.name,
+            "combine": self.vote.combine,
+            "samples": self.vote.samples,
+            "stop": self.vote.stop,
+            "error": self.vote.error,
             "bounds": list(self.bounds),
-            "chunk_size": self.chunk_size,
+            "chunk_size": self.vote.chunk_size,
             "seed": self.seed,
         }
 

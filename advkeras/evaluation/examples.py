@@ -13,7 +13,16 @@ from advkeras.datasets import LabelledImages
 from advkeras.errors import InvalidInputError
 from advkeras.files import read_arrays, write_arrays
 
-_ARRAYS = ("images", "adversarials", "labels", "predictions", "benign_predictions", "success", "distortion")
+_ARRAYS = (
+    "images",
+    "adversarials",
+    "labels",
+    "predictions",
+    "benign_predictions",
+    "success",
+    "attacked",
+    "distortion",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +36,7 @@ class Examples:
         predictions: (N,) int32, classes of the adversarial examples.
         benign_predictions: (N,) int32, classes of the images.
         success: (N,) bool.
+        attacked: (N,) bool, whether there was anything to attack.
         distortion: (N,) float32, RMS in pixel units.
         facts: what they were made with, as plain values.
     """
@@ -37,6 +47,7 @@ class Examples:
     predictions: IntArray
     benign_predictions: IntArray
     success: BoolArray
+    attacked: BoolArray
     distortion: FloatArray
     facts: dict[str, Any]
 
@@ -50,6 +61,7 @@ class Examples:
             predictions=result.predictions,
             benign_predictions=result.benign_predictions,
             success=result.success,
+            attacked=result.attacked,
             distortion=result.distortion,
             facts=facts,
         )

@@ -12,7 +12,7 @@ from advkeras.errors import InvalidInputError
 Mode = Literal["quick", "paper"]
 MODES: tuple[Mode, ...] = ("quick", "paper")
 # In the order of the paper's tables, the attack that it does not have in its place among its kind.
-TABLE_ATTACKS = ("fgsm", "pgd", "optbrittle", "optmargin", "optstrong")
+TABLE_ATTACKS = ("fgsm", "pgd", "optbrittle", "optmargin", "optstrong", "optregion")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -141,7 +141,7 @@ def _run_unit(unit: _Unit, data: LabelledImages, region: RegionClassification, w
         "checksum": unit.checksum,
         "attack": unit.name,
         "config": unit.attack.get_config() if unit.attack else {},
-        "region": {"radius": region.region.radius, "samples": region.samples, "seed": region.seed},
+        "region": {"radius": region.vote.region.radius, "samples": region.vote.samples, "seed": region.seed},
         "images": hashlib.sha256(data.images.tobytes() + data.labels.tobytes()).hexdigest(),
     }
     known = _read_if_same(unit.path, identity)
@@ -185,6 +185,7 @@ def _untouched(classifier: Classifier, data: LabelledImages) -> AttackResult:
     return AttackResult(
         adversarials=images,
         success=np.zeros(count, bool),
+        attacked=np.zeros(count, bool),
         distortion=np.zeros(count, np.float32),
         predictions=predictions,
         benign_predictions=predictions,
@@ -197,14 +198,13 @@ def _untouched(classifier: Classifier, data: LabelledImages) -> AttackResult:
 def _row(unit: _Unit, examples: Examples, paper_row: paper.PaperRow | None) -> Row:
     count = len(examples.labels)
     facts = examples.facts
-    attacked = examples.benign_predictions == examples.labels
     return Row(
         attack=unit.name,
         title=unit.title,
         config=unit.attack.get_config() if unit.attack else {},
         region=Proportion(facts["region_correct"], count),
         point=Proportion(int((examples.predictions == examples.labels).sum()), count),
-        success=Proportion(int(examples.success.sum()), int(attacked.sum())) if unit.attack else None,
+        success=Proportion(int(examples.success.sum()), int(examples.attacked.sum())) if unit.attack else None,
         distortion=_distortion(examples.distortion[examples.success]),
         forward_count=facts["forward_count"],
         gradient_count=facts["gradient_count"],

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import keras
 
-from advkeras.datasets.registry import DatasetSpec, unknown_name
-from advkeras.errors import InvalidInputError
+from advkeras.datasets.registry import DatasetSpec
+from advkeras.errors import InvalidInputError, unknown_name
 
 
 def madry_mnist(spec: DatasetSpec) -> keras.Model:

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from advkeras.datasets.registry import unknown_name
-from advkeras.errors import InvalidInputError
+from advkeras.errors import InvalidInputError, unknown_name
 from advkeras.models import layout
 from advkeras.models.card import ModelCard
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from advkeras.attacks import FGSM, PGD, FixedNormAttack, MinimumNormAttack, OptBrittle, OptMargin, configure
+from advkeras.attacks import FGSM, PGD, FixedNormAttack, MinimumNormAttack, OptBrittle, OptMargin, OptRegion, configure
 from advkeras.datasets import MNIST
 from advkeras.errors import InvalidInputError
 
@@ -97,12 +97,16 @@ def test_work_is_counted(half_space, grey_images):
     searched = OptMargin(member_rms=0.1, ensemble_size=4, weight_steps=1, iterations=10)(classifier, images, labels)
     assert searched.gradient_count == 5 * 4 * 10
     assert searched.forward_count == 5 * (1 + 4 + 1)
+    region = OptRegion(radius=0.0, samples=16, members=3, steps=7)(classifier, images, labels)
+    assert region.gradient_count == 5 * 3 * 7
+    # Unanimous votes of 9 points on benign images, 6 looks at 8 points, the last vote, and two plain predictions.
+    assert region.forward_count == 5 * (9 + 6 * 8 + 16 + 2)
 
 
 def test_progress_ends_with_everything_done(half_space, grey_images):
     classifier, _ = half_space()
     images = grey_images(count=5)
-    for attack in (FGSM(epsilon=0.1, batch_size=2), OptBrittle(iterations=20, batch_size=2)):
+    for attack in (FGSM(epsilon=0.1, batch_size=2), OptBrittle(steps=20, batch_size=2)):
         seen = []
         attack(classifier, images, classifier.predict(images), progress=lambda done, total: seen.append((done, total)))  # noqa: B023
         assert seen[-1] == (5, 5)
@@ -118,6 +122,13 @@ def test_progress_ends_with_everything_done(half_space, grey_images):
         (lambda: OptBrittle(confidence=-1.0), "confidence=-1.0"),
         (lambda: OptBrittle(weight_steps=0), "weight_steps=0"),
         (lambda: OptMargin(member_rms=0.1, ensemble_size=0), "ensemble_size=0"),
+        (lambda: OptBrittle(search="greedy"), "search='greedy'"),
+        (lambda: OptBrittle(steps=0), "steps=0"),
+        (lambda: OptRegion(radius=-1.0), "radius=-1.0"),
+        (lambda: OptRegion(radius=0.1, region="cube"), "did you mean 'hypercube'"),
+        (lambda: OptRegion(radius=0.1, combine="mode"), "combine='mode'"),
+        (lambda: OptRegion(radius=0.1, share=0.4), "share=0.4"),
+        (lambda: OptRegion(radius=0.1, confidence=1.0), "confidence=1.0"),
         (lambda: configure("fgsm", MNIST.constants, steps=3), "'steps'"),
         (lambda: configure("fgms", MNIST.constants), "did you mean 'fgsm'"),
     ],

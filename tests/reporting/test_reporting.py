@@ -110,6 +110,7 @@ def test_a_picture_is_drawn(tmp_path, sample, suffix, count):
         predictions=sample.labels[:count],
         benign_predictions=sample.labels[:count],
         success=np.arange(count) % 2 == 0,
+        attacked=np.ones(count, bool),
         distortion=np.full(count, 0.1, np.float32),
         facts={},
     )

@@ -1,0 +1,263 @@
+"""Combining the answers of many points around an image into one, in the graph, and stopping when it is decided."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil, log2
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from scipy.stats import binom
+
+from advkeras.errors import InvalidInputError
+from advkeras.regions import Region
+
+Combination = Literal["majority", "mean_softmax", "mean_logits"]
+Stop = Literal["never", "exact", "confident"]
+
+# Points of an image that are drawn together, at most: the fewer, the sooner a vote can stop.
+_LARGEST_ROUND = 16
+# Shares of the error that is left which the confident vote spends at its first look, and at each later one. The first
+# look is at votes that are all for one class, as almost all of a benign image's are, so it gets nearly everything.
+_SPENT_FIRST, _SPENT_LATER = 0.98, 0.5
+
+
+class _State(NamedTuple):
+    """What is known of each image's vote."""
+
+    scores: Any  # (B, classes) float32, the sum of the points' contributions
+    votes: Any  # (B, classes) int32, points for each class
+    drawn: Any  # (B,) int32
+    decided: Any  # (B,) bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionVote:
+    """What the points of a region around an image say together.
+
+    Every point contributes to each class, and the class with the largest sum wins, the lowest of those that are
+    equal. ``majority``: one vote for the point's class (Cao and Gong, ACSAC 2017). ``mean_softmax``: its
+    probabilities. ``mean_logits``: its logits.
+
+    An image leaves the batch as soon as its vote is decided, and points of undecided images take the room.
+    ``exact`` stops when the points left could not change the winner: the answer is always that of the full vote.
+    ``confident`` stops when a sequential test rejects, at the error probability asked for, that the leading class
+    holds at most half of the region; an image that the test never decides gets the full vote.
+
+    Args:
+        region: that the points are drawn from.
+        samples: points drawn for each image, at most.
+        combine: ``"majority"``, ``"mean_softmax"`` or ``"mean_logits"``.
+        stop: ``"never"``, ``"exact"`` (not for mean logits, which have no bound) or ``"confident"`` (majority only).
+        error: probability, at most, that a vote which ``confident`` stops names a class other than the one that
+            holds most of the region.
+        chunk_size: points classified at once.
+
+    Raises:
+        InvalidInputError: if a parameter makes no sense, or the combination cannot be stopped that way.
+    """
+
+    region: Region
+    samples: int = 100
+    combine: Combination = "majority"
+    stop: Stop = "never"
+    error: float = 1e-3
+    chunk_size: int = 256
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise InvalidInputError(f"samples must be at least 1. Received: samples={self.samples}")
+        if self.chunk_size < 1:
+            raise InvalidInputError(f"chunk_size must be at least 1. Received: chunk_size={self.chunk_size}")
+        for name, value, known in (("combine", self.combine, get_args(Combination)), ("stop", self.stop, STOPS)):
+            if value not in known:
+                raise InvalidInputError(f"{name} must be one of {', '.join(known)}. Received: {name}={value!r}")
+        if not 0 < self.error < 1:
+            raise InvalidInputError(f"error must lie between 0 and 1. Received: error={self.error}")
+        possible = {"majority": STOPS, "mean_softmax": ("never", "exact"), "mean_logits": ("never",)}[self.combine]
+        if self.stop not in possible:
+            raise InvalidInputError(
+                f"combine={self.combine!r} can stop {' or '.join(possible)}: only a majority has a sequential test, "
+                f"and logits have no bound. Received: stop={self.stop!r}"
+            )
+
+    def __call__(
+        self,
+        function: Callable[[Any], Any],
+        images: Any,
+        *,
+        num_classes: int,
+        bounds: tuple[float, float],
+        seed: Any | None,
+    ) -> dict[str, Any]:
+        """The votes on images, as a TensorFlow function.
+
+        Args:
+            function: images to logits.
+            images: (B, H, W, C) float32, in pixel units.
+            num_classes: of the logits.
+            bounds: lowest and highest pixel value, to which points are clipped.
+            seed: (2,) int32: an image's points depend on it and on the image's place in the batch; None draws afresh.
+
+        Returns:
+            ``votes`` (B, classes) int32, points for each class; ``class`` (B,) int32; ``agreement`` (B,) float32,
+            the class's share of the points drawn; ``samples`` (B,) int32, the points drawn.
+        """
+        count = tf.shape(images)[0]
+        state = _State(
+            tf.zeros((count, num_classes)),
+            tf.zeros((count, num_classes), tf.int32),
+            tf.zeros((count,), tf.int32),
+            tf.zeros((count,), tf.bool),
+        )
+
+        def classify(points: Any) -> Any:
+            return function(tf.clip_by_value(points, *bounds))
+
+        first, later = self.rounds()
+        state = _loop(
+            lambda state: tf.reduce_any(state.drawn == 0),
+            lambda state: self._draw(classify, images, state, state.drawn == 0, seed, size=first, most_rounds=1),
+            state,
+        )
+        most_rounds = max(1, self.chunk_size // later)
+        state = _loop(
+            lambda state: tf.reduce_any(~state.decided),
+            lambda state: self._draw(
+                classify, images, state, ~state.decided, seed, size=later, most_rounds=most_rounds
+            ),
+            state,
+        )
+        winner = tf.argmax(state.scores, axis=1, output_type=tf.int32)
+        return {
+            "votes": state.votes,
+            "class": winner,
+            "agreement": tf.cast(tf.gather(state.votes, winner, batch_dims=1), tf.float32)
+            / tf.cast(state.drawn, tf.float32),
+            "samples": state.drawn,
+        }
+
+    def rounds(self) -> tuple[int, int]:
+        """Points of an image before the first look at whether its vote is decided, and between later looks."""
+        if self.stop == "confident":
+            unanimous = min(self.samples, ceil(log2(1 / (_SPENT_FIRST * self.error))))
+            first, later = unanimous, max(1, unanimous // 2)
+        else:
+            # The same for the full vote and the exact one, which must draw the same points.
+            first = later = min(_LARGEST_ROUND, ceil((self.samples // 2 + 1) / 4))
+        return min(first, self.chunk_size), min(later, self.chunk_size)
+
+    @cached_property
+    def votes_needed(self) -> npt.NDArray[np.float32]:
+        """Votes of the leading class, after 0, 1, ..., samples points, at which the confident vote stops: float32.
+
+        A group-sequential test: at each look the threshold is the smallest whose probability of being crossed now and
+        never before, by a class that holds exactly half of the region, fits into a share of the error that is left.
+        These probabilities are computed exactly, look by look, and add up to at most ``error``. For a class that
+        holds a share p of less than 1/2 the sum falls at least as (2 p)^L, L being the smallest lead at a threshold;
+        and as L is at least 2, these powers add up to at most 1 over all classes but the one that holds most: so
+        ``error`` bounds the probability of stopping at any wrong class. Infinite where the vote cannot stop.
+        """
+        needed = np.full(self.samples + 1, np.inf, np.float32)
+        first, later = self.rounds()
+        undecided, left, last, share = np.ones(1), self.error, 0, _SPENT_FIRST
+        for look in range(first, self.samples, later):
+            undecided = np.convolve(undecided, binom.pmf(np.arange(look - last + 1), look - last, 0.5))
+            last = look
+            crossing = np.cumsum(undecided[::-1])[::-1]
+            # A lead of at least 2.
+            fits = np.flatnonzero((crossing <= share * left) & (2 * np.arange(look + 1) >= look + 2) & (crossing > 0))
+            if len(fits):
+                needed[look] = fits[0]
+                left, share = left - crossing[fits[0]], _SPENT_LATER
+                undecided[fits[0] :] = 0
+        return needed
+
+    def _draw(
+        self,
+        classify: Callable[[Any], Any],
+        images: Any,
+        state: _State,
+        waiting: Any,
+        seed: Any | None,
+        *,
+        size: int,
+        most_rounds: int,
+    ) -> _State:
+        """As many rounds of as many waiting images as the chunk holds.
+
+        Args:
+            classify: points to logits.
+            images: (B, H, W, C).
+            state: of the votes.
+            waiting: (B,) bool, the images that need points.
+            seed: as at the call.
+            size: points of a round.
+            most_rounds: of an image, at once.
+        """
+        undecided = tf.cast(tf.where(waiting)[:, 0], tf.int32)
+        slots = max(1, self.chunk_size // size)
+        # No more rounds at once than it takes until the vote can be decided.
+        missing = tf.reduce_max(self._earliest() - tf.gather(state.drawn, undecided))
+        rounds = tf.minimum(slots // tf.size(undecided), -(-missing // size))
+        rounds = tf.clip_by_value(rounds, 1, most_rounds)
+        chosen = tf.repeat(undecided[: slots // rounds], rounds)
+        start = tf.gather(state.drawn, chosen) + size * (tf.range(tf.size(chosen)) % rounds)
+        image = tf.repeat(chosen, size)
+        needed = tf.repeat(start, size) + tf.tile(tf.range(size), [tf.size(chosen)]) < self.samples
+        offsets = self._offsets(chosen * (self.samples + 1) + start, size, tf.shape(images)[1:], seed)
+        image, offsets = tf.boolean_mask(image, needed), tf.boolean_mask(offsets, needed)
+        logits = classify(tf.gather(images, image) + offsets)
+        ballots = tf.one_hot(tf.argmax(logits, axis=1), tf.shape(logits)[1], dtype=tf.int32)
+        place = image[:, None]
+        scores = tf.tensor_scatter_nd_add(state.scores, place, contributions(logits, self.combine))
+        drawn = tf.tensor_scatter_nd_add(state.drawn, place, tf.ones_like(image))
+        votes = tf.tensor_scatter_nd_add(state.votes, place, ballots)
+        return _State(scores, votes, drawn, self._decided(scores, drawn))
+
+    def _earliest(self) -> int:
+        """Points after which a vote may be decided."""
+        return {"never": self.samples, "exact": self.samples // 2 + 1, "confident": 0}[self.stop]
+
+    def _decided(self, scores: Any, drawn: Any) -> Any:
+        finished = drawn >= self.samples
+        if self.stop == "never":
+            return finished
+        best = tf.math.top_k(scores, 2).values
+        if self.stop == "exact":
+            # A point moves the lead by one at most. Sums of probabilities are rounded, hence the small slack.
+            return finished | (best[:, 0] - best[:, 1] > tf.cast(self.samples - drawn, tf.float32) + 1e-3)
+        return finished | (best[:, 0] >= tf.gather(tf.constant(self.votes_needed), drawn))
+
+    def _offsets(self, indices: Any, size: int, shape: Any, seed: Any | None) -> Any:
+        """Offsets (len(indices) * size, H, W, C): a round's are the same in whatever company it is drawn."""
+        if seed is None:
+            return self.region.offsets(tf.concat([[tf.size(indices) * size], shape], 0), None)
+        one = tf.concat([[size], shape], 0)
+        drawn = tf.map_fn(
+            lambda index: self.region.offsets(one, seed + tf.stack([0, index])),
+            indices,
+            fn_output_signature=tf.float32,
+        )
+        return tf.reshape(drawn, tf.concat([[-1], shape], 0))
+
+
+STOPS: tuple[Stop, ...] = get_args(Stop)
+COMBINATIONS: tuple[Combination, ...] = get_args(Combination)
+
+
+def contributions(logits: Any, combine: Combination) -> Any:
+    """What points with logits (..., classes) contribute to each class, float32."""
+    if combine == "mean_softmax":
+        return tf.nn.softmax(logits)
+    if combine == "mean_logits":
+        return logits
+    return tf.one_hot(tf.argmax(logits, axis=-1), tf.shape(logits)[-1])
+
+
+def _loop(condition: Callable[[_State], Any], body: Callable[[_State], _State], state: _State) -> _State:
+    return _State(
+        *tf.while_loop(lambda *s: condition(_State(*s)), lambda *s: body(_State(*s)), state, parallel_iterations=1)
+    )

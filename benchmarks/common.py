@@ -1,0 +1,77 @@
+"""What the benchmarks share: data, times, the table and the JSON file."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from advkeras import provenance
+from advkeras.datasets import LabelledImages, load_sample
+from advkeras.models import Classifier, zoo
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def models() -> list[Classifier]:
+    """The zoo's MNIST models."""
+    return [Classifier.load(name) for name in zoo.names_for("mnist")]
+
+
+def digits(count: int) -> LabelledImages:
+    """The first images of the shipped sample."""
+    return load_sample("mnist").first(count)
+
+
+def seconds(function: Callable[[], Any]) -> float:
+    """Wall-clock time of one call."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def alternating(functions: dict[str, Callable[[], Any]], *, rounds: int) -> dict[str, float]:
+    """The median time of each function, called in turns, so that a slow moment of the machine hits all of them."""
+    for function in functions.values():
+        function()
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            times[name].append(seconds(function))
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def report(name: str, title: str, rows: list[dict[str, Any]], **facts: Any) -> None:
+    """Prints rows as a table and writes them, with the machine's description, to results/NAME.json."""
+    table = Table(title=title)
+    for column in rows[0]:
+        table.add_column(column.replace("_", " "), justify="left" if isinstance(rows[0][column], str) else "right")
+    for row in rows:
+        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+    Console(width=160).print(table)
+    written = {
+        "title": title,
+        "command": provenance.command_line(),
+        "machine": {
+            "device": provenance.device(),
+            "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+            "versions": provenance.versions(),
+        },
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        **facts,
+        "rows": [
+            {key: float(f"{value:.5g}") if isinstance(value, float) else value for key, value in row.items()}
+            for row in rows
+        ],
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(written, indent=2) + "\n")

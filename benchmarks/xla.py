@@ -1,0 +1,30 @@
+"""(f) XLA on and off, for each attack on 64 images, compilation apart."""
+
+from common import alternating, digits, models, report, seconds
+
+from advkeras.attacks import configure, names
+from advkeras.datasets import MNIST
+
+rows = []
+classifier = models()[0]
+data = digits(64)
+for name in names():
+    plain, compiled = (configure(name, MNIST.constants, jit_compile=on) for on in (False, True))
+    first = seconds(lambda: compiled(classifier, data.images, data.labels))  # noqa: B023
+    timed = alternating(
+        {
+            "plain": lambda: plain(classifier, data.images, data.labels),  # noqa: B023
+            "xla": lambda: compiled(classifier, data.images, data.labels),  # noqa: B023
+        },
+        rounds=3,
+    )
+    rows.append(
+        {
+            "attack": name,
+            "plain_seconds": timed["plain"],
+            "xla_seconds": timed["xla"],
+            "xla_over_plain": timed["xla"] / timed["plain"],
+            "xla_first_call_seconds": first,
+        }
+    )
+report("xla", f"XLA against the plain graph, {classifier.name}, 64 images", rows)

@@ -1,0 +1,169 @@
+"""Early votes against full ones, on made-up logits."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from advkeras.errors import InvalidInputError
+from advkeras.regions import Ball, Gaussian, Hypercube
+from advkeras.voting import COMBINATIONS, RegionVote
+
+SHAPE = (3, 4, 2)
+CLASSES = 4
+SEED = tf.constant([3, 4], tf.int32)
+
+
+def made_up(images, *, wildness=3.0):
+    """Logits that change quickly from point to point, so that votes are split in every way."""
+    mixing = np.random.default_rng(0).standard_normal((24, CLASSES)) * wildness
+    return 2.0 * tf.sin(tf.reshape(images, (-1, 24)) @ tf.constant(mixing, tf.float32))
+
+
+def cast(vote, images, seed=SEED, function=made_up):
+    answer = vote(function, tf.constant(images), num_classes=CLASSES, bounds=(0.0, 1.0), seed=seed)
+    return {key: value.numpy() for key, value in answer.items()}
+
+
+def random_images(seed, count):
+    return np.random.default_rng(seed).uniform(0, 1, (count, *SHAPE)).astype(np.float32)
+
+
+def known_share(share):
+    """Class 1 for a share of the offsets of a hypercube around mid-grey, else class 0."""
+
+    def function(points):
+        first = tf.reshape(points, (-1, 24))[:, 0]
+        return tf.one_hot(tf.where(first < tf.cast(share, tf.float32), 1, 0), CLASSES)
+
+    return function
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    count=st.integers(1, 7),
+    samples=st.integers(1, 60),
+    chunk_size=st.integers(1, 80),
+    radius=st.floats(0.01, 0.5),
+    combine=st.sampled_from(["majority", "mean_softmax"]),
+)
+def test_the_exact_vote_decides_as_the_full_vote(seed, count, samples, chunk_size, radius, combine):
+    parameters = {"region": Hypercube(radius), "samples": samples, "chunk_size": chunk_size, "combine": combine}
+    images = random_images(seed, count)
+    full = cast(RegionVote(**parameters), images)
+    early = cast(RegionVote(stop="exact", **parameters), images)
+    np.testing.assert_array_equal(early["class"], full["class"])
+    np.testing.assert_array_equal(full["samples"], samples)
+    assert (early["samples"] <= samples).all()
+    assert (early["votes"] <= full["votes"]).all(), "the early vote draws the full vote's points, as far as it goes"
+    np.testing.assert_array_equal(early["votes"].sum(axis=1), early["samples"])
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), count=st.integers(2, 7), chunk_size=st.integers(16, 80))
+def test_an_images_points_do_not_depend_on_the_chunk(seed, count, chunk_size):
+    images = random_images(seed, count)
+    one = cast(RegionVote(region=Hypercube(0.3), samples=23, chunk_size=chunk_size), images)
+    other = cast(RegionVote(region=Hypercube(0.3), samples=23), images)
+    np.testing.assert_array_equal(one["votes"], other["votes"])
+
+
+def test_a_unanimous_vote_stops_early():
+    images = np.full((5, *SHAPE), 0.5, np.float32)
+    exact = cast(RegionVote(region=Hypercube(0.0), stop="exact"), images)
+    confident = cast(RegionVote(region=Hypercube(0.0), stop="confident"), images)
+    assert exact["samples"].max() <= 52
+    np.testing.assert_array_equal(confident["samples"], 10)
+    np.testing.assert_array_equal(confident["agreement"], 1.0)
+
+
+@pytest.mark.parametrize("error", [0.2, 0.05, 0.01])
+def test_the_confident_vote_is_wrong_no_more_often_than_it_says(error):
+    """Class 1 holds just less than half of the region, which is where a wrong answer is likeliest."""
+    count, total = 500, 4000
+    vote = RegionVote(region=Hypercube(0.5), samples=60, stop="confident", error=error, chunk_size=4096)
+    compiled = tf.function(
+        lambda images, seed: vote(known_share(0.4999), images, num_classes=CLASSES, bounds=(0.0, 1.0), seed=seed)
+    )
+    images = np.full((count, *SHAPE), 0.5, np.float32)
+    wrong = 0
+    for index in range(total // count):
+        answer = compiled(images, tf.constant([7, index], tf.int32))
+        stopped = answer["samples"].numpy() < 60
+        wrong += int((stopped & (answer["class"].numpy() == 1)).sum())
+    assert wrong / total <= error + 3 * np.sqrt(error * (1 - error) / total)
+    assert wrong > 0, "the test must have had something to count"
+
+
+@settings(max_examples=40, deadline=None)
+@given(error=st.floats(1e-6, 0.3), samples=st.integers(1, 120), share=st.floats(0.0, 0.5))
+def test_the_thresholds_spend_no_more_than_the_error(error, samples, share):
+    """Crossing probabilities of a class with a share of at most 1/2, by an independent recursion over paths."""
+    vote = RegionVote(region=Hypercube(0.1), samples=samples, stop="confident", error=error)
+    needed = vote.votes_needed
+    alive, crossed = {0: 1.0}, 0.0
+    for n in range(1, samples + 1):
+        moved: dict[int, float] = {}
+        for votes, mass in alive.items():
+            moved[votes] = moved.get(votes, 0.0) + mass * (1 - share)
+            moved[votes + 1] = moved.get(votes + 1, 0.0) + mass * share
+        crossed += sum(mass for votes, mass in moved.items() if votes >= needed[n])
+        alive = {votes: mass for votes, mass in moved.items() if votes < needed[n]}
+    assert crossed <= error * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("combine", COMBINATIONS)
+def test_combinations_against_plain_sums(combine):
+    """Around a single image, with the points recovered from the region itself."""
+    image = random_images(5, 1)
+    vote = RegionVote(region=Hypercube(0.4), samples=13, combine=combine)
+    points = []
+
+    def recording(batch):
+        points.append(batch.numpy())
+        return made_up(batch)
+
+    answer = cast(vote, image, function=recording)
+    logits = made_up(tf.constant(np.concatenate(points))).numpy()
+    assert len(logits) == 13
+    expected = {
+        "majority": np.eye(CLASSES)[logits.argmax(axis=1)].sum(axis=0),
+        "mean_softmax": tf.nn.softmax(logits).numpy().mean(axis=0),
+        "mean_logits": logits.mean(axis=0),
+    }[combine]
+    assert answer["class"][0] == expected.argmax()
+    np.testing.assert_array_equal(answer["votes"][0], np.eye(CLASSES)[logits.argmax(axis=1)].sum(axis=0))
+
+
+def test_regions_have_the_moments_they_should():
+    shape, features = (20_000, *SHAPE), 24
+    for region, rms in (
+        (Hypercube(0.3), 0.3 / np.sqrt(3)),
+        (Gaussian(0.3), 0.3),
+        (Ball(0.3), 0.3 / np.sqrt(features + 2)),
+    ):
+        for seed in (None, SEED):
+            offsets = region.offsets(shape, seed).numpy().reshape(shape[0], -1)
+            assert np.sqrt((offsets**2).mean()) == pytest.approx(rms, rel=0.02)
+            assert np.abs(offsets.mean(axis=0)).max() < 5 * rms / np.sqrt(shape[0])
+    lengths = np.linalg.norm(Ball(0.3).offsets(shape, SEED).numpy().reshape(shape[0], -1), axis=1)
+    assert lengths.max() <= 0.3 + 1e-6
+    # Of a ball's points a share of 2^-24 lies in the inner half of the radius, and half beyond 0.5^(1/24) of it.
+    assert (lengths > 0.3 * 0.5 ** (1 / features)).mean() == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"combine": "median"}, "combine='median'"),
+        ({"stop": "soon"}, "stop='soon'"),
+        ({"error": 0.0}, "error=0.0"),
+        ({"combine": "mean_logits", "stop": "exact"}, "logits have no bound"),
+        ({"combine": "mean_softmax", "stop": "confident"}, "only a majority"),
+    ],
+)
+def test_senseless_parameters_are_refused(parameters, message):
+    with pytest.raises(InvalidInputError, match=message):
+        RegionVote(region=Hypercube(0.1), **parameters)
