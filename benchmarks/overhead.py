@@ -41,9 +41,10 @@ for classifier in models():
 
     @tf.function
     def bare(images: Any, labels: Any) -> Any:
+        """The margin's gradient."""
         with tf.GradientTape() as tape:
             tape.watch(images)
-            margin = adversarial_margin(classifier(images), labels, targeted=False)  # noqa: B023
+            margin = adversarial_margin(classifier(images), labels, targeted=False)
         return tape.gradient(margin, images)
 
     images, labels = tf.constant(data.images), tf.constant(data.labels, tf.int32)
@@ -51,8 +52,8 @@ for classifier in models():
     whole = Problem(data.images, classes, False)
     timed = alternating(
         {
-            "bare": lambda: bare(images, labels).numpy(),  # noqa: B023
-            "fgsm": lambda: fast.run(classifier, whole, Tally(), lambda done, total: None),  # noqa: B023
+            "bare": lambda: bare(images, labels).numpy(),
+            "fgsm": lambda: fast.run(classifier, whole, Tally(), lambda done, total: None),
         },
         rounds=3 * ROUNDS,
     )
@@ -62,15 +63,15 @@ for classifier in models():
         problem = Problem(data.images[:count], classes[:count], False)
 
         def run(attack: Attack) -> Any:
-            # The search alone: OptRegion's looks at the vote afterwards are forwards, the same for few and more.
-            return attack.run(classifier, problem, Tally(), lambda done, total: None)  # noqa: B023
+            """The search alone; OptRegion's looks at the vote afterwards are the same for few and more."""
+            return attack.run(classifier, problem, Tally(), lambda done, total: None)
 
         sliced, sliced_labels = images[: count * members], labels[: count * members]
         timed = alternating(
             {
-                "bare": lambda: [bare(sliced, sliced_labels).numpy() for _ in range(MORE - FEW)],  # noqa: B023
-                "few": lambda: run(few),  # noqa: B023
-                "more": lambda: run(more),  # noqa: B023
+                "bare": lambda: [bare(sliced, sliced_labels).numpy() for _ in range(MORE - FEW)],
+                "few": lambda: run(few),
+                "more": lambda: run(more),
             },
             rounds=ROUNDS,
         )

@@ -30,8 +30,8 @@ for classifier in models():
     layer = layers["never"]
     timed = alternating(
         {
-            "forward": lambda: [classifier.logits(batch) for _ in range(10)],  # noqa: B023
-            "sample": lambda: layer.predict(few.images[:26]),  # noqa: B023
+            "forward": lambda: [classifier.logits(batch) for _ in range(10)],
+            "sample": lambda: layer.predict(few.images[:26]),
         },
         rounds=9,
     )

@@ -10,11 +10,11 @@ classifier = models()[0]
 data = digits(64)
 for name in names():
     plain, compiled = (configure(name, MNIST.constants, jit_compile=on) for on in (False, True))
-    first = seconds(lambda: compiled(classifier, data.images, data.labels))  # noqa: B023
+    first = seconds(lambda: compiled(classifier, data.images, data.labels))
     timed = alternating(
         {
-            "plain": lambda: plain(classifier, data.images, data.labels),  # noqa: B023
-            "xla": lambda: compiled(classifier, data.images, data.labels),  # noqa: B023
+            "plain": lambda: plain(classifier, data.images, data.labels),
+            "xla": lambda: compiled(classifier, data.images, data.labels),
         },
         rounds=3,
     )

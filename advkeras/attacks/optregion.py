@@ -1,5 +1,6 @@
 """OptRegion: the least distortion that turns the vote of region classification, attacked as it is defended."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -23,10 +24,10 @@ from advkeras.attacks.ensembles import RegionEnsemble
 from advkeras.attacks.geometry import along
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seed
-from advkeras.voting import Combination, RegionVote, Stop
+from advkeras.voting import Combination, RegionVote
 
-# Looks at the vote along the direction that the search ends with, each with half as many points as the final vote.
-_LOOKS = 6
+# Looks at the vote along the direction that the search ends with, and their points as a share of the final vote's.
+_LOOKS, _LOOK_SHARE = 5, 0.8
 # By how much the norm changes after the first look, then by its square, and so on, as long as the vote has been seen on
 # one side only.
 _STRIDE = 1.1
@@ -70,7 +71,7 @@ class OptRegion(MinimumNormAttack):
     combine: Combination = "majority"
     samples: int = 100
     members: int = 4
-    share: float = 0.7
+    share: float = 0.73
     steps: int = 50
 
     name: ClassVar[str] = "optregion"
@@ -83,7 +84,7 @@ class OptRegion(MinimumNormAttack):
         require(self.members >= 1, "members must be at least 1", members=self.members)
         require(0.5 <= self.share < 1, "share must lie in [0.5, 1)", share=self.share)
         require(self.steps >= 1, "steps must be at least 1", steps=self.steps)
-        self._vote("never")
+        self._vote()
 
     def run(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
         """Candidates of least distortion; the image itself where nothing was found."""
@@ -101,18 +102,16 @@ class OptRegion(MinimumNormAttack):
 
     def decisions(self, classifier: Classifier, images: FloatArray, predictions: IntArray, tally: Tally) -> IntArray:
         """The region's votes on images."""
-        return self._classify(
-            classifier, images, "never" if self.combine == "mean_logits" else "exact", "benign", tally
-        )
+        return self._classify(classifier, images, "benign", tally)
 
     def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally) -> BoolArray:
         """Whether the vote of points that nothing else has seen is on the attacker's side."""
-        classes = self._classify(classifier, candidates, "never", "verification", tally)
+        classes = self._classify(classifier, candidates, "verification", tally)
         return np.asarray(classes == problem.goals if problem.targeted else classes != problem.goals)
 
     def _settle(self, classifier: Classifier, problem: Problem, found: SearchState, tally: Tally) -> FloatArray:
         """The nearest points along the search's directions at which enough of a larger sample is fooled."""
-        ensemble = self._ensemble(classifier, problem, max(1, self.samples // 2), "settling")
+        ensemble = self._ensemble(classifier, problem, math.ceil(_LOOK_SHARE * self.samples), "settling")
         count = len(problem)
         state = _Settling(
             images=problem.images,
@@ -180,16 +179,17 @@ class OptRegion(MinimumNormAttack):
             seed=derive_seed(self.seed, self.name, purpose),
         )
 
-    def _vote(self, stop: Stop) -> RegionVote:
+    def _vote(self) -> RegionVote:
+        """The defender's vote, no longer than it takes to be sure of its answer."""
         return RegionVote(
             region=regions.get(self.region, self.radius),
             samples=self.samples,
             combine=self.combine,
-            stop=stop,
+            stop="never" if self.combine == "mean_logits" else "exact",
         )
 
-    def _classify(self, classifier: Classifier, images: FloatArray, stop: Stop, purpose: str, tally: Tally) -> IntArray:
-        vote, seed = self._vote(stop), derive_seed(self.seed, self.name, purpose)
+    def _classify(self, classifier: Classifier, images: FloatArray, purpose: str, tally: Tally) -> IntArray:
+        vote, seed = self._vote(), derive_seed(self.seed, self.name, purpose)
 
         def build() -> Any:
             return tf.function(

@@ -117,6 +117,7 @@ def _evaluate_model(
         classifier,
         radius=protocol.region_radius,
         samples=protocol.region_samples,
+        stop="exact",  # the full vote's answer, for fewer points
         seed=derive_seed(protocol.seed, "evaluation", classifier.name)[0],
     )
     card = classifier.card

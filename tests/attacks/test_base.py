@@ -99,8 +99,8 @@ def test_work_is_counted(half_space, grey_images):
     assert searched.forward_count == 5 * (1 + 4 + 1)
     region = OptRegion(radius=0.0, samples=16, members=3, steps=7)(classifier, images, labels)
     assert region.gradient_count == 5 * 3 * 7
-    # Unanimous votes of 9 points on benign images, 6 looks at 8 points, the last vote, and two plain predictions.
-    assert region.forward_count == 5 * (9 + 6 * 8 + 16 + 2)
+    # A unanimous vote is decided by 9 points of 16, before and after; in between there are 5 looks at 13 points.
+    assert region.forward_count == 5 * (9 + 5 * 13 + 9 + 2)
 
 
 def test_progress_ends_with_everything_done(half_space, grey_images):

@@ -1,0 +1,201 @@
+"""(b) OptBrittle against Carlini and Wagner's L2 attack in Foolbox, ART and torchattacks, on the same weights.
+
+    pip install -e '.[bench]'
+
+The peers run on PyTorch, their home, with as many threads as TensorFlow has; the network is the same, its weights
+copied from the SavedModel and its logits compared before anything is measured. Where a peer has a binary search on c
+it gets 2 steps of 100 iterations; torchattacks has none and gets 200 iterations. Learning rate and first c are tried
+out for each peer on a few images, and the combination of least distortion among those that fool most is used. ART,
+which takes a hundred times as long, gets fewer images.
+"""
+
+import argparse
+import itertools
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from common import digits, models, report, seconds
+
+from advkeras.attacks import OptBrittle
+from advkeras.attacks.base import rms
+from advkeras.models import Classifier
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--examples", type=int, default=128)
+parser.add_argument("--art-examples", type=int, default=8)
+parser.add_argument("--tune-examples", type=int, default=16)
+options = parser.parse_args()
+
+warnings.filterwarnings("ignore")
+torch.set_num_threads(os.cpu_count() or 1)
+
+CHOICES = tuple(itertools.product((0.01, 0.05, 0.1), (0.1, 1.0, 10.0)))  # learning rate, first c
+
+
+class Network(torch.nn.Module):
+    """The Madry network with a SavedModel's weights; takes (N, 1, 28, 28)."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        import tensorflow as tf
+
+        loaded = tf.saved_model.load(str(classifier.folder))
+        arrays = [variable.numpy() for variable in loaded.variables]
+        kernels = {array.shape: array for array in arrays}
+        biases = {array.shape[0]: array for array in arrays if array.ndim == 1}
+        self.features = torch.nn.Sequential(
+            self._convolution(kernels[5, 5, 1, 32], biases[32]),
+            torch.nn.ReLU(),
+            torch.nn.MaxPool2d(2),
+            self._convolution(kernels[5, 5, 32, 64], biases[64]),
+            torch.nn.ReLU(),
+            torch.nn.MaxPool2d(2),
+        )
+        self.hidden = self._dense(kernels[3136, 1024], biases[1024])
+        self.output = self._dense(kernels[1024, 10], biases[10])
+        self.eval().requires_grad_(False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits."""
+        features = self.features(images).permute(0, 2, 3, 1).flatten(1)
+        return self.output(torch.relu(self.hidden(features)))
+
+    @staticmethod
+    def _convolution(kernel: Any, bias: Any) -> torch.nn.Conv2d:
+        layer = torch.nn.Conv2d(kernel.shape[2], kernel.shape[3], kernel.shape[:2], padding="same")
+        layer.weight.data, layer.bias.data = torch.tensor(kernel.transpose(3, 2, 0, 1).copy()), torch.tensor(bias)
+        return layer
+
+    @staticmethod
+    def _dense(kernel: Any, bias: Any) -> torch.nn.Linear:
+        layer = torch.nn.Linear(*kernel.shape)
+        layer.weight.data, layer.bias.data = torch.tensor(kernel.T.copy()), torch.tensor(bias)
+        return layer
+
+
+def foolbox_attack(network: Network, rate: float, first: float) -> Callable[[Any, Any], Any]:
+    """Foolbox's L2CarliniWagnerAttack."""
+    if not hasattr(np, "product"):
+        np.prod = np.prod  # NumPy 2 removed what Foolbox calls
+    import foolbox
+
+    model = foolbox.PyTorchModel(network, bounds=(0, 1))
+    attack = foolbox.attacks.L2CarliniWagnerAttack(
+        binary_search_steps=2, steps=100, stepsize=rate, initial_const=first, confidence=0
+    )
+    return lambda images, labels: attack(model, images, labels, epsilons=None)[0].numpy()
+
+
+def art_attack(network: Network, rate: float, first: float) -> Callable[[Any, Any], Any]:
+    """ART's CarliniL2Method."""
+    from art.attacks.evasion import CarliniL2Method
+    from art.estimators.classification import PyTorchClassifier
+
+    estimator = PyTorchClassifier(
+        network, torch.nn.CrossEntropyLoss(), (1, 28, 28), 10, clip_values=(0.0, 1.0), device_type="cpu"
+    )
+    attack = CarliniL2Method(
+        estimator,
+        binary_search_steps=2,
+        max_iter=100,
+        learning_rate=rate,
+        initial_const=first,
+        batch_size=128,
+        verbose=False,
+    )
+    return lambda images, labels: attack.generate(images.numpy(), labels.numpy())
+
+
+def torchattacks_attack(network: Network, rate: float, first: float) -> Callable[[Any, Any], Any]:
+    """Torchattacks' CW."""
+    import torchattacks
+
+    attack = torchattacks.CW(network, c=first, kappa=0, steps=200, lr=rate)
+    return lambda images, labels: attack(images, labels).detach().numpy()
+
+
+PEERS = {"Foolbox": foolbox_attack, "torchattacks": torchattacks_attack, "ART": art_attack}
+
+
+def judged(network: Network, images: torch.Tensor, labels: torch.Tensor, found: Any) -> tuple[float, float]:
+    """Share that is misclassified, and mean RMS of that share."""
+    fooled = (network(torch.tensor(np.clip(found, 0, 1))).argmax(dim=1) != labels).numpy()
+    distortion = rms(found - images.numpy())
+    return float(fooled.mean()), float(distortion[fooled].mean()) if fooled.any() else float("inf")
+
+
+def measured(classifier: Classifier) -> Iterator[dict[str, Any]]:
+    """A row for OptBrittle and for each peer, on one model."""
+    network = Network(classifier)
+    data = digits(options.examples)
+    right = classifier.predict(data.images) == data.labels
+    images = torch.tensor(data.images[right].transpose(0, 3, 1, 2).copy())
+    labels = torch.tensor(data.labels[right].astype(np.int64))
+    difference = np.abs(network(images).numpy() - classifier.logits(data.images[right])).max()
+    if difference > 1e-3:
+        raise SystemExit(f"the copied network's logits differ by {difference}")
+
+    ours = OptBrittle()
+    ours(classifier, data.images[:4], data.labels[:4])  # compilation
+    results = []
+    times = [seconds(lambda: results.append(ours(classifier, data.images, data.labels))) for _ in range(3)]
+    per_image = min(times) / len(data)
+    result = results[-1]
+    own_rms = float(result.distortion[result.success].mean())
+    share = float(result.success.sum() / result.attacked.sum())
+    yield _row(classifier, "advkeras OptBrittle", len(data), share, own_rms, own_rms, per_image, per_image, "50 steps")
+    for name, build in PEERS.items():
+        trials = []
+        few = slice(0, options.tune_examples if name != "ART" else 2)
+        for rate, first in CHOICES if name != "ART" else CHOICES[4:5]:
+            found = build(network, rate, first)(images[few], labels[few])
+            share, distortion = judged(network, images[few], labels[few], found)
+            trials.append((-share, distortion, rate, first))
+        rate, first = min(trials)[2:]
+        chosen = slice(0, options.art_examples if name == "ART" else len(labels))
+        attack, found = build(network, rate, first), []
+        elapsed = seconds(lambda: found.append(attack(images[chosen], labels[chosen])))
+        share, distortion = judged(network, images[chosen], labels[chosen], found[0])
+        count = len(labels[chosen])
+        same_images = float(result.distortion[right][chosen].mean())
+        yield _row(
+            classifier, name, count, share, distortion, same_images, elapsed / count, per_image,
+            f"learning rate {rate:g}, c {first:g}",
+        )  # fmt: skip
+
+
+def _row(
+    classifier: Classifier,
+    attack: str,
+    count: int,
+    share: float,
+    distortion: float,
+    own: float,
+    elapsed: float,
+    own_elapsed: float,
+    settings: str,
+) -> dict[str, Any]:
+    row = {
+        "model": classifier.name,
+        "attack": attack,
+        "images": count,
+        "success_%": 100 * share,
+        "rms": distortion,
+        "our_rms_over_its": own / distortion,
+        "ms_per_image": 1000 * elapsed,
+        "our_time_over_its": own_elapsed / elapsed,
+        "settings": settings,
+    }
+    print(row, flush=True)
+    return row
+
+
+report(
+    "peers",
+    "OptBrittle against Carlini-Wagner elsewhere, MNIST",
+    [row for classifier in models() for row in measured(classifier)],
+)
