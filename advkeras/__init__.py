@@ -7,13 +7,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from advkeras.attacks import FGSM, PGD, AttackResult, OptBrittle, OptMargin, OptStrong
+    from advkeras.attacks import FGSM, PGD, AttackResult, OptBrittle, OptMargin, OptRegion, OptStrong
     from advkeras.defenses.region_classification import RegionClassification
     from advkeras.models import Classifier
 
 __version__ = "0.1.0"
 
-__all__ = ["FGSM", "PGD", "AttackResult", "Classifier", "OptBrittle", "OptMargin", "OptStrong", "RegionClassification"]
+__all__ = [
+    "FGSM",
+    "PGD",
+    "AttackResult",
+    "Classifier",
+    "OptBrittle",
+    "OptMargin",
+    "OptRegion",
+    "OptStrong",
+    "RegionClassification",
+]
 
 _HOMES = {
     "Classifier": "advkeras.models",

@@ -51,13 +51,18 @@ def alternating(functions: dict[str, Callable[[], Any]], *, rounds: int) -> dict
 
 
 def report(name: str, title: str, rows: list[dict[str, Any]], **facts: Any) -> None:
-    """Prints rows as a table and writes them, with the machine's description, to results/NAME.json."""
+    """Prints rows as a table and writes them, with the machine's description, to results/NAME.json and NAME.md."""
+    heads = [column.replace("_", " ") for column in rows[0]]
+    left = [isinstance(value, str) for value in rows[0].values()]
+    texts = [[f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows]
     table = Table(title=title)
-    for column in rows[0]:
-        table.add_column(column.replace("_", " "), justify="left" if isinstance(rows[0][column], str) else "right")
-    for row in rows:
-        table.add_row(*(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()))
+    for head, is_left in zip(heads, left, strict=True):
+        table.add_column(head, justify="left" if is_left else "right")
+    for text in texts:
+        table.add_row(*text)
     Console(width=160).print(table)
+    lines = [heads, ["---" if is_left else "---:" for is_left in left], *texts]
+    markdown = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     written = {
         "title": title,
         "command": provenance.command_line(),
@@ -75,3 +80,5 @@ def report(name: str, title: str, rows: list[dict[str, Any]], **facts: Any) -> N
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(written, indent=2) + "\n")
+    machine = f"{provenance.device()}, TensorFlow {provenance.versions()['tensorflow']}"
+    (RESULTS / f"{name}.md").write_text(f"**{title}** ({machine})\n\n{markdown}\n")

@@ -24,7 +24,7 @@ class OptStrong(OptAttack):
 
     # A far margin takes long, and in the penalty search a heavy attack loss from the start.
     confidence: float = 40.0
-    steps: int = 100
+    steps: int = 80
     learning_rate: float = 0.1
     initial_weight: float = 10.0
     weight_steps: int = 3

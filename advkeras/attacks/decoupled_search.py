@@ -81,7 +81,12 @@ class DecoupledSearch:
         Returns:
             The final state of all images, as arrays.
         """
-        advance = classifier.graph((self, key), lambda: self._compile(classifier, ensemble))
+        advance = classifier.graph(
+            (self, key),
+            lambda: self._advance(classifier, ensemble),
+            [_signature(classifier)],
+            jit_compile=self.jit_compile,
+        )
         state = _initial(problem)
         iterations = run_active_set(
             advance,
@@ -93,7 +98,7 @@ class DecoupledSearch:
         tally.gradients += iterations * ensemble.size
         return state
 
-    def _compile(self, classifier: Classifier, ensemble: Ensemble) -> Any:
+    def _advance(self, classifier: Classifier, ensemble: Ensemble) -> Any:
         def advance(state: SearchState) -> tuple[SearchState, Any]:
             def unfinished(taken: Any, state: SearchState) -> Any:
                 return (taken < _ITERATIONS_PER_CALL) & tf.reduce_any(~state.finished)
@@ -104,7 +109,7 @@ class DecoupledSearch:
             taken, state = tf.while_loop(unfinished, iterate, (tf.constant(0), state), parallel_iterations=1)
             return state, taken
 
-        return tf.function(advance, input_signature=[_signature(classifier)], jit_compile=self.jit_compile)
+        return advance
 
     def _iterate(self, classifier: Classifier, ensemble: Ensemble, state: SearchState) -> SearchState:
         low, high = ensemble.bounds

@@ -24,7 +24,12 @@ class FGSM(FixedNormAttack):
 
     def run(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
         """Candidates for the problem's images, batch by batch."""
-        attack = classifier.graph((self, problem.targeted), lambda: self._compile(classifier, problem.targeted))
+        attack = classifier.graph(
+            (self, problem.targeted),
+            lambda: self._graph_function(classifier, problem.targeted),
+            [classifier.image_signature, tf.TensorSpec((None,), tf.int32)],
+            jit_compile=self.jit_compile,
+        )
         parts = []
         for start in range(0, len(problem), self.batch_size):
             batch = slice(start, start + self.batch_size)
@@ -37,10 +42,9 @@ class FGSM(FixedNormAttack):
         """The largest change of a pixel."""
         return np.asarray(np.abs(difference).reshape(len(difference), -1).max(axis=1))
 
-    def _compile(self, classifier: Classifier, targeted: bool) -> Any:
+    def _graph_function(self, classifier: Classifier, targeted: bool) -> Any:
         def attack(images: Any, goals: Any) -> Any:
             gradient = cross_entropy_gradient(classifier, images, goals, targeted=targeted)
             return tf.clip_by_value(images + self.epsilon * tf.sign(gradient), *classifier.bounds)
 
-        signature = [classifier.image_signature, tf.TensorSpec((None,), tf.int32)]
-        return tf.function(attack, input_signature=signature, jit_compile=self.jit_compile)
+        return attack

@@ -123,7 +123,12 @@ class OptRegion(MinimumNormAttack):
             iteration=np.zeros(count, np.int32),
             finished=np.zeros(count, bool),
         )
-        look = classifier.graph((self, problem.targeted, "settle"), lambda: self._compile_look(classifier, ensemble))
+        look = classifier.graph(
+            (self, problem.targeted, "look"),
+            lambda: self._look(ensemble, classifier),
+            [_signature(classifier)],
+            jit_compile=self.jit_compile,
+        )
         looks = run_active_set(
             look,
             state,
@@ -135,7 +140,7 @@ class OptRegion(MinimumNormAttack):
         reached = np.where(np.isinf(state.above), 0.0, state.above)
         return np.asarray(along(state.images, state.direction, reached, classifier.bounds))
 
-    def _compile_look(self, classifier: Classifier, ensemble: RegionEnsemble) -> Any:
+    def _look(self, ensemble: RegionEnsemble, classifier: Classifier) -> Any:
         def look(state: _Settling) -> tuple[_Settling, Any]:
             points = along(state.images, state.direction, state.norm, ensemble.bounds)
             # All images of a batch came in together, so they are at the same look.
@@ -154,19 +159,7 @@ class OptRegion(MinimumNormAttack):
             state = state._replace(norm=norm, below=below, above=above, iteration=iteration, finished=finished)
             return state, tf.constant(1)
 
-        image = classifier.image_signature
-        number, whole, flag = (tf.TensorSpec((None,), dtype) for dtype in (tf.float32, tf.int32, tf.bool))
-        signature = _Settling(
-            images=image,
-            goals=whole,
-            direction=image,
-            norm=number,
-            below=number,
-            above=number,
-            iteration=whole,
-            finished=flag,
-        )
-        return tf.function(look, input_signature=[signature], jit_compile=self.jit_compile)
+        return look
 
     def _ensemble(self, classifier: Classifier, problem: Problem, count: int, purpose: str) -> RegionEnsemble:
         return RegionEnsemble(
@@ -189,20 +182,29 @@ class OptRegion(MinimumNormAttack):
         )
 
     def _classify(self, classifier: Classifier, images: FloatArray, purpose: str, tally: Tally) -> IntArray:
-        vote, seed = self._vote(), derive_seed(self.seed, self.name, purpose)
+        vote = self._vote()
 
         def build() -> Any:
-            return tf.function(
-                lambda batch: vote(
-                    classifier,
-                    batch,
-                    num_classes=classifier.num_classes,
-                    bounds=classifier.bounds,
-                    seed=tf.constant(seed, tf.int32),
-                ),
-                input_signature=[classifier.image_signature],
+            return lambda batch, seed: vote(
+                classifier, batch, num_classes=classifier.num_classes, bounds=classifier.bounds, seed=seed
             )
 
-        answer = classifier.graph((vote, seed), build)(images)
+        compiled = classifier.graph(vote, build, [classifier.image_signature, tf.TensorSpec((2,), tf.int32)])
+        answer = compiled(images, tf.constant(derive_seed(self.seed, self.name, purpose), tf.int32))
         tally.forwards += int(tf.reduce_sum(answer["samples"]))
         return np.asarray(answer["class"], np.int32)
+
+
+def _signature(classifier: Classifier) -> _Settling:
+    image = classifier.image_signature
+    number, whole, flag = (tf.TensorSpec((None,), dtype) for dtype in (tf.float32, tf.int32, tf.bool))
+    return _Settling(
+        images=image,
+        goals=whole,
+        direction=image,
+        norm=number,
+        below=number,
+        above=number,
+        iteration=whole,
+        finished=flag,
+    )

@@ -20,7 +20,7 @@ _BETA_1, _BETA_2, _ADAM_EPSILON = 0.9, 0.999, 1e-8
 # Keeps the change of variable finite where a pixel lies on a bound.
 _TANH_SCALE = 0.999999
 # Iterations between two looks at which images are finished.
-_ITERATIONS_PER_CALL = 10
+_ITERATIONS_PER_CALL = 2
 # A distortion that falls by less than this share counts as stalled.
 _STALL_SHARE = 1e-3
 # A step of the weight is given up when its loss has not fallen below this share of the loss a tenth before.
@@ -109,7 +109,12 @@ class PenaltySearch:
             The candidates of least distortion (N, H, W, C); the image itself where there was none.
         """
         low, high = classifier.bounds
-        advance = classifier.graph((self, key), lambda: self._compile(classifier, ensemble))
+        advance = classifier.graph(
+            (self, key),
+            lambda: self._advance(classifier, ensemble),
+            [_signature(classifier.input_shape)],
+            jit_compile=self.jit_compile,
+        )
         state = self._initial((problem.images - low) / (high - low), problem.goals)
         iterations = run_active_set(
             advance,
@@ -147,7 +152,7 @@ class PenaltySearch:
             finished=np.zeros(count, bool),
         )
 
-    def _compile(self, classifier: Classifier, ensemble: FixedEnsemble) -> Any:
+    def _advance(self, classifier: Classifier, ensemble: FixedEnsemble) -> Any:
         def advance(state: _State) -> tuple[_State, Any]:
             def unfinished(taken: Any, state: _State) -> Any:
                 return (taken < _ITERATIONS_PER_CALL) & tf.reduce_any(~state.finished)
@@ -158,7 +163,7 @@ class PenaltySearch:
             taken, state = tf.while_loop(unfinished, iterate, (tf.constant(0), state), parallel_iterations=1)
             return state, taken
 
-        return tf.function(advance, input_signature=[_signature(classifier.input_shape)], jit_compile=self.jit_compile)
+        return advance
 
     def _iterate(self, classifier: Classifier, ensemble: FixedEnsemble, state: _State) -> _State:
         """One step of Adam, and the bookkeeping of the best candidate."""

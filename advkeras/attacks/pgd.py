@@ -48,7 +48,12 @@ class PGD(FixedNormAttack):
 
     def run(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
         """Candidates for the problem's images, batch by batch."""
-        attack = classifier.graph((self, problem.targeted), lambda: self._compile(classifier, problem.targeted))
+        attack = classifier.graph(
+            (self, problem.targeted),
+            lambda: self._graph_function(classifier, problem.targeted),
+            [classifier.image_signature, tf.TensorSpec((None,), tf.int32), tf.TensorSpec((2,), tf.int32)],
+            jit_compile=self.jit_compile,
+        )
         parts = []
         for start in range(0, len(problem), self.batch_size):
             batch = slice(start, start + self.batch_size)
@@ -63,7 +68,7 @@ class PGD(FixedNormAttack):
         flat = difference.reshape(len(difference), -1)
         return np.asarray(np.linalg.norm(flat, ord=np.inf if self.norm == "linf" else 2, axis=1), np.float32)
 
-    def _compile(self, classifier: Classifier, targeted: bool) -> Any:
+    def _graph_function(self, classifier: Classifier, targeted: bool) -> Any:
         def attack(images: Any, goals: Any, seed: Any) -> Any:
             return projected_gradient(
                 classifier,
@@ -78,8 +83,7 @@ class PGD(FixedNormAttack):
                 seed=seed if self.random_start else None,
             )
 
-        signature = [classifier.image_signature, tf.TensorSpec((None,), tf.int32), tf.TensorSpec((2,), tf.int32)]
-        return tf.function(attack, input_signature=signature, jit_compile=self.jit_compile)
+        return attack
 
 
 def projected_gradient(

@@ -18,7 +18,7 @@ _REGISTRY: dict[str, type[Attack]] = {
 # The authors' search: 4 weights with at most 1,000 iterations each.
 _FULL_SEARCH = {"weight_steps": 4, "iterations": 1_000}
 # Iterations without progress after which OptMargin's quick search takes an image as finished.
-_PATIENCE = 10
+_PATIENCE = 5
 
 
 def names() -> tuple[str, ...]:

@@ -117,7 +117,7 @@ class RegionClassification(keras.layers.Layer):  # type: ignore[misc]
     def predict(self, images: npt.ArrayLike) -> dict[str, npt.NDArray[Any]]:
         """Votes, class, agreement and samples of images (N, H, W, C), as arrays; compiled."""
         if not hasattr(self, "_compiled"):
-            self._compiled = tf.function(self.call, input_signature=[self.classifier.image_signature])
+            self._compiled = tf.function(self.call, input_signature=[self.classifier.image_signature], autograph=False)
         return {key: value.numpy() for key, value in self._compiled(np.asarray(images, np.float32)).items()}
 
     def get_config(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What every part of advkeras takes: a function from images to logits, with the facts that attacks need."""
 
 import os
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ class Classifier:
     """An image classifier as it is deployed.
 
     Args:
-        function: maps images (N, H, W, C) float32 to logits (N, classes) float32; differentiable by TensorFlow.
+        function: maps images (N, H, W, C) float32 to logits (N, classes) float32; differentiable by TensorFlow. One
+            that needs Python's control flow on tensors must be a ``tf.function`` itself.
         bounds: lowest and highest pixel value that the function takes.
         input_shape: height, width, channels.
         name: for tables and messages.
@@ -146,10 +147,22 @@ class Classifier:
             card=card,
         )
 
-    def graph(self, key: Hashable, build: Callable[[], Any]) -> Any:
-        """A compiled function that belongs to this classifier, built once for each key."""
+    def graph(
+        self, key: Hashable, build: Callable[[], Any], signature: Sequence[Any], *, jit_compile: bool = False
+    ) -> Any:
+        """A compiled function that belongs to this classifier, built once for each key.
+
+        Args:
+            key: stands for all that the function depends on.
+            build: returns the function, which uses TensorFlow's control flow and not Python's.
+            signature: of its arguments.
+            jit_compile: compile it by XLA.
+        """
         if key not in self._graphs:
-            self._graphs[key] = build()
+            # Nothing for AutoGraph to convert; looking for it takes seconds.
+            self._graphs[key] = tf.function(
+                build(), input_signature=signature, jit_compile=jit_compile, autograph=False
+            )
         return self._graphs[key]
 
     @property
@@ -159,7 +172,7 @@ class Classifier:
 
     def logits(self, images: npt.ArrayLike, *, batch_size: int = 256) -> npt.NDArray[np.float32]:
         """Logits (N, classes) float32 of images (N, H, W, C), as arrays, in batches."""
-        function = self.graph("logits", lambda: tf.function(self._function, input_signature=[self.image_signature]))
+        function = self.graph("logits", lambda: self._function, [self.image_signature])
         array = np.asarray(images, np.float32)
         parts = [function(array[i : i + batch_size]).numpy() for i in range(0, len(array), batch_size)]
         return np.concatenate(parts) if parts else np.empty((0, self.num_classes), np.float32)
