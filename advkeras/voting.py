@@ -42,7 +42,8 @@ class RegionVote:
     probabilities. ``mean_logits``: its logits.
 
     An image leaves the batch as soon as its vote is decided, and points of undecided images take the room.
-    ``exact`` stops when the points left could not change the winner: the answer is always that of the full vote.
+    ``exact`` stops when the points left could not change the winner: the answer is that of the full vote, which draws
+    the same points from the same seed.
     ``confident`` stops when a sequential test rejects, at the error probability asked for, that the leading class
     holds at most half of the region; an image that the test never decides gets the full vote.
 
@@ -51,9 +52,9 @@ class RegionVote:
         samples: points drawn for each image, at most.
         combine: ``"majority"``, ``"mean_softmax"`` or ``"mean_logits"``.
         stop: ``"never"``, ``"exact"`` (not for mean logits, which have no bound) or ``"confident"`` (majority only).
-        error: probability, at most, that a vote which ``confident`` stops names a class other than the one that
-            holds most of the region.
-        chunk_size: points classified at once.
+        error: probability, at most, that ``confident`` stops a vote early, and at a class other than the one that
+            holds most of the region. A vote that runs to its end has no such bound.
+        chunk_size: points classified at once; less than 16 changes how the points of an image are drawn.
 
     Raises:
         InvalidInputError: if a parameter makes no sense, or the combination cannot be stopped that way.
@@ -218,7 +219,7 @@ class RegionVote:
         return _State(scores, votes, drawn, self._decided(scores, drawn))
 
     def _earliest(self) -> int:
-        """Points after which a vote may be decided."""
+        """Points that are drawn without a look in between: before them no vote is decided, or every look counts."""
         return {"never": self.samples, "exact": self.samples // 2 + 1, "confident": 0}[self.stop]
 
     def _decided(self, scores: Any, drawn: Any) -> Any:
@@ -227,8 +228,9 @@ class RegionVote:
             return finished
         best = tf.math.top_k(scores, 2).values
         if self.stop == "exact":
-            # A point moves the lead by one at most. Sums of probabilities are rounded, hence the small slack.
-            return finished | (best[:, 0] - best[:, 1] > tf.cast(self.samples - drawn, tf.float32) + 1e-3)
+            # A point moves the lead by one at most. Votes add up exactly, sums of probabilities are rounded.
+            slack = 0.0 if self.combine == "majority" else self.samples**2 * 2.0**-23
+            return finished | (best[:, 0] - best[:, 1] > tf.cast(self.samples - drawn, tf.float32) + slack)
         return finished | (best[:, 0] >= tf.gather(tf.constant(self.votes_needed), drawn))
 
     def _offsets(self, indices: Any, size: int, shape: Any, seed: Any | None) -> Any:
@@ -237,7 +239,7 @@ class RegionVote:
             return self.region.offsets(tf.concat([[tf.size(indices) * size], shape], 0), None)
         one = tf.concat([[size], shape], 0)
         drawn = tf.map_fn(
-            lambda index: self.region.offsets(one, seed + tf.stack([0, index])),
+            lambda index: self.region.offsets(one, tf.random.experimental.stateless_fold_in(seed, index)),
             indices,
             fn_output_signature=tf.float32,
         )

@@ -39,9 +39,9 @@ def seconds(function: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def alternating(functions: dict[str, Callable[[], Any]], *, rounds: int) -> dict[str, float]:
+def alternating(functions: dict[str, Callable[[], Any]], *, rounds: int, warm_up: bool = True) -> dict[str, float]:
     """The median time of each function, called in turns, so that a slow moment of the machine hits all of them."""
-    for function in functions.values():
+    for function in functions.values() if warm_up else ():
         function()
     times: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(rounds):

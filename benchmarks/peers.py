@@ -5,8 +5,8 @@
 The peers run on PyTorch, their home, with as many threads as TensorFlow has; the network is the same, its weights
 copied from the SavedModel and its logits compared before anything is measured. Where a peer has a binary search on c
 it gets 2 steps of 100 iterations; torchattacks has none and gets 200 iterations. Learning rate and first c are tried
-out for each peer on a few images, and the combination of least distortion among those that fool most is used. ART,
-which takes a hundred times as long, gets fewer images.
+out for Foolbox and torchattacks on a few images, and the combination of least distortion among those that fool most is
+used. ART, which takes a hundred times as long, gets fewer images and a combination of the middle.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import digits, models, report, seconds
+from common import alternating, digits, models, report
 
 from advkeras.attacks import OptBrittle
 from advkeras.attacks.base import rms
@@ -33,6 +33,7 @@ options = parser.parse_args()
 warnings.filterwarnings("ignore")
 torch.set_num_threads(os.cpu_count() or 1)
 
+SLOW_CHOICE = (0.05, 1.0)
 CHOICES = tuple(itertools.product((0.01, 0.05, 0.1), (0.1, 1.0, 10.0)))  # learning rate, first c
 
 
@@ -121,77 +122,64 @@ def torchattacks_attack(network: Network, rate: float, first: float) -> Callable
 PEERS = {"Foolbox": foolbox_attack, "torchattacks": torchattacks_attack, "ART": art_attack}
 
 
-def judged(network: Network, images: torch.Tensor, labels: torch.Tensor, found: Any) -> tuple[float, float]:
-    """Share that is misclassified, and mean RMS of that share."""
+def judged(network: Network, images: torch.Tensor, labels: torch.Tensor, found: Any) -> tuple[Any, Any]:
+    """Which images are misclassified, and the RMS of all."""
     fooled = (network(torch.tensor(np.clip(found, 0, 1))).argmax(dim=1) != labels).numpy()
-    distortion = rms(found - images.numpy())
-    return float(fooled.mean()), float(distortion[fooled].mean()) if fooled.any() else float("inf")
+    return fooled, rms(found - images.numpy())
+
+
+def tuned(network: Network, build: Any, images: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
+    """The learning rate and the first c of least distortion, among those that fool most of a few images."""
+    trials = []
+    for rate, first in CHOICES:
+        fooled, distortion = judged(network, images, labels, build(network, rate, first)(images, labels))
+        trials.append((-fooled.mean(), distortion[fooled].mean() if fooled.any() else np.inf, rate, first))
+    return min(trials)[2:]
 
 
 def measured(classifier: Classifier) -> Iterator[dict[str, Any]]:
-    """A row for OptBrittle and for each peer, on one model."""
+    """A row for each peer on one model; both attacks run on the same images, in turns."""
     network = Network(classifier)
     data = digits(options.examples)
-    right = classifier.predict(data.images) == data.labels
-    images = torch.tensor(data.images[right].transpose(0, 3, 1, 2).copy())
-    labels = torch.tensor(data.labels[right].astype(np.int64))
-    difference = np.abs(network(images).numpy() - classifier.logits(data.images[right])).max()
+    data = data.where(classifier.predict(data.images) == data.labels)
+    images = torch.tensor(data.images.transpose(0, 3, 1, 2).copy())
+    labels = torch.tensor(data.labels.astype(np.int64))
+    difference = np.abs(network(images).numpy() - classifier.logits(data.images)).max()
     if difference > 1e-3:
         raise SystemExit(f"the copied network's logits differ by {difference}")
-
     ours = OptBrittle()
-    ours(classifier, data.images[:4], data.labels[:4])  # compilation
-    results = []
-    times = [seconds(lambda: results.append(ours(classifier, data.images, data.labels))) for _ in range(3)]
-    per_image = min(times) / len(data)
-    result = results[-1]
-    own_rms = float(result.distortion[result.success].mean())
-    share = float(result.success.sum() / result.attacked.sum())
-    yield _row(classifier, "advkeras OptBrittle", len(data), share, own_rms, own_rms, per_image, per_image, "50 steps")
     for name, build in PEERS.items():
-        trials = []
-        few = slice(0, options.tune_examples if name != "ART" else 2)
-        for rate, first in CHOICES if name != "ART" else CHOICES[4:5]:
-            found = build(network, rate, first)(images[few], labels[few])
-            share, distortion = judged(network, images[few], labels[few], found)
-            trials.append((-share, distortion, rate, first))
-        rate, first = min(trials)[2:]
-        chosen = slice(0, options.art_examples if name == "ART" else len(labels))
-        attack, found = build(network, rate, first), []
-        elapsed = seconds(lambda: found.append(attack(images[chosen], labels[chosen])))
-        share, distortion = judged(network, images[chosen], labels[chosen], found[0])
-        count = len(labels[chosen])
-        same_images = float(result.distortion[right][chosen].mean())
-        yield _row(
-            classifier, name, count, share, distortion, same_images, elapsed / count, per_image,
-            f"learning rate {rate:g}, c {first:g}",
-        )  # fmt: skip
+        is_slow = name == "ART"
+        few = slice(0, options.tune_examples)
+        rate, first = SLOW_CHOICE if is_slow else tuned(network, build, images[few], labels[few])
+        count = options.art_examples if is_slow else len(labels)
+        attack, mine, found = build(network, rate, first), data.first(count), {}
 
+        def run_ours() -> None:
+            found["ours"] = ours(classifier, mine.images, mine.labels)
 
-def _row(
-    classifier: Classifier,
-    attack: str,
-    count: int,
-    share: float,
-    distortion: float,
-    own: float,
-    elapsed: float,
-    own_elapsed: float,
-    settings: str,
-) -> dict[str, Any]:
-    row = {
-        "model": classifier.name,
-        "attack": attack,
-        "images": count,
-        "success_%": 100 * share,
-        "rms": distortion,
-        "our_rms_over_its": own / distortion,
-        "ms_per_image": 1000 * elapsed,
-        "our_time_over_its": own_elapsed / elapsed,
-        "settings": settings,
-    }
-    print(row, flush=True)
-    return row
+        def run_peer() -> None:
+            found["peer"] = attack(images[:count], labels[:count])
+
+        times = alternating({"ours": run_ours, "peer": run_peer}, rounds=1 if is_slow else 3, warm_up=not is_slow)
+        fooled, distortion = judged(network, images[:count], labels[:count], found["peer"])
+        both = fooled & found["ours"].success
+        row = {
+            "model": classifier.name,
+            "peer": name,
+            "images": count,
+            "our_success_%": 100 * float(found["ours"].success.mean()),
+            "its_success_%": 100 * float(fooled.mean()),
+            "our_rms": float(found["ours"].distortion[both].mean()),
+            "its_rms": float(distortion[both].mean()),
+            "our_rms_over_its": float(found["ours"].distortion[both].mean() / distortion[both].mean()),
+            "our_ms": 1000 * times["ours"] / count,
+            "its_ms": 1000 * times["peer"] / count,
+            "our_time_over_its": times["ours"] / times["peer"],
+            "its_settings": f"learning rate {rate:g}, c {first:g}",
+        }
+        print(row, flush=True)
+        yield row
 
 
 report(

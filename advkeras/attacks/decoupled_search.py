@@ -3,7 +3,7 @@
 In the manner of DDN (Rony et al., CVPR 2019) and FMN (Pintor et al., NeurIPS 2021). At each iteration the direction
 moves towards the gradient at the present point, and the norm grows or shrinks by a factor that depends only on whether
 the goal is reached there. Both steps get smaller along half a cosine. The point is the image moved by that norm along
-the direction, within the bounds, so that on a linear classifier the search ends at the exact projection.
+the direction, within the bounds, so that on a linear classifier the search ends next to the exact projection.
 """
 
 import math
@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from advkeras.attacks.active_set import run_active_set
 from advkeras.attacks.base import Problem, Progress, Tally
+from advkeras.attacks.batches import run_active_set
 from advkeras.attacks.ensembles import Ensemble
 from advkeras.attacks.geometry import along, length, per_image
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seed
 
-# The gradient's share of the direction, and the norm's change, at the first iteration and at the last.
+# The gradient's share of the direction, and the norm's change, at the beginning and at the end. (The first iteration of
+# all takes the gradient's direction, and as its norm the distance at which the gradient expects the goal.)
 _BLEND = (0.7, 0.02)
 _GROWTH = (0.4, 0.005)
 # The first step goes to where the gradient expects the goal, but no farther than this RMS, pixels scaled to [0, 1].

@@ -142,7 +142,8 @@ class RegionEnsemble(Ensemble):
             objective = adversarial_margin(tf.reduce_mean(logits, axis=1), goals, targeted=self.targeted)
         lead = 2 * self.share - 1
         mean, deviation = self._lead(contributions(logits, self.combine), goals)
-        return objective, (mean > 0) & (mean * (1 - lead**2) ** 0.5 >= lead * deviation)
+        # The slack lets a share that is met exactly count, whatever the rounding.
+        return objective, (mean > 0) & (mean * (1 - lead**2) ** 0.5 >= lead * deviation - 1e-6)
 
     def _lead(self, contributed: Any, goals: Any) -> tuple[Any, Any]:
         """Mean and standard deviation over members of the attacker's lead over the best other class, (B,) each."""

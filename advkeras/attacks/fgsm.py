@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from advkeras.attacks.base import FixedNormAttack, FloatArray, Problem, Progress, Tally
+from advkeras.attacks.batches import run_in_batches
 from advkeras.attacks.gradients import cross_entropy_gradient
 from advkeras.models import Classifier
 
@@ -30,13 +31,14 @@ class FGSM(FixedNormAttack):
             [classifier.image_signature, tf.TensorSpec((None,), tf.int32)],
             jit_compile=self.jit_compile,
         )
-        parts = []
-        for start in range(0, len(problem), self.batch_size):
-            batch = slice(start, start + self.batch_size)
-            parts.append(attack(problem.images[batch], problem.goals[batch]).numpy())
-            tally.gradients += len(parts[-1])
-            progress(start + len(parts[-1]), len(problem))
-        return np.concatenate(parts)
+        tally.gradients += len(problem)
+        return run_in_batches(
+            lambda batch: attack(problem.images[batch], problem.goals[batch]),
+            len(problem),
+            batch_size=self.batch_size,
+            progress=progress,
+            fixed_shapes=self.jit_compile,
+        )
 
     def distance(self, difference: FloatArray) -> FloatArray:
         """The largest change of a pixel."""

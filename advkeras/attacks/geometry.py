@@ -11,7 +11,8 @@ _NORM_ROUNDS = 3
 def along(images: Any, direction: Any, norm: Any, bounds: tuple[float, float]) -> Any:
     """The points at a Euclidean distance from images along a direction, within the bounds: (B, H, W, C).
 
-    Pixels that meet a bound stay there, and the others go on until the distance is reached, as far as there is room.
+    Pixels that meet a bound stay there, and the others go on until the distance is reached, approximately and as far as
+    there is room.
 
     Args:
         images: (B, H, W, C).

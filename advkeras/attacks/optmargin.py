@@ -19,8 +19,8 @@ class OptMargin(OptAttack):
     The ensemble's perturbations v_i are random orthogonal directions, the same for all images and fixed throughout
     the search, and the zero vector. A candidate counts only when every member is misclassified.
 
-    The paper's penalty search is the default: the decoupled one finds less distortion, and an example that the
-    members no longer protect.
+    The paper's penalty search is the default: the decoupled one finds less distortion, and so near the boundary the
+    members hardly protect the example from the vote of region classification.
 
     Args:
         search: as of :class:`OptAttack`.

@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 
 from advkeras import regions
-from advkeras.attacks.active_set import run_active_set
 from advkeras.attacks.base import (
     BoolArray,
     FloatArray,
@@ -19,6 +18,7 @@ from advkeras.attacks.base import (
     Tally,
     require,
 )
+from advkeras.attacks.batches import run_active_set
 from advkeras.attacks.decoupled_search import DecoupledSearch, SearchState
 from advkeras.attacks.ensembles import RegionEnsemble
 from advkeras.attacks.geometry import along
@@ -60,8 +60,8 @@ class OptRegion(MinimumNormAttack):
         combine: ``"majority"``, ``"mean_softmax"`` or ``"mean_logits"``, the defender's.
         samples: points that the defender draws, and that the last vote draws.
         members: points drawn at each step of the search.
-        share: of the points to fool, more than a half; for means, as much clearer than chance as such a share of
-            votes is (:class:`RegionEnsemble`). More share costs distortion, and holds against more votes.
+        share: of the points to fool, at least a half; for means, as much clearer than chance as such a share of
+            votes is (:class:`RegionEnsemble`). A larger share costs distortion, and wins more of the later votes.
         steps: of the search.
         confidence: must be 0; the share takes its place.
     """

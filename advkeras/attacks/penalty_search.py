@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from advkeras.attacks.active_set import run_active_set
 from advkeras.attacks.base import FloatArray, Problem, Progress, Tally
+from advkeras.attacks.batches import run_active_set
 from advkeras.attacks.ensembles import FixedEnsemble
 from advkeras.attacks.geometry import per_image
 from advkeras.models import Classifier

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from advkeras.attacks.base import FixedNormAttack, FloatArray, Problem, Progress, Tally, require
+from advkeras.attacks.batches import run_in_batches
 from advkeras.attacks.geometry import length, per_image
 from advkeras.attacks.gradients import cross_entropy_gradient
 from advkeras.models import Classifier
@@ -54,14 +55,19 @@ class PGD(FixedNormAttack):
             [classifier.image_signature, tf.TensorSpec((None,), tf.int32), tf.TensorSpec((2,), tf.int32)],
             jit_compile=self.jit_compile,
         )
-        parts = []
-        for start in range(0, len(problem), self.batch_size):
-            batch = slice(start, start + self.batch_size)
-            seed = tf.constant(derive_seed(self.seed, self.name, start), tf.int32)
-            parts.append(attack(problem.images[batch], problem.goals[batch], seed).numpy())
-            tally.gradients += len(parts[-1]) * self.iterations
-            progress(min(start + self.batch_size, len(problem)), len(problem))
-        return np.concatenate(parts)
+
+        def attacked(batch: Any) -> Any:
+            seed = tf.constant(derive_seed(self.seed, self.name, int(batch[0])), tf.int32)
+            return attack(problem.images[batch], problem.goals[batch], seed)
+
+        tally.gradients += len(problem) * self.iterations
+        return run_in_batches(
+            attacked,
+            len(problem),
+            batch_size=self.batch_size,
+            progress=progress,
+            fixed_shapes=self.jit_compile,
+        )
 
     def distance(self, difference: FloatArray) -> FloatArray:
         """The norm that epsilon bounds."""

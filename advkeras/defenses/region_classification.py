@@ -31,7 +31,8 @@ class RegionClassification(keras.layers.Layer):  # type: ignore[misc]
         samples: points drawn for each image, at most.
         stop: when an image's vote may stop before all points are drawn: ``"never"``; ``"exact"``, when the points
             left cannot change the class; ``"confident"``, when a sequential test is sure of it.
-        error: the sequential test's probability of a wrong class, at most.
+        error: of ``"confident"``: probability, at most, that it stops early at a class other than the one that holds
+            most of the region.
         bounds: lowest and highest pixel value; those of the classifier by default.
         chunk_size: points classified at once.
         seed: of the points, so that the same batch gives the same votes; None draws afresh at each call.

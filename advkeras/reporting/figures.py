@@ -42,10 +42,7 @@ def example_picture(
         benign, adversarial = examples.images[index], examples.adversarials[index]
         panels = (
             (benign, f"{class_names[examples.benign_predictions[index]]}"),
-            (
-                adversarial,
-                f"{class_names[examples.predictions[index]]}" + ("" if examples.success[index] else " (failed)"),
-            ),
+            (adversarial, f"{class_names[examples.predictions[index]]}{_remark(examples, index)}"),
             (np.clip(adversarial - benign + middle, low, high), f"RMS {examples.distortion[index]:.3g}"),
         )
         for row, (image, caption) in enumerate(panels):
@@ -56,6 +53,13 @@ def example_picture(
     content = BytesIO()
     figure.savefig(content, format=path.suffix.lstrip(".") or "png", dpi=150)
     write_atomically(path, content.getvalue())
+
+
+def _remark(examples: Examples, index: int) -> str:
+    if not examples.success[index]:
+        return " (failed)"
+    # An attack on region classification may turn the vote around a point whose own class is still the right one.
+    return " (vote turned)" if examples.predictions[index] == examples.benign_predictions[index] else ""
 
 
 def _draw(axes: Any, image: FloatArray, bounds: tuple[float, float], caption: str) -> None:

@@ -87,8 +87,9 @@ def caption(evaluation: Evaluation) -> str:
     return (
         f"{evaluation.examples:,} images: {evaluation.data_source}. Region classification by "
         f"{region['samples']} points of the hypercube of radius {region['radius']:g}. 95% intervals in brackets and "
-        f"after ±; success over the images that are classified correctly, RMS over the successful examples in pixels "
-        f"of [{low:g}, {high:g}]. Protocol {evaluation.protocol}, seed {evaluation.seed}, advkeras "
+        "after ±; success over the images that are classified correctly (for OptRegion, by the vote), RMS over the "
+        f"successful examples in pixels of [{low:g}, {high:g}]. Protocol {evaluation.protocol}, seed "
+        f"{evaluation.seed}, advkeras "
         f"{versions['advkeras']}, TensorFlow {versions['tensorflow']}, Keras {versions['keras']}, {facts['device']}, "
         f"{seconds:.0f} s."
     )
