@@ -45,7 +45,7 @@ class Network(torch.nn.Module):
         import tensorflow as tf
 
         loaded = tf.saved_model.load(str(classifier.folder))
-        arrays = [variable.numpy() for variable in loaded.variables]
+        arrays = [variable.numpy() for variable in loaded.signatures["serving_default"].variables]
         kernels = {array.shape: array for array in arrays}
         biases = {array.shape[0]: array for array in arrays if array.ndim == 1}
         self.features = torch.nn.Sequential(

@@ -7,6 +7,7 @@ the direction, within the bounds, so that on a linear classifier the search ends
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from advkeras.attacks.base import Problem, Progress, Tally
 from advkeras.attacks.batches import run_active_set
 from advkeras.attacks.ensembles import Ensemble
 from advkeras.attacks.geometry import along, length, per_image
+from advkeras.attacks.gradients import isolated
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seed
 
@@ -100,28 +102,32 @@ class DecoupledSearch:
         return state
 
     def _advance(self, classifier: Classifier, ensemble: Ensemble) -> Any:
+        @isolated
+        def climb(points: Any, goals: Any, iteration: Any) -> tuple[Any, Any, Any]:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(points)
+                objective, reached = ensemble.judge(ensemble.logits(classifier, points, iteration), goals)
+            return objective, reached, tape.gradient(objective, points)
+
         def advance(state: SearchState) -> tuple[SearchState, Any]:
             def unfinished(taken: Any, state: SearchState) -> Any:
                 return (taken < _ITERATIONS_PER_CALL) & tf.reduce_any(~state.finished)
 
             def iterate(taken: Any, state: SearchState) -> tuple[Any, SearchState]:
-                return taken + 1, self._iterate(classifier, ensemble, state)
+                return taken + 1, self._iterate(climb, ensemble.bounds, state)
 
             taken, state = tf.while_loop(unfinished, iterate, (tf.constant(0), state), parallel_iterations=1)
             return state, taken
 
         return advance
 
-    def _iterate(self, classifier: Classifier, ensemble: Ensemble, state: SearchState) -> SearchState:
-        low, high = ensemble.bounds
-        full_length = math.sqrt(math.prod(classifier.input_shape)) * (high - low)
+    def _iterate(self, climb: Callable[..., Any], bounds: tuple[float, float], state: SearchState) -> SearchState:
+        low, high = bounds
+        full_length = math.sqrt(math.prod(state.images.shape[1:])) * (high - low)
         # All images of a batch came in together, so the offsets of the first one's iteration are those of all.
         iteration = tf.reduce_max(state.iteration)
-        points = along(state.images, state.direction, state.norm, ensemble.bounds)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(points)
-            objective, reached = ensemble.judge(ensemble.logits(classifier, points, iteration), state.goals)
-        gradient = tape.gradient(objective, points)
+        points = along(state.images, state.direction, state.norm, bounds)
+        objective, reached, gradient = climb(points, state.goals, iteration)
         steepness = length(gradient)
         distance = length(points - state.images)
         better = reached & (distance < state.best_norm) & ~state.finished

@@ -1,9 +1,19 @@
-"""The two losses that gradient attacks climb, as TensorFlow functions."""
+"""The two losses that gradient attacks climb, as TensorFlow functions, and how their graphs are kept fast in a loop."""
 
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
+
+
+def isolated(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as a graph of its own within the graph that calls it, optimised and executed apart.
+
+    A network's gradient that is inlined into a ``tf.while_loop`` takes up to a fifth longer on CPUs than the same
+    gradient outside of it; as a function that is not inlined it does not.
+    """
+    compiled: Callable[..., Any] = tf.function(function, autograph=False, experimental_attributes={"_noinline": True})
+    return compiled
 
 
 def cross_entropy_gradient(function: Callable[[Any], Any], images: Any, goals: Any, *, targeted: bool) -> Any:

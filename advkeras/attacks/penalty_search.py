@@ -3,6 +3,7 @@
 The paper's OptBrittle, OptStrong and OptMargin are this search with other margins and ensembles.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from advkeras.attacks.base import FloatArray, Problem, Progress, Tally
 from advkeras.attacks.batches import run_active_set
 from advkeras.attacks.ensembles import FixedEnsemble
 from advkeras.attacks.geometry import per_image
+from advkeras.attacks.gradients import isolated
 from advkeras.models import Classifier
 
 # Adam (Kingma and Ba, ICLR 2015) with its usual constants.
@@ -153,30 +155,35 @@ class PenaltySearch:
         )
 
     def _advance(self, classifier: Classifier, ensemble: FixedEnsemble) -> Any:
+        low, high = ensemble.bounds
+
+        @isolated
+        def descend(variable: Any, images: Any, goals: Any, weight: Any) -> tuple[Any, ...]:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(variable)
+                points = (tf.tanh(variable) + 1.0) / 2.0
+                distance = tf.reduce_sum(tf.square(points - images), axis=[1, 2, 3])
+                logits = ensemble.logits(classifier, low + points * (high - low), 0)
+                shortfall = tf.maximum(ensemble.shortfalls(logits, goals), 0.0)
+                loss = distance / self.distance_scale + weight * tf.reduce_sum(shortfall, axis=1)
+            return points, distance, tf.reduce_all(shortfall <= 0, axis=1), loss, tape.gradient(loss, variable)
+
         def advance(state: _State) -> tuple[_State, Any]:
             def unfinished(taken: Any, state: _State) -> Any:
                 return (taken < _ITERATIONS_PER_CALL) & tf.reduce_any(~state.finished)
 
             def iterate(taken: Any, state: _State) -> tuple[Any, _State]:
-                return taken + 1, self._next_weight(self._iterate(classifier, ensemble, state))
+                return taken + 1, self._next_weight(self._iterate(descend, state))
 
             taken, state = tf.while_loop(unfinished, iterate, (tf.constant(0), state), parallel_iterations=1)
             return state, taken
 
         return advance
 
-    def _iterate(self, classifier: Classifier, ensemble: FixedEnsemble, state: _State) -> _State:
+    def _iterate(self, descend: Callable[..., Any], state: _State) -> _State:
         """One step of Adam, and the bookkeeping of the best candidate."""
-        low, high = ensemble.bounds
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(state.variable)
-            points = (tf.tanh(state.variable) + 1.0) / 2.0
-            distance = tf.reduce_sum(tf.square(points - state.images), axis=[1, 2, 3])
-            logits = ensemble.logits(classifier, low + points * (high - low), state.iteration)
-            shortfall = tf.maximum(ensemble.shortfalls(logits, state.goals), 0.0)
-            loss = distance / self.distance_scale + state.weight * tf.reduce_sum(shortfall, axis=1)
-        gradient = tape.gradient(loss, state.variable)
-        fooled = tf.reduce_all(shortfall <= 0, axis=1) & ~state.finished
+        points, distance, reached, loss, gradient = descend(state.variable, state.images, state.goals, state.weight)
+        fooled = reached & ~state.finished
         better = fooled & (distance < state.best_distance)
         markedly = fooled & (distance < state.reference * (1.0 - _STALL_SHARE) ** 2)
         iteration = state.iteration + 1

@@ -10,7 +10,7 @@ import tensorflow as tf
 from advkeras.attacks.base import FixedNormAttack, FloatArray, Problem, Progress, Tally, require
 from advkeras.attacks.batches import run_in_batches
 from advkeras.attacks.geometry import length, per_image
-from advkeras.attacks.gradients import cross_entropy_gradient
+from advkeras.attacks.gradients import cross_entropy_gradient, isolated
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seed
 from advkeras.regions import Ball, Hypercube
@@ -131,8 +131,12 @@ def projected_gradient(
             offset *= per_image(tf.minimum(1.0, epsilon / tf.maximum(length(offset), 1e-12)))
         return tf.clip_by_value(images + offset, *bounds)
 
+    @isolated
+    def gradient_at(points: Any, goals: Any) -> Any:
+        return cross_entropy_gradient(function, points, goals, targeted=targeted)
+
     def advance(index: Any, points: Any) -> tuple[Any, Any]:
-        gradient = cross_entropy_gradient(function, points, goals, targeted=targeted)
+        gradient = gradient_at(points, goals)
         steepness = per_image(tf.maximum(length(gradient), 1e-12))
         direction = tf.sign(gradient) if norm == "linf" else gradient / steepness
         return index + 1, project(points + step * direction)
