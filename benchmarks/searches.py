@@ -23,7 +23,7 @@ parser.add_argument("--slowest-examples", type=int, default=2, help="images for 
 options = parser.parse_args()
 
 PUBLISHED, IN_FULL = "published, stopped when nothing improves", "published, in full"
-EQUATION_4, DECOUPLED = "equation (4), one weight, 200 iterations", "decoupled, 20 fixed members"
+EQUATION_4, DECOUPLED = "equation (4), 3 weights of 100 iterations", "decoupled, 20 fixed members"
 COUNTS = {
     IN_FULL: options.slowest_examples,
     EQUATION_4: options.slow_examples,
@@ -37,7 +37,7 @@ SEARCHES: tuple[tuple[str, str, bool, dict[str, Any]], ...] = (
         EQUATION_4,
         "optmargin",
         True,
-        {"distance_scale": 1.0, "weight_steps": 1, "iterations": 200},
+        {"distance_scale": 1.0, "weight_steps": 3, "iterations": 100},
     ),
     (DECOUPLED, "optmargin", False, {"search": "decoupled", "steps": 100}),
     ("OptRegion", "optregion", False, {}),
