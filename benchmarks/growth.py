@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from common import digits, report, seconds
+from measuring import digits, report, seconds
 
 from advkeras.attacks import configure
 from advkeras.datasets import MNIST

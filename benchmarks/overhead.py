@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from common import digits, models, report, seconds
+from measuring import digits, models, report, seconds
 
 from advkeras.attacks import FGSM, PGD, Attack, OptBrittle, OptMargin, OptRegion, OptStrong
 from advkeras.attacks.base import Problem, Tally

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import alternating, digits, models, report
+from measuring import alternating, digits, models, report
 
 from advkeras.attacks import OptBrittle
 from advkeras.attacks.base import rms

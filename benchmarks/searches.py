@@ -9,7 +9,7 @@ import argparse
 from typing import Any
 
 import numpy as np
-from common import digits, models, report
+from measuring import digits, models, report
 
 from advkeras.attacks import configure
 from advkeras.datasets import MNIST

@@ -6,7 +6,7 @@ On 1,000 benign images and on what every attack of the main job makes of 100 ima
 import time
 
 import numpy as np
-from common import alternating, digits, models, report
+from measuring import alternating, digits, models, report
 
 from advkeras.attacks import configure
 from advkeras.attacks.registry import names

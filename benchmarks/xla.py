@@ -1,6 +1,6 @@
 """(f) XLA on and off, for each attack on 64 images, compilation apart."""
 
-from common import alternating, digits, models, report, seconds
+from measuring import alternating, digits, models, report, seconds
 
 from advkeras.attacks import configure, names
 from advkeras.datasets import MNIST

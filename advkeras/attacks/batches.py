@@ -1,47 +1,57 @@
 """Running attacks on many images: batch by batch, or with finished images leaving and waiting ones entering."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
 from advkeras.attacks.base import Progress
+from advkeras.models import Classifier
 
 
 def run_active_set(
-    advance: Callable[[Any], tuple[Any, Any]],
+    classifier: Classifier,
+    key: Hashable,
+    build: Callable[[], Any],
     state: Any,
     *,
+    members: int,
     batch_size: int,
     progress: Progress,
-    fixed_shapes: bool = False,
+    jit_compile: bool,
 ) -> int:
     """Advances the unfinished images, as many at once as the batch holds, until all are finished.
 
     An image's result does not depend on its company, since every part of its state is its own; memory depends on
-    the batch, not on the number of images.
+    the batch, not on the number of images. Where every new shape would be compiled anew (XLA), a batch that is not full
+    is filled with copies, up to a half, a quarter, ... of its size.
 
     Args:
-        advance: compiled; takes the state of a batch and returns it some iterations later, and their number.
+        classifier: what is attacked; keeps the compiled function.
+        key: stands for all that the compiled function depends on.
+        build: returns a function that takes the state of a batch and returns it some iterations later, and their
+            number.
         state: named tuple of arrays (N, ...) with the field ``finished``; updated in place.
-        batch_size: images at once.
+        members: of each image.
+        batch_size: members at once, over all images.
         progress: called with the number of images done and to do.
-        fixed_shapes: fill a batch that is not full with copies, up to a half, a quarter, ... of the batch size, where
-            every new shape would be compiled anew (XLA).
+        jit_compile: compile by XLA.
 
     Returns:
-        Iterations, summed over images.
+        Iterations, summed over images and their members.
     """
-    total = len(state.finished)
-    iterations = 0
+    signature = type(state)(*(tf.TensorSpec((None, *values.shape[1:]), values.dtype) for values in state))
+    advance = classifier.graph(key, build, [signature], jit_compile=jit_compile)
+    size, total, iterations = max(1, batch_size // members), len(state.finished), 0
     while True:
         waiting = np.flatnonzero(~state.finished)
         progress(total - len(waiting), total)
         if not len(waiting):
-            return iterations
-        active: npt.NDArray[np.intp] = waiting[:batch_size]
-        batch = _filled(active, batch_size) if fixed_shapes else active
+            return iterations * members
+        active: npt.NDArray[np.intp] = waiting[:size]
+        batch = _filled(active, size) if jit_compile else active
         advanced, taken = advance(type(state)(*(values[batch] for values in state)))
         for values, new in zip(state, advanced, strict=True):
             values[active] = new.numpy()[: len(active)]
@@ -63,7 +73,7 @@ def run_in_batches(
         count: of images.
         batch_size: images at once.
         progress: called with the number of images done and to do.
-        fixed_shapes: as in :func:`run_active_set`.
+        fixed_shapes: fill a batch that is not full, as :func:`run_active_set` does for XLA.
 
     Returns:
         The rows of all images.

@@ -84,21 +84,17 @@ class DecoupledSearch:
         Returns:
             The final state of all images, as arrays.
         """
-        advance = classifier.graph(
+        state = _initial(problem)
+        tally.gradients += run_active_set(
+            classifier,
             (self, key),
             lambda: self._advance(classifier, ensemble),
-            [_signature(classifier)],
+            state,
+            members=ensemble.size,
+            batch_size=batch_size,
+            progress=progress,
             jit_compile=self.jit_compile,
         )
-        state = _initial(problem)
-        iterations = run_active_set(
-            advance,
-            state,
-            batch_size=max(1, batch_size // ensemble.size),
-            progress=progress,
-            fixed_shapes=self.jit_compile,
-        )
-        tally.gradients += iterations * ensemble.size
         return state
 
     def _advance(self, classifier: Classifier, ensemble: Ensemble) -> Any:
@@ -172,19 +168,4 @@ def _initial(problem: Problem) -> SearchState:
         best=problem.images.copy(),
         best_norm=np.full(count, np.inf, np.float32),
         finished=np.zeros(count, bool),
-    )
-
-
-def _signature(classifier: Classifier) -> SearchState:
-    image = classifier.image_signature
-    number, whole, flag = (tf.TensorSpec((None,), dtype) for dtype in (tf.float32, tf.int32, tf.bool))
-    return SearchState(
-        images=image,
-        goals=whole,
-        direction=image,
-        norm=number,
-        iteration=whole,
-        best=image,
-        best_norm=number,
-        finished=flag,
     )

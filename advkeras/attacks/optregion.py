@@ -105,9 +105,14 @@ class OptRegion(MinimumNormAttack):
         return self._classify(classifier, images, "benign", tally)
 
     def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally) -> BoolArray:
-        """Whether the vote of points that nothing else has seen is on the attacker's side."""
+        """Whether the vote of points that nothing else has seen is on the attacker's side.
+
+        An image that comes back as it was is no success, though the vote on it may differ from the first one.
+        """
         classes = self._classify(classifier, candidates, "verification", tally)
-        return np.asarray(classes == problem.goals if problem.targeted else classes != problem.goals)
+        turned = classes == problem.goals if problem.targeted else classes != problem.goals
+        moved = (candidates != problem.images).any(axis=(1, 2, 3))
+        return np.asarray(turned & moved)
 
     def _settle(self, classifier: Classifier, problem: Problem, found: SearchState, tally: Tally) -> FloatArray:
         """The nearest points along the search's directions at which enough of a larger sample is fooled."""
@@ -123,20 +128,16 @@ class OptRegion(MinimumNormAttack):
             iteration=np.zeros(count, np.int32),
             finished=np.zeros(count, bool),
         )
-        look = classifier.graph(
+        tally.forwards += run_active_set(
+            classifier,
             (self, problem.targeted, "look"),
             lambda: self._look(ensemble, classifier),
-            [_signature(classifier)],
+            state,
+            members=ensemble.size,
+            batch_size=self.batch_size,
+            progress=lambda done, total: None,
             jit_compile=self.jit_compile,
         )
-        looks = run_active_set(
-            look,
-            state,
-            batch_size=max(1, self.batch_size // ensemble.size),
-            progress=lambda done, total: None,
-            fixed_shapes=self.jit_compile,
-        )
-        tally.forwards += looks * ensemble.size
         reached = np.where(np.isinf(state.above), 0.0, state.above)
         return np.asarray(along(state.images, state.direction, reached, classifier.bounds))
 
@@ -193,18 +194,3 @@ class OptRegion(MinimumNormAttack):
         answer = compiled(images, tf.constant(derive_seed(self.seed, self.name, purpose), tf.int32))
         tally.forwards += int(tf.reduce_sum(answer["samples"]))
         return np.asarray(answer["class"], np.int32)
-
-
-def _signature(classifier: Classifier) -> _Settling:
-    image = classifier.image_signature
-    number, whole, flag = (tf.TensorSpec((None,), dtype) for dtype in (tf.float32, tf.int32, tf.bool))
-    return _Settling(
-        images=image,
-        goals=whole,
-        direction=image,
-        norm=number,
-        below=number,
-        above=number,
-        iteration=whole,
-        finished=flag,
-    )

@@ -111,21 +111,17 @@ class PenaltySearch:
             The candidates of least distortion (N, H, W, C); the image itself where there was none.
         """
         low, high = classifier.bounds
-        advance = classifier.graph(
+        state = self._initial((problem.images - low) / (high - low), problem.goals)
+        tally.gradients += run_active_set(
+            classifier,
             (self, key),
             lambda: self._advance(classifier, ensemble),
-            [_signature(classifier.input_shape)],
+            state,
+            members=ensemble.size,
+            batch_size=batch_size,
+            progress=progress,
             jit_compile=self.jit_compile,
         )
-        state = self._initial((problem.images - low) / (high - low), problem.goals)
-        iterations = run_active_set(
-            advance,
-            state,
-            batch_size=max(1, batch_size // ensemble.size),
-            progress=progress,
-            fixed_shapes=self.jit_compile,
-        )
-        tally.gradients += iterations * ensemble.size
         return np.asarray(low + state.best * (high - low), np.float32)
 
     def _initial(self, images: FloatArray, goals: Any) -> _State:
@@ -236,27 +232,3 @@ class PenaltySearch:
 
 def _to_variable(images: Any) -> Any:
     return tf.atanh((2.0 * images - 1.0) * _TANH_SCALE)
-
-
-def _signature(shape: tuple[int, ...]) -> _State:
-    image = tf.TensorSpec((None, *shape), tf.float32)
-    number, whole, flag = (tf.TensorSpec((None,), dtype) for dtype in (tf.float32, tf.int32, tf.bool))
-    return _State(
-        images=image,
-        goals=whole,
-        variable=image,
-        moment_1=image,
-        moment_2=image,
-        iteration=whole,
-        weight_step=whole,
-        weight=number,
-        lower=number,
-        upper=number,
-        succeeded=flag,
-        checked_loss=number,
-        best=image,
-        best_distance=number,
-        reference=number,
-        stalled=whole,
-        finished=flag,
-    )

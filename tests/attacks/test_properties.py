@@ -49,6 +49,7 @@ def test_results_are_within_bounds_and_consistent(attack, seed, count):
     np.testing.assert_array_equal(result.predictions, CLASSIFIER.predict(result.adversarials))
     np.testing.assert_array_equal(result.benign_predictions, CLASSIFIER.predict(images))
     assert not (result.success & ~result.attacked).any()
+    assert not (result.success & (result.distortion == 0)).any()
     if attack.name != "optregion":
         np.testing.assert_array_equal(result.attacked, result.benign_predictions == labels)
         assert not (result.success & (result.predictions == labels)).any()
@@ -92,21 +93,29 @@ def test_the_batch_size_changes_nothing(batch_size):
         )
 
 
-@pytest.mark.parametrize("attack", ATTACKS, ids=IDS)
+@pytest.mark.parametrize("attack", [a for a in ATTACKS if a.name == "optregion"], ids=lambda a: a.region)
+def test_xla_is_as_another_seed_to_optregion(attack):
+    """XLA draws other random numbers from the same seed, so only averages over images can be compared."""
+    images = random_images(1, 40)
+    labels = CLASSIFIER.predict(images)
+    plain, compiled = (
+        type(attack)(**{**attack.get_config(), "samples": 100, "jit_compile": on})(CLASSIFIER, images, labels)
+        for on in (False, True)
+    )
+    both = compiled.success & plain.success
+    assert both.sum() >= 30
+    np.testing.assert_allclose(compiled.distortion[both].mean(), plain.distortion[both].mean(), rtol=0.1)
+
+
+@pytest.mark.parametrize("attack", [a for a in ATTACKS if a.name != "optregion"], ids=lambda a: a.name)
 def test_xla_finds_the_same(attack):
-    """XLA draws other random numbers from the same seed, so an attack that draws finds about the same."""
+    """PGD's random start is another one, since XLA draws other random numbers from the same seed."""
     images = random_images(1, 5)
     labels = CLASSIFIER.predict(images)
     plain = attack(CLASSIFIER, images, labels)
     compiled = type(attack)(**{**attack.get_config(), "jit_compile": True, "batch_size": 16})(
         CLASSIFIER, images, labels
     )
-    if attack.name == "optregion":
-        # A vote of 20 points may go either way.
-        assert (compiled.success == plain.success).sum() >= 4
-        both = compiled.success & plain.success
-        np.testing.assert_allclose(compiled.distortion[both], plain.distortion[both], rtol=0.3)
-        return
     np.testing.assert_array_equal(compiled.success, plain.success)
     if attack.name == "pgd":
         np.testing.assert_allclose(compiled.distortion, plain.distortion, rtol=0.3)
