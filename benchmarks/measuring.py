@@ -27,9 +27,15 @@ def models() -> list[Classifier]:
     return [Classifier.load(name) for name in zoo.names_for("mnist")]
 
 
-def digits(count: int) -> LabelledImages:
-    """The first images of the shipped sample."""
-    return load_sample("mnist").first(count)
+def digits(count: int, *, skip: int = 0) -> LabelledImages:
+    """The first images of the shipped sample, after those that are skipped."""
+    sample = load_sample("mnist")
+    return sample.where(np.arange(len(sample)) >= skip).first(count)
+
+
+def mean(values: Any) -> float | None:
+    """The mean, if there is anything to take it of."""
+    return float(np.mean(values)) if len(values) else None
 
 
 def seconds(function: Callable[[], Any]) -> float:
@@ -54,7 +60,7 @@ def report(name: str, title: str, rows: list[dict[str, Any]], **facts: Any) -> N
     """Prints rows as a table and writes them, with the machine's description, to results/NAME.json and NAME.md."""
     heads = [column.replace("_", " ") for column in rows[0]]
     left = [isinstance(value, str) for value in rows[0].values()]
-    texts = [[f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows]
+    texts = [[_text(value) for value in row.values()] for row in rows]
     table = Table(title=title)
     for head, is_left in zip(heads, left, strict=True):
         table.add_column(head, justify="left" if is_left else "right")
@@ -82,3 +88,9 @@ def report(name: str, title: str, rows: list[dict[str, Any]], **facts: Any) -> N
     (RESULTS / f"{name}.json").write_text(json.dumps(written, indent=2) + "\n")
     machine = f"{provenance.device()}, TensorFlow {provenance.versions()['tensorflow']}"
     (RESULTS / f"{name}.md").write_text(f"**{title}** ({machine})\n\n{markdown}\n")
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

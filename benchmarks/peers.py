@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measuring import alternating, digits, models, report
+from measuring import alternating, digits, mean, models, report
 
 from advkeras.attacks import OptBrittle
 from advkeras.attacks.base import rms
@@ -80,8 +80,6 @@ class Network(torch.nn.Module):
 
 def foolbox_attack(network: Network, rate: float, first: float) -> Callable[[Any, Any], Any]:
     """Foolbox's L2CarliniWagnerAttack."""
-    if not hasattr(np, "product"):
-        np.prod = np.prod  # NumPy 2 removed what Foolbox calls
     import foolbox
 
     model = foolbox.PyTorchModel(network, bounds=(0, 1))
@@ -164,15 +162,16 @@ def measured(classifier: Classifier) -> Iterator[dict[str, Any]]:
         times = alternating({"ours": run_ours, "peer": run_peer}, rounds=1 if is_slow else 3, warm_up=not is_slow)
         fooled, distortion = judged(network, images[:count], labels[:count], found["peer"])
         both = fooled & found["ours"].success
+        our_rms, its_rms = mean(found["ours"].distortion[both]), mean(distortion[both])
         row = {
             "model": classifier.name,
             "peer": name,
             "images": count,
             "our_success_%": 100 * float(found["ours"].success.mean()),
             "its_success_%": 100 * float(fooled.mean()),
-            "our_rms": float(found["ours"].distortion[both].mean()),
-            "its_rms": float(distortion[both].mean()),
-            "our_rms_over_its": float(found["ours"].distortion[both].mean() / distortion[both].mean()),
+            "our_rms": our_rms,
+            "its_rms": its_rms,
+            "our_rms_over_its": our_rms / its_rms if both.any() else None,
             "our_ms": 1000 * times["ours"] / count,
             "its_ms": 1000 * times["peer"] / count,
             "our_time_over_its": times["ours"] / times["peer"],

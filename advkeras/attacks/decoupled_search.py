@@ -24,8 +24,8 @@ from advkeras.randomness import derive_seed
 
 # The gradient's share of the direction, and the norm's change, at the beginning and at the end. (The first iteration of
 # all takes the gradient's direction, and as its norm the distance at which the gradient expects the goal.)
-_BLEND = (0.7, 0.02)
-_GROWTH = (0.4, 0.005)
+_BLEND = (1.0, 0.02)
+_GROWTH = (0.5, 0.005)
 # The first step goes to where the gradient expects the goal, but no farther than this RMS, pixels scaled to [0, 1].
 _FIRST_RMS = 0.05
 # The norm never gets smaller than this RMS, pixels scaled to [0, 1], so that it can grow again.
