@@ -2,6 +2,7 @@
 
 import abc
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -105,6 +106,9 @@ def get(name: str, radius: float) -> Region:
     return _REGIONS[name](float(radius))
 
 
+# An attack asks for the same directions at each call, and again to verify. The linear algebra's idle threads go on
+# spinning for a while after a decomposition, which slows down what TensorFlow does next.
+@lru_cache(maxsize=4)
 def orthogonal_directions(
     count: int, shape: tuple[int, ...], *, rms: float, seed: tuple[int, int]
 ) -> npt.NDArray[np.float32]:
@@ -117,7 +121,7 @@ def orthogonal_directions(
         seed: two integers.
 
     Returns:
-        (count, H, W, C) float32.
+        (count, H, W, C) float32, read-only.
 
     Raises:
         InvalidInputError: if the image has fewer features than directions are asked for.
@@ -127,7 +131,9 @@ def orthogonal_directions(
         raise InvalidInputError(f"an image with {features} features has no {count} orthogonal directions")
     generator = np.random.default_rng([value % 2**32 for value in seed])
     orthonormal, _ = np.linalg.qr(generator.standard_normal((features, count)))
-    return np.asarray(orthonormal.T.reshape(count, *shape) * (rms * np.sqrt(features)), np.float32)
+    directions = np.asarray(orthonormal.T.reshape(count, *shape) * (rms * np.sqrt(features)), np.float32)
+    directions.setflags(write=False)
+    return directions
 
 
 def _uniform(shape: Any, seed: Any | None, low: float, high: float) -> Any:

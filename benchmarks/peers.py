@@ -12,6 +12,7 @@ used. ART, which takes a hundred times as long, gets fewer images and a combinat
 import argparse
 import itertools
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -30,6 +31,9 @@ parser.add_argument("--art-examples", type=int, default=8)
 parser.add_argument("--tune-examples", type=int, default=16)
 options = parser.parse_args()
 
+# Triton comes with newer PyTorch and is imported late; nothing here needs it, and its copy of LLVM beside TensorFlow's
+# aborts the process.
+sys.modules["triton"] = None  # type: ignore[assignment]
 warnings.filterwarnings("ignore")
 torch.set_num_threads(os.cpu_count() or 1)
 
