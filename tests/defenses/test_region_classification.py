@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from advkeras.defenses.region_classification import RegionClassification
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier
+from advkeras.voting import STOPS
 
 from ..conftest import FEATURES, SHAPE, linear_classifier
 
@@ -113,6 +114,24 @@ def test_config_restores_the_layer(tmp_path, grey_images):
     restored = keras.saving.load_model(tmp_path / "region.keras")
     again = model.predict(grey_images(), verbose=0)["votes"]
     np.testing.assert_array_equal(restored.predict(grey_images(), verbose=0)["votes"], again)
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_every_way_of_stopping_is_exported(tmp_path, grey_images, stop):
+    network = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(3)])
+    layer = RegionClassification(network, radius=0.5, samples=40, bounds=(0, 1), stop=stop)
+    archive = keras.export.ExportArchive()
+    archive.add_endpoint(
+        "region_seeded",
+        lambda images, seed: layer(images, seed=seed),
+        input_signature=[tf.TensorSpec((None, *SHAPE), tf.float32), tf.TensorSpec((2,), tf.int32)],
+    )
+    archive.write_out(str(tmp_path / "1"), verbose=False)
+    served, seed = tf.saved_model.load(str(tmp_path / "1")), tf.constant([1, 2], tf.int32)
+    answer, expected = served.region_seeded(grey_images(), seed), layer(grey_images(), seed=seed)
+    for key in ("class", "votes", "samples", "agreement"):
+        np.testing.assert_array_equal(answer[key], expected[key])
+    assert (answer["samples"].numpy() < 40).any() == (stop != "never")
 
 
 def test_the_layer_of_a_keras_models_classifier_has_its_weights():
