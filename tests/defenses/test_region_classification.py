@@ -118,7 +118,10 @@ def test_config_restores_the_layer(tmp_path, grey_images):
 
 @pytest.mark.parametrize("stop", STOPS)
 def test_every_way_of_stopping_is_exported(tmp_path, grey_images, stop):
-    network = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(3)])
+    # Most points around every image are of one class, so that a vote that may stop early does.
+    logits = keras.layers.Dense(3, kernel_initializer=keras.initializers.GlorotUniform(seed=3))
+    network = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), logits])
+    logits.bias.assign(-network(np.full((1, *SHAPE), 0.5, np.float32))[0] + np.array([0.8, 0.0, 0.0], np.float32))
     layer = RegionClassification(network, radius=0.5, samples=40, bounds=(0, 1), stop=stop)
     archive = keras.export.ExportArchive()
     archive.add_endpoint(
