@@ -1,7 +1,10 @@
 """Accuracy of a classifier on images as they are, and under an attack."""
 
+from typing import Any
+
 from advkeras.attacks.base import Attack, Progress
-from advkeras.datasets import LabelledImages
+from advkeras.attacks.pgd import PGD
+from advkeras.datasets import LabelledImages, ProtocolConstants
 from advkeras.models import Classifier
 from advkeras.proportion import Proportion
 
@@ -17,3 +20,22 @@ def robust_accuracy(
     """The share of images that are still classified correctly after an attack, those wrong before it counted wrong."""
     result = attack(classifier, data.images, data.labels, progress=progress)
     return Proportion(int((result.predictions == data.labels).sum()), len(data))
+
+
+def measure(
+    classifier: Classifier, constants: ProtocolConstants, data: LabelledImages, *, progress: Progress | None = None
+) -> dict[str, dict[str, Any]]:
+    """The accuracies of a model card: on the images as they are, and under PGD.
+
+    Args:
+        classifier: what to measure.
+        constants: give epsilon and step of PGD, its iterations for the card, and on how many images it runs.
+        data: the test images.
+        progress: called with the number of attacked images done and to do.
+    """
+    attack = PGD(epsilon=constants.epsilon, step=constants.pgd_step, iterations=constants.card_iterations)
+    attacked = data.first(min(len(data), constants.card_images))
+    return {
+        "benign": accuracy(classifier, data).to_json(),
+        "pgd": {**robust_accuracy(classifier, attacked, attack, progress=progress).to_json(), "attack": attack.get_config()},
+    }

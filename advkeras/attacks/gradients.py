@@ -1,4 +1,4 @@
-"""The two losses that gradient attacks climb, as TensorFlow functions, and how their graphs are kept fast in a loop."""
+"""The losses that gradient attacks climb, as TensorFlow functions, and how their graphs are kept fast in a loop."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,6 +30,31 @@ def cross_entropy_gradient(function: Callable[[Any], Any], images: Any, goals: A
         loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=goals, logits=function(images))
     gradient = tape.gradient(loss, images)
     return -gradient if targeted else gradient
+
+
+def divergence(logits: Any, reference: Any) -> Any:
+    """Kullback-Leibler divergence of the classes' probabilities from a reference, (B,): KL(reference || logits).
+
+    Args:
+        logits: (B, classes) float32.
+        reference: (B, classes) float32, logits too.
+    """
+    log_reference = tf.nn.log_softmax(reference)
+    return tf.reduce_sum(tf.exp(log_reference) * (log_reference - tf.nn.log_softmax(logits)), axis=-1)
+
+
+def divergence_gradient(function: Callable[[Any], Any], images: Any, reference: Any) -> Any:
+    """The direction in which the answers diverge from a reference (Zhang et al., ICML 2019, TRADES): (B, H, W, C).
+
+    Args:
+        function: images to logits.
+        images: (B, H, W, C) float32.
+        reference: (B, classes) float32 logits.
+    """
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(images)
+        diverged = divergence(function(images), reference)
+    return tape.gradient(diverged, images)
 
 
 def adversarial_margin(logits: Any, goals: Any, *, targeted: bool) -> Any:

@@ -77,10 +77,9 @@ class PGD(FixedNormAttack):
     def _graph_function(self, classifier: Classifier, targeted: bool) -> Any:
         def attack(images: Any, goals: Any, seed: Any) -> Any:
             return projected_gradient(
-                classifier,
+                lambda points, goals: cross_entropy_gradient(classifier, points, goals, targeted=targeted),
                 images,
                 goals,
-                targeted=targeted,
                 epsilon=tf.constant(self.epsilon, tf.float32),
                 step=tf.constant(self.step, tf.float32),
                 iterations=self.iterations,
@@ -93,7 +92,7 @@ class PGD(FixedNormAttack):
 
 
 def projected_gradient(
-    function: Callable[[Any], Any],
+    gradient: Callable[[Any, Any], Any],
     images: Any,
     goals: Any,
     *,
@@ -102,21 +101,19 @@ def projected_gradient(
     iterations: int,
     bounds: tuple[float, float],
     seed: Any | None,
-    targeted: bool = False,
     norm: Norm = "linf",
 ) -> Any:
     """The loop of PGD as a TensorFlow function, to be compiled into an attack or a training step.
 
     Args:
-        function: images to logits.
+        gradient: from points (B, H, W, C) and goals to the direction in which to go, (B, H, W, C).
         images: (B, H, W, C) float32.
-        goals: (B,) int32, the true classes, or the targets.
+        goals: (B, ...), what the gradient needs to know of each image.
         epsilon: scalar float32, radius of the ball.
         step: scalar float32, length of a step.
         iterations: number of steps.
         bounds: lowest and highest pixel value.
         seed: (2,) int32, of the random start; None starts at the images.
-        targeted: whether the goals are to be reached instead of left.
         norm: ``"linf"`` or ``"l2"``.
 
     Returns:
@@ -131,14 +128,12 @@ def projected_gradient(
             offset *= per_image(tf.minimum(1.0, epsilon / tf.maximum(length(offset), 1e-12)))
         return tf.clip_by_value(images + offset, *bounds)
 
-    @isolated
-    def gradient_at(points: Any, goals: Any) -> Any:
-        return cross_entropy_gradient(function, points, goals, targeted=targeted)
+    gradient_at = isolated(gradient)
 
     def advance(index: Any, points: Any) -> tuple[Any, Any]:
-        gradient = gradient_at(points, goals)
-        steepness = per_image(tf.maximum(length(gradient), 1e-12))
-        direction = tf.sign(gradient) if norm == "linf" else gradient / steepness
+        steepest = gradient_at(points, goals)
+        steepness = per_image(tf.maximum(length(steepest), 1e-12))
+        direction = tf.sign(steepest) if norm == "linf" else steepest / steepness
         return index + 1, project(points + step * direction)
 
     # Uniformly drawn from the ball.

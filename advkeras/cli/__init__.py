@@ -35,7 +35,7 @@ app.command()(evaluate.evaluate)
 app.command()(attack.attack)
 app.command()(train.train)
 app.add_typer(datasets.app, name="datasets")
-app.command()(models.models)
+app.add_typer(models.app, name="models")
 app.command()(report.report)
 
 

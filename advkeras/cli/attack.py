@@ -39,14 +39,10 @@ def attack(
         ),
     ] = None,
     dataset: options.Dataset = "mnist",
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            help="An .npz file with images (N, H, W, C) and labels (N,), in place of the data set's images.",
-            rich_help_panel="Data",
-        ),
-    ] = None,
-    examples: options.Examples = 100,
+    bounds: options.Bounds = None,
+    classes: options.Classes = None,
+    resize: options.Resize = False,
+    examples: options.Examples = None,
     data_dir: options.DataDir = None,
     seed: options.Seed = 0,
     output: Annotated[
@@ -65,24 +61,17 @@ def attack(
     import_tensorflow()
     import numpy as np
 
-    from advkeras import datasets
     from advkeras.attacks.registry import configure
+    from advkeras.cli.subjects import classifiers_and_data
     from advkeras.evaluation.examples import Examples
-    from advkeras.evaluation.runner import check_fit
     from advkeras.files import require_writable_folder
-    from advkeras.models import Classifier
     from advkeras.proportion import Proportion
     from advkeras.reporting.figures import example_picture
 
-    spec = datasets.get(dataset)
-    configured = configure(name, spec.constants, **{"seed": seed, "epsilon": epsilon, **_parse(parameters or [])})
-    classifier = Classifier.load(model, bounds=spec.bounds)
-    check_fit(classifier, spec)
-    data = (
-        datasets.load_npz(images, examples=examples)
-        if images
-        else datasets.load(dataset, examples=examples, data_dir=data_dir)
+    (classifier,), spec, data = classifiers_and_data(
+        dataset, (model,), bounds=bounds, classes=classes, resize=resize, examples=examples, data_dir=data_dir
     )
+    configured = configure(name, spec.constants, **{"seed": seed, "epsilon": epsilon, **_parse(parameters or [])})
     targets = None
     if target is not None:
         data = data.where(data.labels != target)

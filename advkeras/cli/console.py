@@ -3,8 +3,9 @@
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -25,6 +26,14 @@ def fail(error: AdvkerasError) -> int:
 def counted(number: int, noun: str) -> str:
     """``1 image``, ``1,000 images``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def describe_accuracy(name: str, measured: Mapping[str, Any]) -> str:
+    """One line about an accuracy as a model card has it."""
+    return (
+        f"{name:>7}: {measured['rate']:.2%} of {measured['of']:,} images "
+        f"(95% interval {measured['low']:.2%} to {measured['high']:.2%})"
+    )
 
 
 @contextmanager

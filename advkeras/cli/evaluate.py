@@ -38,7 +38,17 @@ def evaluate(
         float | None,
         typer.Option(help="Of FGSM and PGD, in pixel units; the protocol's by default.", rich_help_panel="What to run"),
     ] = None,
-    examples: options.Examples = 100,
+    radius: Annotated[
+        float | None,
+        typer.Option(
+            help="Half the edge of region classification's hypercube, in pixel units; the protocol's by default.",
+            rich_help_panel="What to run",
+        ),
+    ] = None,
+    bounds: options.Bounds = None,
+    classes: options.Classes = None,
+    resize: options.Resize = False,
+    examples: options.Examples = None,
     data_dir: options.DataDir = None,
     seed: options.Seed = 0,
     output: Annotated[
@@ -54,21 +64,22 @@ def evaluate(
     """Attack classifiers and print the paper's tables: success, distortion, point and region accuracy.
 
     Example: [bold]advkeras evaluate --dataset mnist --model mnist-natural --attack optmargin --examples 20[/]
+
+    Your own: [bold]advkeras evaluate --dataset mine.npz --model mine.keras --bounds 0 1[/]
     """
     import_tensorflow()
-    from advkeras import datasets
+    from advkeras.cli.subjects import classifiers_and_data
     from advkeras.evaluation import runner
     from advkeras.evaluation.protocol import Protocol
     from advkeras.files import require_writable_folder
-    from advkeras.models import Classifier, zoo
     from advkeras.reporting.tables import caption, rich_tables
 
     start = time.perf_counter()
-    spec = datasets.get(dataset)
-    run = Protocol.build(spec, mode=protocol, attacks=attack or (), epsilon=epsilon, seed=seed)
-    data = datasets.load(dataset, examples=examples, data_dir=data_dir)
-    classifiers = [Classifier.load(source, bounds=spec.bounds) for source in model or zoo.names_for(dataset)]
-    folder = output or Path("advkeras-results") / dataset
+    classifiers, spec, data = classifiers_and_data(
+        dataset, model or (), bounds=bounds, classes=classes, resize=resize, examples=examples, data_dir=data_dir
+    )
+    run = Protocol.build(spec, mode=protocol, attacks=attack or (), epsilon=epsilon, radius=radius, seed=seed)
+    folder = output or Path("advkeras-results") / spec.name
     require_writable_folder(folder)
     err.print(f"{len(data):,} images: {data.source}", soft_wrap=True)
     with progress_bar() as progress:

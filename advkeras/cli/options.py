@@ -5,13 +5,52 @@ from typing import Annotated
 
 import typer
 
-Dataset = Annotated[str, typer.Option(help="Data set: mnist.", rich_help_panel="Data")]
+Dataset = Annotated[
+    str,
+    typer.Option(
+        help="mnist, cifar10, an .npz file with images and labels, a folder with a subfolder of images for each class, "
+        "or an image classification set that tensorflow-datasets has prepared.",
+        rich_help_panel="Data",
+    ),
+]
+Bounds = Annotated[
+    tuple[float, float] | None,
+    typer.Option(
+        metavar="LOW HIGH",
+        help="Lowest and highest pixel value that the model takes; 8-bit images are scaled to them. By default the "
+        "model card's or the data set's.",
+        rich_help_panel="Data",
+    ),
+]
+Classes = Annotated[
+    str | None,
+    typer.Option(
+        help="Names of the classes, separated by commas; those of the data set, or numbers, by default.",
+        rich_help_panel="Data",
+    ),
+]
+Resize = Annotated[
+    bool, typer.Option("--resize", help="Scale images to the size that the model takes.", rich_help_panel="Data")
+]
 DataDir = Annotated[
     Path | None,
     typer.Option(
         help="Cache of tensorflow-datasets; else ADVKERAS_DATA_DIR, else its default.", rich_help_panel="Data"
     ),
 ]
-Examples = Annotated[int, typer.Option(help="Images, from the start of the test split.", rich_help_panel="Data")]
+Examples = Annotated[
+    int | None,
+    typer.Option(
+        help="Images, from the start of the test split; 100 by default, or all where there are fewer.",
+        rich_help_panel="Data",
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Of all the randomness.", rich_help_panel="Run")]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON.", rich_help_panel="Run")]
+
+DEFAULT_EXAMPLES = 100
+
+
+def split_classes(classes: str | None) -> tuple[str, ...] | None:
+    """``"cat, dog"`` as names."""
+    return tuple(name.strip() for name in classes.split(",")) if classes else None

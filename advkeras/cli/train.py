@@ -8,30 +8,77 @@ from typing import Annotated, Any
 import typer
 
 from advkeras.cli import options
-from advkeras.cli.console import err, import_tensorflow, out, progress_bar
+from advkeras.cli.console import describe_accuracy, err, import_tensorflow, out, progress_bar
 from advkeras.errors import AdvkerasError
+
+
+_RECIPE = "Recipe; what is not given is known to work on the data set"
 
 
 def train(
     output: Annotated[Path, typer.Option(help="Folder above the model's versions, for example saved_models/my-model.")],
     dataset: options.Dataset = "mnist",
     defense: Annotated[
-        str, typer.Option(help="none, fast (single-step examples) or pgd (examples of several steps).")
+        str,
+        typer.Option(help="none, fast (single-step examples), pgd (examples of several steps) or trades."),
     ] = "none",
-    epochs: Annotated[int | None, typer.Option(rich_help_panel="Recipe")] = None,
-    batch_size: Annotated[int | None, typer.Option(rich_help_panel="Recipe")] = None,
-    learning_rate: Annotated[float | None, typer.Option(rich_help_panel="Recipe")] = None,
-    epsilon: Annotated[
-        float | None, typer.Option(help="L-inf bound of the examples, in pixel units.", rich_help_panel="Recipe")
+    strategy: Annotated[
+        str,
+        typer.Option(
+            help="none, mirrored (all GPUs of this machine) or multiworker (the machines that TF_CONFIG names)."
+        ),
+    ] = "none",
+    resume: Annotated[
+        bool, typer.Option(help="Continue an unfinished run in the folder, or throw it away and start again.")
+    ] = True,
+    epochs: Annotated[int | None, typer.Option(rich_help_panel=_RECIPE)] = None,
+    batch_size: Annotated[int | None, typer.Option(rich_help_panel=_RECIPE)] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adam or sgd.", rich_help_panel=_RECIPE)] = None,
+    learning_rate: Annotated[float | None, typer.Option(rich_help_panel=_RECIPE)] = None,
+    schedule: Annotated[str | None, typer.Option(help="cosine or one-cycle.", rich_help_panel=_RECIPE)] = None,
+    weight_decay: Annotated[float | None, typer.Option(rich_help_panel=_RECIPE)] = None,
+    augmentation: Annotated[
+        str | None, typer.Option(help="none or standard (flips and shifts).", rich_help_panel=_RECIPE)
     ] = None,
-    iterations: Annotated[int | None, typer.Option(help="Steps of the attack.", rich_help_panel="Recipe")] = None,
+    average: Annotated[
+        float | None,
+        typer.Option(help="Momentum of the average of the weights; 0 keeps the last ones.", rich_help_panel=_RECIPE),
+    ] = None,
+    epsilon: Annotated[
+        float | None, typer.Option(help="L-inf bound of the examples, in pixel units.", rich_help_panel=_RECIPE)
+    ] = None,
+    iterations: Annotated[int | None, typer.Option(help="Steps of the attack.", rich_help_panel=_RECIPE)] = None,
     step: Annotated[
-        float | None, typer.Option(help="Length of a step, as a share of epsilon.", rich_help_panel="Recipe")
+        float | None, typer.Option(help="Length of a step, as a share of epsilon.", rich_help_panel=_RECIPE)
     ] = None,
     ramp_epochs: Annotated[
-        float | None, typer.Option(help="Epochs over which epsilon grows.", rich_help_panel="Recipe")
+        float | None, typer.Option(help="Epochs over which epsilon grows.", rich_help_panel=_RECIPE)
     ] = None,
-    architecture: Annotated[str | None, typer.Option(rich_help_panel="Recipe")] = None,
+    trades_weight: Annotated[float | None, typer.Option(help="Beta of TRADES.", rich_help_panel=_RECIPE)] = None,
+    validation: Annotated[
+        int | None,
+        typer.Option(
+            help="Training images to hold out; the weights with the best robust accuracy on them are kept.",
+            rich_help_panel=_RECIPE,
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(help="Epochs without a better one after which training stops early.", rich_help_panel=_RECIPE),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="float32, mixed (16 bits), or auto: mixed on GPUs only.", rich_help_panel=_RECIPE),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(help="SavedModel or zoo name whose weights to train further.", rich_help_panel=_RECIPE),
+    ] = None,
+    architecture: Annotated[
+        str | None, typer.Option(help="madry-mnist, resnet-small or wrn-32-10.", rich_help_panel=_RECIPE)
+    ] = None,
+    bounds: options.Bounds = None,
+    classes: options.Classes = None,
     examples: Annotated[
         int | None, typer.Option(help="Use only the first training images.", rich_help_panel="Data")
     ] = None,
@@ -47,45 +94,58 @@ def train(
     """
     import_tensorflow()
     from advkeras import datasets
-    from advkeras.defenses.training import TrainingRecipe
+    from advkeras.defenses import distribution
+    from advkeras.defenses.recipes import TrainingRecipe
     from advkeras.defenses.training import train as run_training
 
-    spec = datasets.get(dataset)
+    devices = distribution.strategy(strategy)
+    source = datasets.find(dataset, bounds=bounds, class_names=options.split_classes(classes), data_dir=data_dir)
     recipe = TrainingRecipe.default(
-        spec,
+        source.spec,
         defense,
         epochs=epochs,
         batch_size=batch_size,
+        optimizer=optimizer,
         learning_rate=learning_rate,
+        schedule=schedule,
+        weight_decay=weight_decay,
+        augmentation=augmentation,
+        average=average,
         epsilon=epsilon,
         iterations=iterations,
         step=step,
         ramp_epochs=ramp_epochs,
+        trades_weight=trades_weight,
+        validation=validation,
+        patience=patience,
+        precision=precision,
+        start=start,
         architecture=architecture,
         seed=seed,
     )
-    training_data = datasets.load(dataset, split="train", examples=examples, data_dir=data_dir)
-    test_data = datasets.load(dataset, data_dir=data_dir)
+    training_data, test_data = source.training_and_test(examples=examples)
     err.print(f"training on {len(training_data):,} images: {training_data.source}", soft_wrap=True)
     with progress_bar() as progress:
         task = progress.add_task("training", total=recipe.epochs * (len(training_data) // recipe.batch_size))
         outcome = run_training(
             recipe,
-            spec,
+            source.spec,
             training_data,
             test_data,
             output,
+            strategy=devices,
+            resume=resume,
             callbacks=[_progress_callback(progress, task, recipe.epochs)],
             report=lambda line: err.print(line, soft_wrap=True),
         )
+    if outcome is None:
+        out.print("this worker is done; the first worker writes the model")
+        return
     if as_json:
         out.print_json(json.dumps(asdict(outcome.card)))
     else:
         for name, measured in outcome.card.accuracies.items():
-            out.print(
-                f"{name:>7}: {measured['rate']:.2%} of {measured['of']:,} images "
-                f"(95% interval {measured['low']:.2%} to {measured['high']:.2%})"
-            )
+            out.print(describe_accuracy(name, measured))
         out.print(f"written to {outcome.folder} in {outcome.card.seconds:,.0f} s")
     if outcome.collapsed:
         raise AdvkerasError("the training has collapsed: the model is not robust, see the lines above")

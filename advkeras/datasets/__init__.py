@@ -4,23 +4,25 @@ from advkeras.datasets.loading import (
     LabelledImages,
     is_prepared,
     load,
-    load_npz,
     load_sample,
     prepared_dir,
     resolve_data_dir,
 )
 from advkeras.datasets.preparation import prepare
-from advkeras.datasets.registry import MNIST, DatasetSpec, ProtocolConstants, get, names
+from advkeras.datasets.registry import CIFAR10, MNIST, DatasetSpec, ProtocolConstants, get, names
+from advkeras.datasets.sources import Source, find
 
 __all__ = [
+    "CIFAR10",
     "MNIST",
     "DatasetSpec",
     "LabelledImages",
     "ProtocolConstants",
+    "Source",
+    "find",
     "get",
     "is_prepared",
     "load",
-    "load_npz",
     "load_sample",
     "names",
     "prepare",

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from advkeras.datasets.registry import DatasetSpec, get
 from advkeras.errors import InvalidInputError, first_line
-from advkeras.files import read_arrays
 
 DATA_DIR_VARIABLE = "ADVKERAS_DATA_DIR"
 
@@ -72,8 +71,9 @@ def load(
     split: str = "test",
     examples: int | None = None,
     data_dir: str | os.PathLike[str] | None = None,
+    bounds: tuple[float, float] | None = None,
 ) -> LabelledImages:
-    """The first images of a split.
+    """The first images of a split of a registered data set.
 
     The full set is used once it has been prepared; until then the sample that ships with the package. The test
     split begins with that sample's images in both cases, so that the same number of examples means the same images.
@@ -84,19 +84,19 @@ def load(
         split: ``"train"`` or ``"test"``.
         examples: how many images from the start; all there are by default.
         data_dir: the cache's folder, see :func:`resolve_data_dir`.
+        bounds: lowest and highest pixel value to scale the images to; the data set's own by default.
 
     Raises:
         InvalidInputError: if the data set or split is unknown, or fewer images are at hand than asked for.
     """
-    spec = get(name)
+    spec = get(name) if bounds is None else get(name).with_bounds(bounds)
     if split not in spec.split_sizes:
         raise InvalidInputError(f"unknown split {split!r} of {name}: known are {', '.join(spec.split_sizes)}")
-    if examples is not None and examples < 1:
-        raise InvalidInputError(f"the number of examples must be at least 1. Received: {examples}")
+    require_examples(examples)
     if is_prepared(spec, data_dir):
         loaded = _load_prepared(spec, split, data_dir)
     elif split == "test":
-        loaded = load_sample(name)
+        loaded = _load_sample(spec)
     else:
         raise InvalidInputError(
             f"the {split} split of {name} is not in {resolve_data_dir(data_dir)}: prepare it with "
@@ -112,36 +112,31 @@ def load(
     return loaded.first(examples)
 
 
-def load_sample(name: str) -> LabelledImages:
-    """The images of the test split that ship inside the package."""
-    spec = get(name)
-    images, labels = _sample_arrays(spec)
-    source = f"sample that ships with advkeras (the first {spec.sample_size:,} {spec.title} test images)"
-    return LabelledImages(_to_pixel_unit(spec, images), labels.astype(np.int32), source, "test")
-
-
-def load_npz(path: str | os.PathLike[str], *, examples: int | None = None) -> LabelledImages:
-    """Images and labels from an .npz file with the arrays ``images`` (N, H, W, C) and ``labels`` (N,).
-
-    Args:
-        path: of the file.
-        examples: at most so many images from the start.
+def require_examples(examples: int | None) -> None:
+    """Makes sure that the number of examples asked for makes sense.
 
     Raises:
-        InvalidInputError: if the file cannot be read or an array is missing or of the wrong shape.
+        InvalidInputError: if not.
     """
-    arrays = read_arrays(path, ("images", "labels"))
-    images, labels = arrays["images"], arrays["labels"]
-    if images.ndim != 4 or labels.shape != images.shape[:1] or not len(labels):
-        raise InvalidInputError(
-            f"{path}: expected images (N, H, W, C) and labels (N,). Received: {images.shape} and {labels.shape}"
-        )
-    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or labels.max() >= 2**31:
-        raise InvalidInputError(f"{path}: labels must be whole numbers from 0. Received: {labels[:3]}, {labels.dtype}")
-    if not np.issubdtype(images.dtype, np.number) or np.iscomplexobj(images):
-        raise InvalidInputError(f"{path}: images must be numbers. Received: dtype {images.dtype}")
-    data = LabelledImages(images.astype(np.float32), labels.astype(np.int32), f"file {path}", "test")
-    return data if examples is None else data.first(min(examples, len(data)))
+    if examples is not None and examples < 1:
+        raise InvalidInputError(f"the number of examples must be at least 1. Received: {examples}")
+
+
+def load_sample(name: str) -> LabelledImages:
+    """The images of the test split that ship inside the package."""
+    return _load_sample(get(name))
+
+
+def to_pixel_unit(images: npt.NDArray[np.uint8], bounds: tuple[float, float]) -> npt.NDArray[np.float32]:
+    """Pixels of 8 bits, 0 to 255, scaled to bounds."""
+    low, high = bounds
+    return (low + images.astype(np.float32) * ((high - low) / 255.0)).astype(np.float32)
+
+
+def _load_sample(spec: DatasetSpec) -> LabelledImages:
+    images, labels = _sample_arrays(spec)
+    source = f"sample that ships with advkeras (the first {spec.sample_size:,} {spec.title} test images)"
+    return LabelledImages(to_pixel_unit(images, spec.bounds), labels.astype(np.int32), source, "test")
 
 
 def _sample_arrays(spec: DatasetSpec) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
@@ -168,7 +163,7 @@ def _load_prepared(spec: DatasetSpec, split: str, data_dir: str | os.PathLike[st
             f"`advkeras datasets prepare {spec.name}` again"
         ) from error
     source = f"full {spec.title} {split} set ({len(labels):,} images in {folder})"
-    return LabelledImages(_to_pixel_unit(spec, images), labels.astype(np.int32), source, split)
+    return LabelledImages(to_pixel_unit(images, spec.bounds), labels.astype(np.int32), source, split)
 
 
 def _sample_first(images: npt.NDArray[np.uint8], sample: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
@@ -177,8 +172,3 @@ def _sample_first(images: npt.NDArray[np.uint8], sample: npt.NDArray[np.uint8]) 
     first = np.array([place[image.tobytes()] for image in sample], dtype=np.intp)
     rest = np.setdiff1d(np.arange(len(images), dtype=np.intp), first)
     return np.concatenate([first, rest])
-
-
-def _to_pixel_unit(spec: DatasetSpec, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    low, high = spec.bounds
-    return (low + images.astype(np.float32) * ((high - low) / 255.0)).astype(np.float32)

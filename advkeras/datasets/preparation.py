@@ -1,12 +1,9 @@
 """Preparing a full data set for tensorflow-datasets, from the internet or from files that are already here."""
 
 import contextlib
-import gzip
-import hashlib
 import io
 import lzma
 import os
-import re
 import tarfile
 import tempfile
 import urllib.error
@@ -17,18 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from advkeras.datasets.loading import is_prepared, prepared_dir, resolve_data_dir
+from advkeras.datasets.originals import ORIGINALS, Originals
 from advkeras.datasets.registry import DatasetSpec, get
 from advkeras.errors import AdvkerasError, InvalidInputError, first_line
 from advkeras.files import require_writable_folder
 
-# SHA-256 of the four original files, uncompressed; keys are tensorflow-datasets' names for them.
-_MNIST_FILES = {
-    "train_data": ("train-images", "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
-    "train_labels": ("train-labels", "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
-    "test_data": ("t10k-images", "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
-    "test_labels": ("t10k-labels", "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
-}
-_MNIST_NAME = re.compile(r"(train|t10k)-(images|labels)[-.]idx[13]-ubyte(\.gz)?")
 _NETWORK_TIMEOUT_S = 10
 
 
@@ -45,25 +35,29 @@ def prepare(
 
     Args:
         name: a registered data set.
-        source: a folder or a tarball that holds the original files, each plain or as .gz; the internet by default.
+        source: a folder or a tarball that holds the original files, in one of the forms that
+            :data:`advkeras.datasets.originals.ORIGINALS` describes; the internet by default.
         data_dir: the cache's folder, see :func:`advkeras.datasets.resolve_data_dir`.
 
     Returns:
         The folder of the prepared data set.
 
     Raises:
-        InvalidInputError: if the source lacks a file, a file differs from the original, or the folder is read-only.
+        InvalidInputError: if there is no such data set, the source lacks a file, a file differs from the original, or
+            the folder is read-only.
         AdvkerasError: if the internet is needed and cannot be reached.
     """
-    spec = get(name)
+    spec, originals = get(name), ORIGINALS[name]
     if is_prepared(spec, data_dir):
         return prepared_dir(spec, data_dir)
     cache = resolve_data_dir(data_dir)
     require_writable_folder(cache)
     with tempfile.TemporaryDirectory(prefix="advkeras-", dir=cache) as scratch:
-        files = _verified_files(Path(source), Path(scratch)) if source is not None else None
+        files = Path(scratch) if source is not None else None
+        if source is not None:
+            _write_originals(originals, Path(source), Path(scratch))
         try:
-            _build(spec, cache, files)
+            _build(spec, cache, originals, files)
         # A download that breaks off raises whatever the layers below tensorflow-datasets raise.
         except Exception as error:
             if isinstance(error, AdvkerasError):
@@ -72,37 +66,12 @@ def prepare(
     return prepared_dir(spec, data_dir)
 
 
-def _verified_files(source: Path, scratch: Path) -> dict[str, str]:
+def _write_originals(originals: Originals, source: Path, scratch: Path) -> None:
     """Copies the original files, uncompressed and checked against their checksums, into a scratch folder."""
     if not source.exists():
         raise InvalidInputError(f"--from {source}: there is no such file or folder")
-    found: dict[str, str] = {}
-    for file_name, read in _candidates(source):
-        match = _MNIST_NAME.fullmatch(file_name)
-        if match is None:
-            continue
-        stem = f"{match[1]}-{match[2]}"
-        key, digest = next((key, digest) for key, (known, digest) in _MNIST_FILES.items() if known == stem)
-        try:
-            content = gzip.decompress(read()) if match[3] else read()
-        except (OSError, EOFError, zlib.error) as error:
-            raise InvalidInputError(f"{file_name} in {source} cannot be unpacked: {error}") from None
-        received = hashlib.sha256(content).hexdigest()
-        if received != digest:
-            raise InvalidInputError(
-                f"{file_name} in {source} is not the original file (SHA-256 {received[:16]}..., expected "
-                f"{digest[:16]}...): fetch it again"
-            )
-        target = scratch / stem
-        target.write_bytes(content)
-        found[key] = str(target)
-    missing = [stem for key, (stem, _) in _MNIST_FILES.items() if key not in found]
-    if missing:
-        raise InvalidInputError(
-            f"--from {source} lacks {', '.join(missing)}: expected the four MNIST files (…-idx3-ubyte and "
-            "…-idx1-ubyte, each plain or .gz) in a folder or a tarball"
-        )
-    return found
+    found = {name: read() for name, read in _candidates(source) if originals.pattern.fullmatch(name)}
+    originals.write_verified(found, source, scratch)
 
 
 def _candidates(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
@@ -121,27 +90,27 @@ def _candidates(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
         raise InvalidInputError(f"--from {source} is neither a folder nor a readable tarball: {error}") from None
 
 
-def _build(spec: DatasetSpec, cache: Path, files: dict[str, str] | None) -> None:
+def _build(spec: DatasetSpec, cache: Path, originals: Originals, files: Path | None) -> None:
     import tensorflow_datasets as tfds
-    from tensorflow_datasets.image_classification import mnist as official
 
     tfds.disable_progress_bar()
+    official = getattr(tfds.image_classification, originals.builder)
     if files is None:
-        _require_network(official.MNIST.URL, spec)
-        builder_class: Any = official.MNIST
+        _require_network(originals.url, spec)
+        builder_class: Any = official
     else:
-        builder_class = _builder_of_local_files(official.MNIST, files)
+        builder_class = _builder_of_local_files(official, originals, files)
     # What the builder prints about sizes that it does not know helps nobody.
     with contextlib.redirect_stdout(io.StringIO()):
         builder_class(data_dir=str(cache), version=spec.version).download_and_prepare()
 
 
-def _builder_of_local_files(official: Any, files: dict[str, str]) -> Any:
+def _builder_of_local_files(official: Any, originals: Originals, files: Path) -> Any:
     """The official builder, except that its download step hands out files that are already here."""
 
     class LocalFiles:
-        def download_and_extract(self, urls: dict[str, str]) -> dict[str, str]:
-            return {key: files[key] for key in urls}
+        def download_and_extract(self, requested: Any) -> Any:
+            return originals.hand_out(files, requested)
 
     def split_generators(self: Any, _: Any) -> Any:
         return official._split_generators(self, LocalFiles())
@@ -155,9 +124,8 @@ def _builder_of_local_files(official: Any, files: dict[str, str]) -> Any:
     )
 
 
-def _require_network(base_url: str, spec: DatasetSpec) -> None:
+def _require_network(url: str, spec: DatasetSpec) -> None:
     """Fails within seconds where the internet is missing; tensorflow-datasets itself would retry for minutes."""
-    url = base_url + "t10k-labels-idx1-ubyte.gz"
     request = urllib.request.Request(url, method="HEAD")
     try:
         urllib.request.urlopen(request, timeout=_NETWORK_TIMEOUT_S).close()

@@ -1,7 +1,7 @@
 """What is known about each data set before any image is read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from advkeras.errors import InvalidInputError, unknown_name
 
@@ -16,6 +16,8 @@ class ProtocolConstants:
         epsilon: L-inf bound of FGSM and PGD.
         pgd_step: step of PGD.
         pgd_iterations: iterations of PGD.
+        card_iterations: iterations of PGD for a model card's accuracy.
+        card_images: test images, at most, for that accuracy.
         region_radius: half the edge of region classification's hypercube.
         region_samples: points that region classification draws for each image.
         member_rms: RMS of the perturbations v_i of OptMargin's ensemble.
@@ -28,6 +30,8 @@ class ProtocolConstants:
     epsilon: float
     pgd_step: float
     pgd_iterations: int
+    card_iterations: int
+    card_images: int
     region_radius: float
     region_samples: int = 100
     member_rms: float
@@ -35,6 +39,16 @@ class ProtocolConstants:
     learning_rate: float
     initial_weight: float
     distance_scale: float
+
+    def scaled(self, factor: float) -> "ProtocolConstants":
+        """The same constants in a pixel unit of which ``factor`` make one of the present unit."""
+        return replace(
+            self,
+            epsilon=self.epsilon * factor,
+            pgd_step=self.pgd_step * factor,
+            region_radius=self.region_radius * factor,
+            member_rms=self.member_rms * factor,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,29 +58,35 @@ class DatasetSpec:
     Attributes:
         name: as the command line and tensorflow-datasets call it.
         title: as a table's heading calls it.
-        version: of the tensorflow-datasets builder.
         bounds: lowest and highest pixel value, in the data set's own pixel unit.
         shape: height, width, channels.
         class_names: one for each label, in the labels' order.
-        split_sizes: images in each split.
-        sample_size: images of the test split that ship with the package.
         constants: the protocol's parameters.
+        version: of the tensorflow-datasets builder, for a registered data set.
+        split_sizes: images in each split, for a registered data set.
+        sample_size: images of the test split that ship with the package.
     """
 
     name: str
     title: str
-    version: str
     bounds: tuple[float, float]
     shape: tuple[int, int, int]
     class_names: tuple[str, ...]
-    split_sizes: Mapping[str, int]
-    sample_size: int
     constants: ProtocolConstants
+    version: str = ""
+    split_sizes: Mapping[str, int] = field(default_factory=dict)
+    sample_size: int = 0
 
     @property
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
+
+    def with_bounds(self, bounds: tuple[float, float]) -> "DatasetSpec":
+        """The same data set with its pixels, and the protocol's constants, scaled to other bounds."""
+        (low, high), (new_low, new_high) = self.bounds, bounds
+        require_increasing(bounds)
+        return replace(self, bounds=bounds, constants=self.constants.scaled((new_high - new_low) / (high - low)))
 
 
 MNIST = DatasetSpec(
@@ -82,6 +102,8 @@ MNIST = DatasetSpec(
         epsilon=0.3,
         pgd_step=0.01,
         pgd_iterations=40,
+        card_iterations=100,
+        card_images=1_000,
         region_radius=0.3,
         member_rms=0.3,
         learning_rate=0.2,
@@ -90,7 +112,30 @@ MNIST = DatasetSpec(
     ),
 )
 
-_REGISTRY = {spec.name: spec for spec in (MNIST,)}
+CIFAR10 = DatasetSpec(
+    name="cifar10",
+    title="CIFAR-10",
+    version="3.0.2",
+    bounds=(0.0, 255.0),
+    shape=(32, 32, 3),
+    class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    split_sizes={"train": 50_000, "test": 10_000},
+    sample_size=500,
+    constants=ProtocolConstants(
+        epsilon=8.0,
+        pgd_step=2.0,
+        pgd_iterations=20,
+        card_iterations=20,
+        card_images=10_000,
+        region_radius=0.02 * 255,
+        member_rms=8.0,
+        learning_rate=0.01,
+        initial_weight=1.0,
+        distance_scale=1.0,
+    ),
+)
+
+_REGISTRY = {spec.name: spec for spec in (MNIST, CIFAR10)}
 
 
 def names() -> tuple[str, ...]:
@@ -108,3 +153,29 @@ def get(name: str) -> DatasetSpec:
         return _REGISTRY[name]
     except KeyError:
         raise InvalidInputError(unknown_name("data set", name, names())) from None
+
+
+def own(
+    name: str, *, bounds: tuple[float, float], shape: tuple[int, int, int], class_names: tuple[str, ...]
+) -> DatasetSpec:
+    """A data set that the paper does not have: the protocol's constants are CIFAR-10's, scaled to its bounds."""
+    return replace(
+        CIFAR10.with_bounds(bounds),
+        name=name,
+        title=name,
+        shape=shape,
+        class_names=class_names,
+        version="",
+        split_sizes={},
+        sample_size=0,
+    )
+
+
+def require_increasing(bounds: tuple[float, float]) -> None:
+    """Makes sure that the lower bound is the lower one.
+
+    Raises:
+        InvalidInputError: if not.
+    """
+    if not bounds[0] < bounds[1]:
+        raise InvalidInputError(f"bounds must be increasing. Received: bounds=({bounds[0]:g}, {bounds[1]:g})")

@@ -1,19 +1,14 @@
 """Adversarial training (Madry et al., ICLR 2018) as a Keras model whose training step crafts its own examples."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from advkeras.attacks.base import FloatArray, IntArray
+from advkeras.attacks.gradients import cross_entropy_gradient, divergence, divergence_gradient
 from advkeras.attacks.pgd import projected_gradient
 from advkeras.randomness import derive_seed
-
-_VALIDATION_ITERATIONS = 20
-_COLLAPSE_RATIO = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,20 +20,23 @@ class TrainingAttack:
         step: length of a step, as a share of epsilon.
         iterations: steps from a random start.
         ramp_steps: training steps over which epsilon grows linearly from 0.
+        trades_weight: beta of TRADES, which trains on images and examples together, and crafts them to diverge; None
+            trains on the examples alone, crafted to be misclassified.
     """
 
     epsilon: float
     step: float
     iterations: int
     ramp_steps: int = 0
+    trades_weight: float | None = None
 
 
 # Keras has no type information, so its classes look like Any to a type checker.
 class AdversarialTraining(keras.Model):  # type: ignore[misc]
     """Trains a network on examples that are crafted against it inside the compiled training step.
 
-    ``compile`` and ``fit`` work as for any Keras model, callbacks and checkpoints included; batches are pairs of images
-    and labels. The logged accuracy is the accuracy on the crafted examples.
+    ``compile`` and ``fit`` work as for any Keras model, callbacks, checkpoints, mixed precision and tf.distribute
+    included; batches are pairs of images and labels. The logged accuracy is the accuracy on the crafted examples.
 
     Args:
         network: maps images (B, H, W, C) to logits.
@@ -54,7 +52,7 @@ class AdversarialTraining(keras.Model):  # type: ignore[misc]
         self.network = network
         self.bounds = bounds
         self.attack = attack
-        self._seed = tf.constant(derive_seed(seed, "training"), tf.int32)
+        self._seed = derive_seed(seed, "training")
 
     def call(self, images: Any, training: bool | None = None) -> Any:
         """Logits of images."""
@@ -63,124 +61,89 @@ class AdversarialTraining(keras.Model):  # type: ignore[misc]
     def train_step(self, data: Any) -> dict[str, Any]:
         """Crafts examples, and takes one step of the optimiser on them."""
         images, labels = data
-        examples = self._craft(images, labels)
+        examples = self.craft(images, labels)
         with tf.GradientTape() as tape:
-            logits = self.network(examples, training=True)
-            loss = self.compute_loss(x=examples, y=labels, y_pred=logits)
+            if self.attack is None or self.attack.trades_weight is None:
+                logits = self.network(examples, training=True)
+                loss = self.compute_loss(y=labels, y_pred=logits)
+            else:
+                # Both at once, so that batch normalisation sees them together.
+                both = self.network(tf.concat([images, examples], axis=0), training=True)
+                natural, logits = tf.split(both, 2)
+                # compute_loss gives a replica's share of the loss of the whole batch.
+                diverged = tf.reduce_mean(divergence(logits, natural)) / self.replicas
+                loss = self.compute_loss(y=labels, y_pred=natural) + self.attack.trades_weight * diverged
+            scaled = self.optimizer.scale_loss(loss)
         variables = self.trainable_variables
-        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        self.optimizer.apply(tape.gradient(scaled, variables), variables)
         for metric in self.metrics:
             if metric.name == "loss":
-                metric.update_state(loss)
+                metric.update_state(loss * self.replicas)
             else:
                 metric.update_state(labels, logits)
-        return {metric.name: metric.result() for metric in self.metrics}
+        results = {metric.name: metric.result() for metric in self.metrics}
+        # With several workers Keras averages results over their first axis, which scalars do not have.
+        return {name: value[None] for name, value in results.items()} if self._has_workers else results
 
-    def _craft(self, images: Any, labels: Any) -> Any:
+    def craft(self, images: Any, labels: Any) -> Any:
+        """Adversarial examples (B, H, W, C) of images, at the strength that training has reached."""
         if self.attack is None:
             return images
         taken = tf.cast(self.optimizer.iterations, tf.int32)
         grown = tf.minimum(1.0, (tf.cast(taken, tf.float32) + 1.0) / max(self.attack.ramp_steps, 1))
         epsilon = self.attack.epsilon * grown
+        replica = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int32)
+        seed = tf.stack([tf.constant(self._seed[0], tf.int32) + replica, tf.constant(self._seed[1], tf.int32) + taken])
+
+        def answers(points: Any) -> Any:
+            return self.network(points, training=False)
+
+        if self.attack.trades_weight is None:
+            goals = tf.cast(labels, tf.int32)
+
+            def gradient(points: Any, goals: Any) -> Any:
+                return cross_entropy_gradient(answers, points, goals, targeted=False)
+        else:
+            goals = answers(images)
+
+            def gradient(points: Any, goals: Any) -> Any:
+                return divergence_gradient(answers, points, goals)
+
         return projected_gradient(
-            lambda points: self.network(points, training=False),
+            gradient,
             images,
-            tf.cast(labels, tf.int32),
+            goals,
             epsilon=epsilon,
             step=self.attack.step * epsilon,
             iterations=self.attack.iterations,
             bounds=self.bounds,
-            seed=self._seed + tf.stack([0, taken]),
+            seed=seed,
         )
 
+    @property
+    def replicas(self) -> int:
+        """Replicas that train together."""
+        return int(self.distribute_strategy.num_replicas_in_sync)
 
-class RobustValidation(keras.callbacks.Callback):  # type: ignore[misc]
-    """Measures accuracy under PGD after each epoch, and says when training has collapsed.
+    @property
+    def _has_workers(self) -> bool:
+        return isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
-    Training on single-step examples can end in catastrophic overfitting (Wong et al., ICLR 2020): high accuracy on
-    the examples that it crafts itself and next to none under PGD with several steps.
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        # Keras 3 takes a batch from the distributed data to build what is not built yet, and cannot when there are
+        # several workers (keras-team/keras issue 20585). Everything is built by prepare().
+        if not self._has_workers:
+            super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
 
-    Args:
-        images: (N, H, W, C) float32.
-        labels: (N,) int32.
-        epsilon: in pixel units.
-        grown_after: epochs after which epsilon has its full size; a collapse is only called from there on.
-        report: called with one line when a collapse is seen.
+    def prepare(self, images: Any, labels: Any) -> None:
+        """Builds the model, its metrics and its optimiser, which restoring a backup wants, too.
 
-    Attributes:
-        collapsed: whether accuracy under PGD was below half of the accuracy on the crafted examples at the last look.
-    """
-
-    def __init__(
-        self, images: FloatArray, labels: IntArray, *, epsilon: float, grown_after: float, report: Callable[[str], None]
-    ) -> None:
-        super().__init__()
-        self._images, self._labels = images, labels
-        self._epsilon = epsilon
-        self._grown_after = grown_after
-        self._report = report
-        self._accuracy: Any = None
-        self.collapsed = False
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Adds ``val_robust_accuracy`` to the epoch's logs."""
-        logs = {} if logs is None else logs
-        robust = self.robust_accuracy()
-        logs["val_robust_accuracy"] = robust
-        crafted = float(logs.get("accuracy", 0.0))
-        self.collapsed = (
-            self.model.attack is not None
-            and epoch + 1 >= self._grown_after
-            and crafted > 0.3
-            and robust < _COLLAPSE_RATIO * crafted
-        )
-        if self.collapsed:
-            self._report(
-                f"catastrophic overfitting after epoch {epoch + 1}: {crafted:.0%} on the examples crafted in training, "
-                f"{robust:.0%} under PGD with {_VALIDATION_ITERATIONS} steps; use --defense pgd, a smaller --epsilon "
-                "or more --iterations"
-            )
-
-    def robust_accuracy(self, batch_size: int = 256) -> float:
-        """Accuracy under PGD with 20 steps of epsilon/8 from a random start."""
-        if self._accuracy is None:
-            self._accuracy = tf.function(self._correct, reduce_retracing=True)
-        batches = range(0, len(self._labels), batch_size)
-        correct = sum(
-            int(self._accuracy(self._images[start : start + batch_size], self._labels[start : start + batch_size]))
-            for start in batches
-        )
-        return correct / len(self._labels)
-
-    def _correct(self, images: Any, labels: Any) -> Any:
-        points = projected_gradient(
-            lambda points: self.model(points, training=False),
-            images,
-            labels,
-            epsilon=tf.constant(self._epsilon, tf.float32),
-            step=tf.constant(self._epsilon / 8, tf.float32),
-            iterations=_VALIDATION_ITERATIONS,
-            bounds=self.model.bounds,
-            seed=tf.constant(derive_seed(0, "robust validation"), tf.int32),
-        )
-        classes = tf.argmax(self.model(points, training=False), axis=1, output_type=tf.int32)
-        return tf.reduce_sum(tf.cast(classes == labels, tf.int32))
-
-
-def cosine_schedule(learning_rate: float, steps: int) -> Any:
-    """A rate that falls to 0 along a cosine over all steps (Loshchilov and Hutter, ICLR 2017)."""
-    return keras.optimizers.schedules.CosineDecay(learning_rate, decay_steps=max(steps, 1))
-
-
-def shuffled_batches(images: FloatArray, labels: IntArray, *, batch_size: int, seed: int) -> Any:
-    """Batches of all images in an order that changes with each epoch; the last, partial batch is left out.
-
-    A training that is continued after a stop goes through the orders from the first one again.
-    """
-    order = tf.data.Dataset.range(len(labels)).shuffle(len(labels), seed=seed, reshuffle_each_iteration=True)
-    table = tf.constant(images), tf.constant(np.asarray(labels, np.int32))
-    return (
-        order.batch(batch_size, drop_remainder=True)
-        .map(lambda chosen: (tf.gather(table[0], chosen), tf.gather(table[1], chosen)))
-        .prefetch(4)
-    )
+        Args:
+            images: (B, H, W, C) float32, a few.
+            labels: (B,) int32.
+        """
+        logits = self(images)
+        self.compute_loss(y=labels, y_pred=logits)
+        self.compute_metrics(images, labels, logits)
+        self.reset_metrics()
+        self.optimizer.build(self.trainable_variables)

@@ -9,125 +9,30 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 
 from advkeras import provenance
-from advkeras.attacks.accuracy import accuracy, robust_accuracy
+from advkeras.attacks.accuracy import measure
 from advkeras.attacks.base import require
-from advkeras.attacks.pgd import PGD
 from advkeras.datasets import DatasetSpec, LabelledImages
-from advkeras.defenses.adversarial_training import (
-    AdversarialTraining,
-    RobustValidation,
-    TrainingAttack,
-    cosine_schedule,
-    shuffled_batches,
-)
+from advkeras.defenses import distribution
+from advkeras.defenses.adversarial_training import AdversarialTraining, TrainingAttack
+from advkeras.defenses.batches import shuffled_batches
+from advkeras.defenses.recipes import TrainingRecipe
+from advkeras.defenses.robust_validation import CraftedPictures, RobustValidation
 from advkeras.errors import InvalidInputError
 from advkeras.files import require_writable_folder, write_atomically
-from advkeras.models import Classifier, ModelCard, architectures, layout, saved_model
-
-Defense = Literal["none", "fast", "pgd"]
-DEFENSES: tuple[Defense, ...] = ("none", "fast", "pgd")
+from advkeras.models import Classifier, ModelCard, architectures, layout, saved_model, zoo
 
 _CLAIM = "recipe.json"
+_BEST = "best.weights.h5"
 _VALIDATION_IMAGES = 500
-_TEST_PGD_IMAGES = 1_000
-_TEST_PGD_ITERATIONS = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingRecipe:
-    """The hyperparameters of a training run.
-
-    Attributes:
-        architecture: a registered network.
-        defense: ``none``; ``fast``, single-step examples from a random start (Wong et al., ICLR 2020); ``pgd``,
-            examples of several large steps (Madry et al., ICLR 2018).
-        epochs: passes over the training images.
-        batch_size: images in a training step.
-        learning_rate: first rate of Adam; it falls to 0 along a cosine.
-        epsilon: L-inf bound of the crafted examples, in pixel units.
-        step: length of a step of the attack, as a share of epsilon.
-        iterations: steps of the attack.
-        ramp_epochs: epochs over which epsilon grows from 0.
-        seed: of initialisation, order of the images and crafted examples.
-    """
-
-    architecture: str
-    defense: Defense
-    epochs: int
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    epsilon: float = 0.0
-    step: float = 0.0
-    iterations: int = 0
-    ramp_epochs: float = 0.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        require(self.epochs >= 1, "epochs must be at least 1", epochs=self.epochs)
-        require(self.batch_size >= 1, "batch_size must be at least 1", batch_size=self.batch_size)
-        require(self.learning_rate > 0, "learning_rate must be positive", learning_rate=self.learning_rate)
-        require(self.epsilon >= 0, "epsilon must not be negative", epsilon=self.epsilon)
-        if self.defense != "none":
-            require(self.iterations >= 1, "iterations must be at least 1", iterations=self.iterations)
-            require(self.step > 0, "step must be positive", step=self.step)
-        require(0 <= self.seed < 2**32, "seed must lie in 0...4294967295", seed=self.seed)
-        require(self.ramp_epochs >= 0, "ramp_epochs must not be negative", ramp_epochs=self.ramp_epochs)
-
-    @classmethod
-    def default(cls, spec: DatasetSpec, defense: str, **overrides: Any) -> Self:
-        """The recipe that is known to work for a defence on a data set, with the given values in place of its own.
-
-        Args:
-            spec: the data set.
-            defense: ``none``, ``fast`` or ``pgd``.
-            overrides: attributes of the recipe; those that are None are left at the default.
-
-        Raises:
-            InvalidInputError: if there is no such defence or a value makes no sense.
-        """
-        epsilon = spec.constants.epsilon
-        architecture = architectures.default_for(spec)
-        if defense == "none":
-            recipe = cls(architecture=architecture, defense="none", epochs=6)
-        elif defense == "fast":
-            recipe = cls(
-                architecture=architecture,
-                defense="fast",
-                epochs=4,
-                epsilon=epsilon,
-                step=1.25,
-                iterations=1,
-                ramp_epochs=2,
-            )
-        elif defense == "pgd":
-            recipe = cls(
-                architecture=architecture,
-                defense="pgd",
-                epochs=10,
-                epsilon=epsilon,
-                step=0.4,
-                iterations=4,
-                ramp_epochs=3,
-            )
-        else:
-            raise InvalidInputError(f"unknown defense {defense!r}: known are {', '.join(DEFENSES)}")
-        return replace(recipe, **{key: value for key, value in overrides.items() if value is not None})
-
-    def attack(self, steps_per_epoch: int) -> TrainingAttack | None:
-        """The attack inside the training step; None for natural training."""
-        if self.defense == "none":
-            return None
-        return TrainingAttack(
-            epsilon=self.epsilon,
-            step=self.step,
-            iterations=self.iterations,
-            ramp_steps=round(self.ramp_epochs * steps_per_epoch),
-        )
+_MOMENTUM = 0.9
+_WARM_UP = 0.2
 
 
 @dataclass(frozen=True)
@@ -153,9 +58,11 @@ def train(
     output: str | os.PathLike[str],
     *,
     name: str | None = None,
+    strategy: Any | None = None,
+    resume: bool = True,
     callbacks: Sequence[Any] = (),
     report: Callable[[str], None] = print,
-) -> TrainingOutcome:
+) -> TrainingOutcome | None:
     """Trains a network, measures it and writes it as the next version of a SavedModel with its model card.
 
     The state of the run (backup, TensorBoard logs, figures of each epoch) lies in ``output/training``; a run that
@@ -164,64 +71,68 @@ def train(
     Args:
         recipe: the hyperparameters.
         spec: the data set.
-        training_data: images to train on. Robust validation, which notices a collapse, uses the first of them.
-        test_data: images for the accuracies in the card; the first 1,000 for the one under PGD.
+        training_data: images to train on, and to hold out for validation where the recipe says so.
+        test_data: images for the accuracies in the card.
         output: the folder above the model's versions.
         name: of the model; the folder's name by default.
+        strategy: of tf.distribute, see :mod:`advkeras.defenses.distribution`; one device by default.
+        resume: continue the run that is unfinished in the folder; otherwise it is thrown away.
         callbacks: further Keras callbacks, for example a progress bar.
         report: called with lines for the user.
 
+    Returns:
+        What was made; None on a worker that is not the chief, which writes nothing.
+
     Raises:
-        InvalidInputError: if the images do not fill one batch, the folder cannot be written, or a run with another
-            recipe or other images is unfinished there.
+        InvalidInputError: if the images do not fill one batch, the folder cannot be written, a run with another
+            recipe or other images is unfinished there, or the weights to start with belong to another network.
     """
+    strategy = strategy or tf.distribute.get_strategy()
+    worker = distribution.worker(strategy)
     parent = Path(output)
-    state = parent / "training"
+    state = parent / "training" if worker == 0 else parent / "training" / f"worker-{worker}"
     require_writable_folder(parent)
-    steps = len(training_data) // recipe.batch_size
-    require(steps >= 1, "there must be at least one batch of images", images=len(training_data))
+    count = len(training_data) - recipe.validation
+    steps = count // recipe.batch_size
+    require(steps >= 1, "there must be at least one batch of images to train on", images=count)
+    if not resume:
+        shutil.rmtree(state, ignore_errors=True)
     _claim_state(state, recipe, training_data)
+    kept = training_data.first(count)
+    held_out = training_data.where(np.arange(len(training_data)) >= count) if recipe.validation else None
     keras.utils.set_random_seed(recipe.seed)
-    model = AdversarialTraining(
-        architectures.build(recipe.architecture, spec),
-        bounds=spec.bounds,
-        attack=recipe.attack(steps),
-        seed=recipe.seed,
-    )
-    model.compile(
-        optimizer=keras.optimizers.Adam(cosine_schedule(recipe.learning_rate, steps * recipe.epochs)),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-        jit_compile=False,
-    )
-    model(training_data.images[:1])  # BackupAndRestore wants the variables to exist before fit().
+    with strategy.scope():
+        model = _model(recipe, spec, steps)
+        model.prepare(training_data.images[:2], training_data.labels[:2])
     validation = RobustValidation(
-        training_data.images[:_VALIDATION_IMAGES],
-        training_data.labels[:_VALIDATION_IMAGES],
+        *(_arrays(held_out) if held_out else _arrays(kept.first(min(count, _VALIDATION_IMAGES)))),
         epsilon=recipe.epsilon or spec.constants.epsilon,
         grown_after=recipe.ramp_epochs,
         report=report,
     )
     start = time.perf_counter()
     model.fit(
-        shuffled_batches(training_data.images, training_data.labels, batch_size=recipe.batch_size, seed=recipe.seed),
+        shuffled_batches(
+            *_arrays(kept), batch_size=recipe.batch_size, seed=recipe.seed, augmentation=recipe.augmentation
+        ),
         epochs=recipe.epochs,
         shuffle=False,
         verbose=0,
-        callbacks=[
-            validation,
-            keras.callbacks.CSVLogger(str(state / "history.csv"), append=True),
-            keras.callbacks.TensorBoard(str(state / "logs"), write_graph=False),
-            keras.callbacks.BackupAndRestore(str(state / "backup"), delete_checkpoint=False, double_checkpoint=True),
-            *callbacks,
-        ],
+        callbacks=[*_callbacks(recipe, state, validation, kept), *callbacks],
     )
     seconds = time.perf_counter() - start
-    report(f"measuring accuracy on {len(test_data):,} images: {test_data.source}")
+    if held_out and (state / _BEST).is_file():
+        model.load_weights(state / _BEST)
+    # On all workers, since reading weights may need them all.
+    weights = model.network.get_weights()
+    if worker != 0:
+        return None
+    network = architectures.build(recipe.architecture, spec)
+    network.set_weights(weights)
     card = ModelCard(
         name=name or parent.name,
         architecture=recipe.architecture,
-        parameters=int(model.network.count_params()),
+        parameters=int(network.count_params()),
         dataset=spec.name,
         bounds=spec.bounds,
         input_shape=spec.shape,
@@ -229,19 +140,126 @@ def train(
         defense=recipe.defense,
         command=provenance.command_line(),
         seed=recipe.seed,
-        data={"split": training_data.split, "images": len(training_data), "builder": f"{spec.name}/{spec.version}"},
+        data={
+            "split": training_data.split,
+            "images": count,
+            "source": f"{spec.name}/{spec.version}" if spec.version else training_data.source,
+        },
         recipe=asdict(recipe),
         history=_history(state / "history.csv"),
-        accuracies=measure(Classifier.from_keras(model.network, bounds=spec.bounds), spec, test_data),
         versions=provenance.versions(),
         device=provenance.device(),
         seconds=round(seconds, 1),
     )
-    folder = saved_model.save(model.network, parent, complete=lambda version: _sealed(card, version).write(version))
+    cards = []
+
+    def complete(version: Path) -> None:
+        report(f"measuring accuracy on {len(test_data):,} images: {test_data.source}")
+        sealed = replace(card, checksum=layout.checksum(version))
+        sealed.write(version)
+        classifier = Classifier.load(version)
+        cards.append(replace(sealed, accuracies=measure(classifier, spec.constants, test_data)))
+        cards[-1].write(version)
+
+    folder = saved_model.save(network, parent, complete=complete)
     # What is left are the logs; the next run in this folder starts from the beginning.
     shutil.rmtree(state / "backup", ignore_errors=True)
+    (state / _BEST).unlink(missing_ok=True)
     (state / _CLAIM).unlink()
-    return TrainingOutcome(_sealed(card, folder), folder, validation.collapsed)
+    return TrainingOutcome(cards[-1], folder, validation.collapsed)
+
+
+def _model(recipe: TrainingRecipe, spec: DatasetSpec, steps: int) -> AdversarialTraining:
+    """The compiled model, in the recipe's precision."""
+    before = keras.config.dtype_policy()
+    on_gpu = bool(tf.config.list_physical_devices("GPU"))
+    if recipe.precision == "mixed" or (recipe.precision == "auto" and on_gpu):
+        keras.config.set_dtype_policy("mixed_float16" if on_gpu else "mixed_bfloat16")
+    try:
+        network = architectures.build(recipe.architecture, spec)
+        if recipe.start is not None:
+            saved_model.load_weights(network, zoo.locate(recipe.start))
+        model = AdversarialTraining(network, bounds=spec.bounds, attack=_attack(recipe, steps), seed=recipe.seed)
+        model.compile(
+            optimizer=_optimizer(recipe, steps * recipe.epochs),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            jit_compile=False,
+        )
+    finally:
+        keras.config.set_dtype_policy(before)
+    return model
+
+
+def _attack(recipe: TrainingRecipe, steps_per_epoch: int) -> TrainingAttack | None:
+    """The attack inside the training step; None for natural training."""
+    if recipe.defense == "none":
+        return None
+    return TrainingAttack(
+        epsilon=recipe.epsilon,
+        step=recipe.step,
+        iterations=recipe.iterations,
+        ramp_steps=round(recipe.ramp_epochs * steps_per_epoch),
+        trades_weight=recipe.trades_weight if recipe.defense == "trades" else None,
+    )
+
+
+def _optimizer(recipe: TrainingRecipe, steps: int) -> Any:
+    rising = round(_WARM_UP * steps) if recipe.schedule == "one-cycle" else 0
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0 if rising else recipe.learning_rate,
+        decay_steps=max(steps - rising, 1),
+        warmup_target=recipe.learning_rate if rising else None,
+        warmup_steps=rising,
+    )
+    common: dict[str, Any] = {
+        "learning_rate": rate,
+        "weight_decay": recipe.weight_decay or None,
+        "use_ema": recipe.average > 0,
+        "ema_momentum": recipe.average or 0.99,
+    }
+    if recipe.optimizer == "sgd":
+        optimizer = keras.optimizers.SGD(momentum=_MOMENTUM, nesterov=True, **common)
+    else:
+        optimizer = keras.optimizers.Adam(**common)
+    # Biases and what normalisation learns are not drawn towards 0.
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def _callbacks(recipe: TrainingRecipe, state: Path, validation: RobustValidation, data: LabelledImages) -> list[Any]:
+    """In this order: the backup has the weights, and what follows the averages that the swap puts in their place."""
+    callbacks = [
+        keras.callbacks.BackupAndRestore(str(state / "backup"), delete_checkpoint=False, double_checkpoint=True)
+    ]
+    if recipe.average:
+        callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+    callbacks += [
+        validation,
+        CraftedPictures(state / "logs" / "crafted", *_arrays(data)),
+        keras.callbacks.TensorBoard(str(state / "logs"), write_graph=False),
+    ]
+    if recipe.validation:
+        reached = [row["val_robust_accuracy"] for row in _history(state / "history.csv")]
+        callbacks.append(
+            keras.callbacks.ModelCheckpoint(
+                str(state / _BEST),
+                monitor="val_robust_accuracy",
+                mode="max",
+                save_best_only=True,
+                save_weights_only=True,
+                initial_value_threshold=max(reached, default=None),
+            )
+        )
+    if recipe.patience is not None:
+        callbacks.append(
+            keras.callbacks.EarlyStopping(monitor="val_robust_accuracy", mode="max", patience=recipe.patience)
+        )
+    return [*callbacks, keras.callbacks.CSVLogger(str(state / "history.csv"), append=True)]
+
+
+def _arrays(data: LabelledImages) -> tuple[Any, Any]:
+    return data.images, data.labels
 
 
 def _claim_state(state: Path, recipe: TrainingRecipe, data: LabelledImages) -> None:
@@ -265,23 +283,10 @@ def _claim_state(state: Path, recipe: TrainingRecipe, data: LabelledImages) -> N
     write_atomically(path, claim.encode())
 
 
-def measure(classifier: Classifier, spec: DatasetSpec, data: LabelledImages) -> dict[str, dict[str, Any]]:
-    """The accuracies of a model card: on the images as they are, and under PGD with 100 steps on the first 1,000."""
-    constants = spec.constants
-    attack = PGD(epsilon=constants.epsilon, step=constants.pgd_step, iterations=_TEST_PGD_ITERATIONS)
-    count = min(len(data), _TEST_PGD_IMAGES)
-    return {
-        "benign": accuracy(classifier, data).to_json(),
-        "pgd": {**robust_accuracy(classifier, data.first(count), attack).to_json(), "attack": attack.get_config()},
-    }
-
-
-def _sealed(card: ModelCard, version: Path) -> ModelCard:
-    return replace(card, checksum=layout.checksum(version))
-
-
 def _history(path: Path) -> list[dict[str, float]]:
     """One entry an epoch; of an epoch that a stopped run and its continuation both logged, the later one."""
+    if not path.is_file():
+        return []
     with path.open() as stream:
         rows = [{key: round(float(value), 5) for key, value in row.items()} for row in csv.DictReader(stream)]
     return list({row["epoch"]: row for row in rows}.values())

@@ -1,7 +1,7 @@
 """What an evaluation runs, as data: models x attacks x images, with the protocol's parameters."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from advkeras.attacks import registry
@@ -42,6 +42,7 @@ class Protocol:
         mode: str = "quick",
         attacks: Sequence[str] = (),
         epsilon: float | None = None,
+        radius: float | None = None,
         seed: int = 0,
     ) -> "Protocol":
         """The paper's protocol on a data set.
@@ -51,6 +52,7 @@ class Protocol:
             mode: ``quick`` or ``paper``.
             attacks: names; those of the paper's tables by default.
             epsilon: of the attacks that have one, in pixel units; the protocol's by default.
+            radius: of region classification, in pixel units; the protocol's by default.
             seed: of all the randomness.
 
         Raises:
@@ -60,7 +62,7 @@ class Protocol:
             raise InvalidInputError(f"unknown protocol {mode!r}: known are {', '.join(MODES)}")
         require(seed >= 0, "seed must not be negative", seed=seed)
         chosen = tuple(dict.fromkeys(attacks)) or TABLE_ATTACKS
-        constants = spec.constants
+        constants = spec.constants if radius is None else replace(spec.constants, region_radius=radius)
         return cls(
             mode="paper" if mode == "paper" else "quick",
             attacks=tuple(

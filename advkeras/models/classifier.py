@@ -119,11 +119,7 @@ class Classifier:
         Raises:
             InvalidInputError: if nothing can be loaded from there, no bounds are known, or it returns no logits.
         """
-        path = Path(source)
-        if str(source) in zoo.names():
-            path = zoo.path(str(source))
-        elif not path.exists():
-            raise InvalidInputError(zoo.unknown_model(str(source)))
+        path = zoo.locate(source)
         if path.is_file():
             model = _load_keras_file(path)
             return cls.from_keras(model, bounds=_require_bounds(bounds, path), name=path.stem, source=str(path))
@@ -238,5 +234,7 @@ def _load_keras_file(path: Path) -> Any:
 
 def _require_bounds(bounds: tuple[float, float] | None, path: Path) -> tuple[float, float]:
     if bounds is None:
-        raise InvalidInputError(f"{path} has no model card that says its pixels' bounds: give bounds=(low, high)")
+        raise InvalidInputError(
+            f"{path} has no model card that says its pixels' bounds: give --bounds LOW HIGH (in Python, bounds=)"
+        )
     return bounds

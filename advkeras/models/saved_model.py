@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from advkeras.errors import InvalidInputError, first_line
+from advkeras.models import layout
 
 
 def load_logits(folder: Path) -> tuple[Callable[[Any], Any], tuple[int, int, int]]:
@@ -21,10 +22,7 @@ def load_logits(folder: Path) -> tuple[Callable[[Any], Any], tuple[int, int, int
     Raises:
         InvalidInputError: if the SavedModel cannot be read or no signature fits.
     """
-    try:
-        loaded = tf.saved_model.load(str(folder))
-    except (OSError, ValueError, tf.errors.OpError) as error:
-        raise InvalidInputError(f"{folder} is no readable SavedModel: {first_line(error)}") from error
+    loaded = _load(folder)
     signatures = sorted(loaded.signatures.items(), key=lambda item: item[0] != "serving_default")
     for _, signature in signatures:
         outputs = signature.structured_outputs
@@ -39,6 +37,33 @@ def load_logits(folder: Path) -> tuple[Callable[[Any], Any], tuple[int, int, int
     raise InvalidInputError(
         f"{folder} has no signature that maps images (N, H, W, C) to logits. Received signatures: {described}"
     )
+
+
+def load_weights(network: Any, path: Path) -> None:
+    """Gives a Keras network the weights of a SavedModel that was made from a network of the same architecture.
+
+    Args:
+        network: a Keras model.
+        path: the version's folder, or the folder above the versions.
+
+    Raises:
+        InvalidInputError: if the SavedModel cannot be read or its weights are those of another network.
+    """
+    folder = layout.version_folder(path)
+    loaded = _load(folder)
+    held = {
+        variable.name.removesuffix(":0"): variable
+        for signature in loaded.signatures.values()
+        for variable in signature.variables
+    }
+    for variable in network.variables:
+        found = held.get(variable.path)
+        if found is None or found.shape != variable.shape:
+            raise InvalidInputError(
+                f"{folder} has not the weights of the architecture {network.name}: expected {variable.path} of shape "
+                f"{tuple(variable.shape)}. Received: {'nothing' if found is None else tuple(found.shape)}"
+            )
+        variable.assign(found)
 
 
 def save(model: Any, parent: Path, *, complete: Callable[[Path], None] | None = None) -> Path:
@@ -78,6 +103,13 @@ def save(model: Any, parent: Path, *, complete: Callable[[Path], None] | None = 
         return scratch.rename(parent / str(max(taken, default=0) + 1))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _load(folder: Path) -> Any:
+    try:
+        return tf.saved_model.load(str(folder))
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise InvalidInputError(f"{folder} is no readable SavedModel: {first_line(error)}") from error
 
 
 def _closure(loaded: Any, signature: Any, input_name: str, output_name: str) -> Callable[[Any], Any]:

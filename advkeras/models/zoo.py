@@ -1,5 +1,6 @@
 """The trained models that come with advkeras: the folder saved_models/, part of the wheel."""
 
+import os
 from pathlib import Path
 
 from advkeras.errors import InvalidInputError, unknown_name
@@ -38,6 +39,19 @@ def names_for(dataset: str) -> tuple[str, ...]:
 def path(name: str) -> Path:
     """The folder above a model's versions."""
     return root() / name
+
+
+def locate(source: str | os.PathLike[str]) -> Path:
+    """The place of a model: its folder in the zoo where the source is a name of the zoo, else the source itself.
+
+    Raises:
+        InvalidInputError: if there is nothing.
+    """
+    if str(source) in names():
+        return path(str(source))
+    if not Path(source).exists():
+        raise InvalidInputError(unknown_model(str(source)))
+    return Path(source)
 
 
 def card(name: str) -> ModelCard | None:

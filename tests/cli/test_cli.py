@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from advkeras.cli import app
 from advkeras.evaluation.examples import Examples
+from advkeras.models import ModelCard
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -76,7 +77,7 @@ def test_attack_saves_examples_and_a_picture(tmp_path):
 def test_attack_takes_targets_and_the_users_own_images(tmp_path, sample):
     np.savez(tmp_path / "mine.npz", images=sample.images[:8], labels=sample.labels[:8])
     result = run(
-        *("attack", "optbrittle", "--model", "mnist-natural", "--images", tmp_path / "mine.npz", "--target", 3),
+        *("attack", "optbrittle", "--model", "mnist-natural", "--dataset", tmp_path / "mine.npz", "--target", 3),
         *("--json", "--output", tmp_path / "found.npz"),
     )
     data = json.loads(result.stdout)
@@ -119,6 +120,9 @@ def test_report_writes_into_a_document(tmp_path):
 
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path, sample, soft_model):
     np.savez(tmp_path / "bright.npz", images=sample.images[:4] * 255, labels=sample.labels[:4])
+    keras.Sequential(
+        [keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
+    ).save(tmp_path / "plain.keras")
     (tmp_path / "file").write_text("")
     raw = tmp_path / "raw"
     raw.mkdir()
@@ -137,9 +141,14 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, sample, soft_model):
         "cannot write to the folder": ("evaluate", "--output", tmp_path / "file" / "out"),
         "is not the original file": ("datasets", "prepare", "mnist", "--from", raw),
         "there is no such file or folder": ("datasets", "prepare", "mnist", "--from", tmp_path / "nowhere"),
-        "takes pixels in [0, 1]. Received: pixels in [0, 255]": (
-            *("attack", "fgsm", "--images", tmp_path / "bright.npz", "--output", tmp_path / "x.npz"),
+        "the bounds are [0, 1], but pixels of the file": (
+            *("attack", "fgsm", "--dataset", tmp_path / "bright.npz", "--output", tmp_path / "x.npz"),
         ),
+        "has no model card that says its pixels' bounds: give --bounds LOW HIGH": (
+            *("evaluate", "--dataset", tmp_path / "bright.npz", "--model", tmp_path / "plain.keras"),
+        ),
+        "the zoo has no model of": ("evaluate", "--dataset", tmp_path / "bright.npz", "--bounds", 0, 255),
+        "radius must not be negative": ("evaluate", "--radius", "-1"),
         "unknown attack 'foo'": ("attack", "foo"),
         "unknown parameter of pgd 'stepp': did you mean 'step'": ("attack", "pgd", "--set", "stepp=1"),
         "--set takes NAME=VALUE": ("attack", "pgd", "--set", "step"),
@@ -150,14 +159,59 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, sample, soft_model):
         "the train split of mnist is not in": ("train", "--output", tmp_path / "x"),
         "cannot read": ("report", tmp_path / "nowhere"),
         "unknown model '[/red]'": ("attack", "fgsm", "--model", "[/red]"),
-        "no .npz file with the arrays": ("attack", "fgsm", "--images", tmp_path / "file"),
+        "no .npz file with the arrays": ("attack", "fgsm", "--dataset", tmp_path / "file"),
         "must be a file that ends with .npz": ("attack", "fgsm", "--output", tmp_path / "x.txt"),
         "is damaged": ("evaluate", "--data-dir", damaged),
+        "unknown optimizer 'lion'": ("train", "--optimizer", "lion", "--output", tmp_path / "x"),
+        "patience needs held out images": ("train", "--patience", 2, "--output", tmp_path / "x"),
+        "unknown strategy 'all'": ("train", "--strategy", "all", "--output", tmp_path / "x"),
+        "needs the environment variable TF_CONFIG": ("train", "--strategy", "multiworker", "--output", tmp_path / "x"),
         "seed must lie in 0...": ("train", "--seed", -1, "--output", tmp_path / "x"),
     }
     for message, arguments in cases.items():
         assert message in error_of(*arguments), arguments
     assert not list(tmp_path.glob("x*"))
+
+
+@pytest.fixture
+def own(tmp_path) -> tuple[Path, Path]:
+    """A data set and a model that nobody knows: 3 classes, 20x24 images in [-1, 1]."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(240) % 3
+    images = generator.uniform(-0.3, 0.3, (240, 20, 24, 3)).astype(np.float32)
+    images[np.arange(240), :, :, labels] += 0.5
+    np.savez(tmp_path / "shades.npz", images=images, labels=labels)
+    return tmp_path / "shades.npz", tmp_path
+
+
+def test_the_users_own_data_and_model_need_no_special_case(own, monkeypatch):
+    """What a first-time user does: train, evaluate, attack; then the same with a .keras file."""
+    data, folder = own
+    monkeypatch.setattr("advkeras.cli.options.DEFAULT_EXAMPLES", 24)
+    common = ("--dataset", data, "--bounds", -1, 1, "--classes", "red,green,blue")
+    run("train", *common, "--defense", "pgd", "--epochs", 3, "--batch-size", 24, "--output", folder / "shades")
+    card = ModelCard.read(folder / "shades" / "1")
+    assert (card.bounds, card.class_names, card.input_shape) == ((-1, 1), ("red", "green", "blue"), (20, 24, 3))
+    assert card.recipe["epsilon"] == pytest.approx(8 / 127.5)
+    assert card.accuracies["benign"]["rate"] > 0.8
+    for model, known in ((folder / "shades", ()), (folder / "mine.keras", ("--bounds", -1, 1))):
+        if known:
+            network = keras.Sequential(
+                [keras.Input((20, 24, 3)), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)]
+            )
+            network.layers[-1].set_weights([20 * np.eye(3, dtype=np.float32), np.zeros(3, np.float32)])
+            network.save(model)
+        result = run("evaluate", "--dataset", data, "--model", model, *known, "--output", folder / f"{model.stem}-run")
+        assert f"shades, {model.stem}: success and average distortion" in result.stdout
+        assert "in pixels of [-1, 1]" in " ".join(result.stdout.split())
+        rows = json.loads((folder / f"{model.stem}-run" / "results.json").read_text())["models"][0]["rows"]
+        by_attack = {row["attack"]: row for row in rows}
+        assert by_attack["benign"]["point"]["count"] == 24
+        assert by_attack["optbrittle"]["success"]["count"] == 24
+        assert by_attack["optregion"]["region"]["count"] == 0
+        assert by_attack["optbrittle"]["distortion"]["mean"] < by_attack["optmargin"]["distortion"]["mean"]
+        run("attack", "pgd", "--dataset", data, "--model", model, *known, "--output", folder / "found.npz")
+        assert Examples.read(folder / "found.npz").facts["config"]["epsilon"] == pytest.approx(8 / 127.5)
 
 
 def test_a_missing_network_is_one_line_and_exit_code_1(monkeypatch):

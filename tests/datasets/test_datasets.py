@@ -1,19 +1,21 @@
-"""The registry, the shipped sample, and preparing the full set without a network."""
+"""The registry, the shipped samples, and preparing the full sets without a network."""
 
 import gzip
 import hashlib
+import json
 import struct
 import tarfile
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from advkeras import datasets
-from advkeras.datasets import preparation
+from advkeras.datasets import originals
 from advkeras.errors import AdvkerasError, InvalidInputError
 
 TRAIN, TEST = 30, 1_000
@@ -21,6 +23,10 @@ TRAIN, TEST = 30, 1_000
 
 def idx(array: np.ndarray) -> bytes:
     return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 @pytest.fixture
@@ -38,11 +44,10 @@ def original_files(tmp_path, monkeypatch, sample) -> Path:
     }
     folder = tmp_path / "raw"
     folder.mkdir()
-    checksums = {}
-    for (key, (stem, _)), (name, content) in zip(preparation._MNIST_FILES.items(), contents.items(), strict=True):
+    for name, content in contents.items():
         (folder / name).write_bytes(content)
-        checksums[key] = (stem, hashlib.sha256(content).hexdigest())
-    monkeypatch.setattr(preparation, "_MNIST_FILES", checksums)
+    digests = zip(originals.ORIGINALS["mnist"].digests, map(sha256, contents.values()), strict=True)
+    monkeypatch.setitem(originals.ORIGINALS, "mnist", replace(originals.ORIGINALS["mnist"], digests=dict(digests)))
     monkeypatch.setattr(official, "_TRAIN_EXAMPLES", TRAIN)
     monkeypatch.setattr(official, "_TEST_EXAMPLES", TEST)
     return folder
@@ -99,7 +104,7 @@ def test_a_prepared_set_is_left_alone(original_files):
 def test_a_corrupt_file_is_named_and_nothing_is_left(original_files, no_prepared_data):
     file = original_files / "t10k-images-idx3-ubyte"
     file.write_bytes(file.read_bytes()[:-1] + b"\xff")
-    with pytest.raises(InvalidInputError, match="t10k-images-idx3-ubyte .* is not the original file"):
+    with pytest.raises(InvalidInputError, match="t10k-images in .* is not the original file"):
         datasets.prepare("mnist", source=original_files)
     assert not datasets.is_prepared(datasets.MNIST)
     assert list(no_prepared_data.iterdir()) == []
@@ -115,7 +120,7 @@ def test_a_truncated_gz_is_named(original_files):
     folder = gzipped(original_files)
     file = folder / "t10k-images-idx3-ubyte.gz"
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(InvalidInputError, match=r"t10k-images-idx3-ubyte.gz .* cannot be unpacked"):
+    with pytest.raises(InvalidInputError, match=r"t10k-images-idx3-ubyte.gz cannot be unpacked"):
         datasets.prepare("mnist", source=folder)
 
 
@@ -159,22 +164,89 @@ def test_the_cache_is_the_argument_then_the_variable_then_tfds_default(monkeypat
     assert datasets.resolve_data_dir() == Path.home() / "tensorflow_datasets"
 
 
-def test_npz_files_are_read_and_checked(tmp_path):
-    good = tmp_path / "good.npz"
-    np.savez(good, images=np.zeros((3, 2, 2, 1)), labels=np.array([0, 1, 2]))
-    assert len(datasets.load_npz(good)) == 3
-    assert len(datasets.load_npz(good, examples=2)) == 2
-    bad = {
-        "labels": {"images": np.zeros((3, 2, 2, 1))},
-        "expected images": {"images": np.zeros((3, 2, 2)), "labels": np.zeros(3, int)},
-        "whole numbers": {"images": np.zeros((3, 2, 2, 1)), "labels": np.zeros(3)},
-        "numbers from 0": {"images": np.zeros((3, 2, 2, 1)), "labels": np.array([0, 1, 2**32 + 7])},
-        "images must be numbers": {"images": np.full((3, 2, 2, 1), "x"), "labels": np.zeros(3, int)},
-    }
-    for message, arrays in bad.items():
-        np.savez(tmp_path / "bad.npz", **arrays)
-        with pytest.raises(InvalidInputError, match=message):
-            datasets.load_npz(tmp_path / "bad.npz")
-    (tmp_path / "text.npz").write_text("no archive")
-    with pytest.raises(InvalidInputError, match="no .npz file"):
-        datasets.load_npz(tmp_path / "text.npz")
+@pytest.fixture
+def cifar10_files(tmp_path, monkeypatch) -> Path:
+    """Stand-ins for the binary version's files: ten images of the shipped sample in each."""
+    sample = datasets.load_sample("cifar10")
+    images, labels = sample.images.astype(np.uint8), sample.labels.astype(np.uint8)
+    folder = tmp_path / "binary"
+    folder.mkdir()
+    digests = {}
+    for number, name in enumerate(originals.ORIGINALS["cifar10"].digests):
+        part = slice(10 * number, 10 * number + 10)
+        planes = images[part].transpose(0, 3, 1, 2).reshape(10, -1)
+        content = np.concatenate([labels[part, None], planes], axis=1).tobytes()
+        (folder / name).write_bytes(content)
+        digests[name] = sha256(content)
+    monkeypatch.setitem(originals.ORIGINALS, "cifar10", replace(originals.ORIGINALS["cifar10"], digests=digests))
+    monkeypatch.setattr(datasets.loading, "_sample_arrays", lambda _: (images[50:60], labels[50:60]))
+    return folder
+
+
+def as_sprites(folder: Path) -> Path:
+    """The same images as one .png a batch, a row for each image, and the labels as JSON."""
+    import tensorflow as tf
+
+    target = folder.parent / "sprites"
+    target.mkdir()
+    labels: dict[str, list[int]] = {"train": [], "test": []}
+    for file in sorted(folder.iterdir()):
+        records = np.frombuffer(file.read_bytes(), np.uint8).reshape(-1, 3073)
+        sprite = records[:, 1:].reshape(-1, 3, 1024).transpose(0, 2, 1)
+        tf.io.write_file(str(target / f"{file.stem}.png"), tf.io.encode_png(sprite))
+        labels["test" if file.stem == "test_batch" else "train"] += records[:, 0].tolist()
+    for split, values in labels.items():
+        (target / f"{split}_lables.json").write_text(json.dumps(values))
+    return target
+
+
+@pytest.mark.parametrize("arrange", [lambda folder: folder, as_sprites, packed], ids=["bin", "sprites", "tarball"])
+def test_cifar10_is_prepared_from_each_of_its_forms(cifar10_files, arrange, no_prepared_data):
+    import tensorflow_datasets as tfds
+
+    sample = datasets.load_sample("cifar10")
+    folder = datasets.prepare("cifar10", source=arrange(cifar10_files))
+    assert folder == no_prepared_data / "cifar10" / "3.0.2"
+    assert len(tfds.load("cifar10", split="train", data_dir=no_prepared_data, download=False)) == 50
+    test = datasets.load("cifar10")
+    np.testing.assert_array_equal(test.images, sample.images)
+    np.testing.assert_array_equal(test.labels, sample.labels)
+    builder = tfds.builder("cifar10", data_dir=no_prepared_data)
+    assert tuple(builder.info.features["label"].names) == datasets.CIFAR10.class_names
+
+
+def test_cifar10s_pickles_are_not_read(tmp_path):
+    (tmp_path / "data_batch_1").write_bytes(b"pickled")
+    with pytest.raises(InvalidInputError, match=r"lacks data_batch_1.bin, .*pickles are not read"):
+        datasets.prepare("cifar10", source=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("data_batch_2.png", b"no picture", r"data_batch_2.png does not hold"),
+        ("train_lables.json", b"[1, 2", r"train_lables.json is no list"),
+    ],
+)
+def test_damaged_sprites_are_named(cifar10_files, name, content, message):
+    folder = as_sprites(cifar10_files)
+    (folder / name).write_bytes(content)
+    with pytest.raises(InvalidInputError, match=message):
+        datasets.prepare("cifar10", source=folder)
+
+
+def test_the_cifar10_sample_is_real_cifar10():
+    sample = datasets.load_sample("cifar10")
+    assert sample.images.shape == (500, 32, 32, 3)
+    assert (sample.images.min(), sample.images.max()) == (0.0, 255.0)
+    assert sample.labels[:5].tolist() == [3, 8, 8, 0, 6]
+    np.testing.assert_array_equal(sample.images, np.rint(sample.images))
+
+
+def test_constants_grow_with_the_bounds():
+    constants = datasets.MNIST.with_bounds((-1.0, 1.0)).constants
+    assert (constants.epsilon, constants.region_radius, constants.member_rms) == (0.6, 0.6, 0.6)
+    assert constants.pgd_step == pytest.approx(0.02)
+    assert constants.pgd_iterations == datasets.MNIST.constants.pgd_iterations
+    with pytest.raises(InvalidInputError, match=r"bounds=\(1, 0\)"):
+        datasets.MNIST.with_bounds((1.0, 0.0))

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from advkeras.datasets import MNIST, LabelledImages
-from advkeras.defenses import adversarial_training
-from advkeras.defenses.adversarial_training import AdversarialTraining, RobustValidation, TrainingAttack
-from advkeras.defenses.training import TrainingRecipe, train
+from advkeras.defenses import robust_validation
+from advkeras.defenses.adversarial_training import AdversarialTraining, TrainingAttack
+from advkeras.defenses.recipes import TrainingRecipe
+from advkeras.defenses.robust_validation import RobustValidation
+from advkeras.defenses.training import train
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier, architectures, layout
 
@@ -106,7 +108,7 @@ def test_a_stop_after_the_last_epoch_costs_no_training(tmp_path, sample, small, 
     training, test = halves(sample)
     recipe = TrainingRecipe.default(MNIST, "none", epochs=4, learning_rate=0.05)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("advkeras.defenses.training.measure", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("advkeras.defenses.training.measure", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         train(recipe, MNIST, training, test, tmp_path, report=lambda _: None)
     seen = []
     watch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(epoch))
@@ -126,7 +128,7 @@ def test_crafted_examples_stay_in_the_ball_and_raise_the_loss(sample, small):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer="adam", loss=loss)
     images, labels = sample.images[:64], sample.labels[:64]
-    crafted = model._craft(images, labels).numpy()
+    crafted = model.craft(images, labels).numpy()
     assert np.abs(crafted - images).max() <= 0.2 + 1e-6
     assert crafted.min() >= 0
     assert crafted.max() <= 1
@@ -143,7 +145,7 @@ def test_epsilon_grows_over_the_ramp(sample, small):
     images, labels = sample.images[:16], sample.labels[:16]
     for taken, share in ((0, 0.1), (4, 0.5), (9, 1.0), (50, 1.0)):
         model.optimizer.iterations.assign(taken)
-        reach = np.abs(model._craft(images, labels).numpy() - images).max()
+        reach = np.abs(model.craft(images, labels).numpy() - images).max()
         assert reach == pytest.approx(0.3 * share, rel=1e-3)
 
 
@@ -163,10 +165,10 @@ def test_a_collapse_is_noticed_and_said(sample, small, monkeypatch, crafted, rob
             attack=TrainingAttack(epsilon=0.3, step=1.25, iterations=1),
         )
     )
-    monkeypatch.setattr(validation, "robust_accuracy", lambda: robust)
+    monkeypatch.setattr(validation, "accuracies", lambda: (0.98, robust))
     logs = {"accuracy": crafted}
     validation.on_epoch_end(epoch, logs)
-    assert logs["val_robust_accuracy"] == robust
+    assert (logs["val_accuracy"], logs["val_robust_accuracy"]) == (0.98, robust)
     assert validation.collapsed == collapsed
     assert ["catastrophic overfitting" in line for line in lines] == [True] * collapsed
 
@@ -180,10 +182,12 @@ def test_robust_validation_measures_accuracy_under_pgd(sample, natural):
     images, labels = sample.images[:40], sample.labels[:40]
     validation = RobustValidation(images, labels, epsilon=0.05, grown_after=0, report=print)
     validation.set_model(model)
-    attack = PGD(epsilon=0.05, step=0.05 / 8, iterations=adversarial_training._VALIDATION_ITERATIONS)
+    attack = PGD(epsilon=0.05, step=0.05 / 8, iterations=robust_validation._ITERATIONS)
     expected = (attack(natural, images, labels).predictions == labels).mean()
     assert 0.1 < expected < 0.99
-    assert validation.robust_accuracy() == pytest.approx(expected, abs=0.03)
+    benign, robust = validation.accuracies()
+    assert benign == (natural.predict(images) == labels).mean()
+    assert robust == pytest.approx(expected, abs=0.03)
 
 
 def test_senseless_recipes_are_refused(tmp_path, sample):

@@ -1,0 +1,49 @@
+"""The classifiers and the images that a command works on, from its options."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from advkeras.cli import options
+from advkeras.errors import InvalidInputError
+
+
+def classifiers_and_data(
+    dataset: str,
+    models: Sequence[str],
+    *,
+    bounds: tuple[float, float] | None,
+    classes: str | None,
+    resize: bool,
+    examples: int | None,
+    data_dir: Path | None,
+) -> tuple[list[Any], Any, Any]:
+    """Loads the classifiers, and the images in the pixel unit that they take.
+
+    Returns:
+        Classifiers, the data set's spec and its images.
+    """
+    from advkeras import datasets
+    from advkeras.evaluation.runner import check_fit
+    from advkeras.models import Classifier, zoo
+
+    known = dataset in datasets.names()
+    if not known and not models:
+        datasets.find(dataset, bounds=bounds, data_dir=data_dir)  # says so, if there is no such data set
+        raise InvalidInputError(f"the zoo has no model of {dataset}: give one with --model")
+    unit = datasets.get(dataset).bounds if known and bounds is None else bounds
+    classifiers = [Classifier.load(source, bounds=unit) for source in models or zoo.names_for(dataset)]
+    first = classifiers[0]
+    source = datasets.find(
+        dataset,
+        bounds=unit or first.bounds,
+        class_names=options.split_classes(classes),
+        shape=first.input_shape,
+        num_classes=first.num_classes,
+        resize=resize,
+        data_dir=data_dir,
+    )
+    for classifier in classifiers:
+        check_fit(classifier, source.spec)
+    data = source.load(examples=examples) if examples is not None else source.load(at_most=options.DEFAULT_EXAMPLES)
+    return classifiers, source.spec, data

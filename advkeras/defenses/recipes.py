@@ -1,0 +1,136 @@
+"""How a network is trained, as data: the hyperparameters of a run, and those that are known to work."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, Self, get_args
+
+from advkeras.attacks.base import require
+from advkeras.datasets import DatasetSpec
+from advkeras.errors import InvalidInputError
+from advkeras.models import architectures
+
+Defense = Literal["none", "fast", "pgd", "trades"]
+DEFENSES: tuple[Defense, ...] = get_args(Defense)
+Optimizer = Literal["adam", "sgd"]
+Schedule = Literal["cosine", "one-cycle"]
+Augmentation = Literal["none", "standard"]
+Precision = Literal["auto", "float32", "mixed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRecipe:
+    """The hyperparameters of a training run.
+
+    Attributes:
+        architecture: a registered network.
+        defense: ``none``; ``fast``, single-step examples from a random start (Wong et al., ICLR 2020); ``pgd``,
+            examples of several steps (Madry et al., ICLR 2018); ``trades``, cross-entropy on the images plus the
+            divergence between their answers and those of examples that were crafted for it (Zhang et al., ICML 2019).
+        epochs: passes over the training images.
+        batch_size: images in a training step, over all replicas.
+        optimizer: ``adam``; or ``sgd``, with Nesterov momentum 0.9.
+        learning_rate: the highest one.
+        schedule: ``cosine``, from the highest rate to 0 along half a cosine (Loshchilov and Hutter, ICLR 2017); or
+            ``one-cycle``, before that up from 0 over the first fifth of the steps (Smith and Topin, 2018).
+        weight_decay: decoupled (Loshchilov and Hutter, ICLR 2019), as a share of a weight at the rate 1: a step takes
+            off ``learning_rate * weight_decay`` of each kernel.
+        augmentation: ``none``; or ``standard``: random flips, and shifts by up to an eighth.
+        average: momentum of the exponential average of the weights over the steps, which is what is validated and
+            kept; 0 keeps the last weights.
+        epsilon: L-inf bound of the crafted examples, in pixel units.
+        step: length of a step of the attack, as a share of epsilon.
+        iterations: steps of the attack.
+        ramp_epochs: epochs over which epsilon grows from 0.
+        trades_weight: of TRADES, beta: the weight of the divergence.
+        validation: images, from the end of the training set, that are held out, and on which robust accuracy is
+            measured after each epoch; the weights of the best epoch are kept. With 0 it is measured on training
+            images, which shows a collapse but no overfitting, and the last weights are kept.
+        patience: epochs without a better robust accuracy on the held out images after which training stops early.
+        precision: ``float32``; ``mixed``, 16-bit arithmetic with 32-bit weights; ``auto``, mixed on GPUs only.
+        start: SavedModel or zoo name whose weights are trained further; fresh weights by default.
+        seed: of initialisation, order of the images and crafted examples.
+    """
+
+    architecture: str
+    defense: Defense
+    epochs: int
+    batch_size: int = 128
+    optimizer: Optimizer = "adam"
+    learning_rate: float = 1e-3
+    schedule: Schedule = "cosine"
+    weight_decay: float = 0.0
+    augmentation: Augmentation = "none"
+    average: float = 0.0
+    epsilon: float = 0.0
+    step: float = 0.0
+    iterations: int = 0
+    ramp_epochs: float = 0.0
+    trades_weight: float = 6.0
+    validation: int = 0
+    patience: int | None = None
+    precision: Precision = "auto"
+    start: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, choices in (
+            ("defense", Defense),
+            ("optimizer", Optimizer),
+            ("schedule", Schedule),
+            ("augmentation", Augmentation),
+            ("precision", Precision),
+        ):
+            value = getattr(self, name)
+            if value not in get_args(choices):
+                raise InvalidInputError(f"unknown {name} {value!r}: known are {', '.join(get_args(choices))}")
+        require(self.epochs >= 1, "epochs must be at least 1", epochs=self.epochs)
+        require(self.batch_size >= 1, "batch_size must be at least 1", batch_size=self.batch_size)
+        require(self.learning_rate > 0, "learning_rate must be positive", learning_rate=self.learning_rate)
+        for name in ("weight_decay", "epsilon", "ramp_epochs", "trades_weight", "validation"):
+            require(getattr(self, name) >= 0, f"{name} must not be negative", **{name: getattr(self, name)})
+        require(0 <= self.average < 1, "average must lie in [0, 1)", average=self.average)
+        if self.defense != "none":
+            require(self.iterations >= 1, "iterations must be at least 1", iterations=self.iterations)
+            require(self.step > 0, "step must be positive", step=self.step)
+        if self.patience is not None:
+            require(self.patience >= 1, "patience must be at least 1", patience=self.patience)
+            require(self.validation > 0, "patience needs held out images: give validation", validation=self.validation)
+        require(0 <= self.seed < 2**32, "seed must lie in 0...4294967295", seed=self.seed)
+
+    @classmethod
+    def default(cls, spec: DatasetSpec, defense: str, **overrides: Any) -> Self:
+        """The recipe that is known to work for a defence on a data set, with the given values in place of its own.
+
+        Args:
+            spec: the data set; one that advkeras does not know gets CIFAR-10's recipe without augmentation.
+            defense: ``none``, ``fast``, ``pgd`` or ``trades``.
+            overrides: attributes of the recipe; those that are None are left at the default.
+
+        Raises:
+            InvalidInputError: if there is no such defence or a value makes no sense.
+        """
+        if defense not in DEFENSES:
+            raise InvalidInputError(f"unknown defense {defense!r}: known are {', '.join(DEFENSES)}")
+        values = _MNIST[defense] if spec.name == "mnist" else _COLOUR[defense]
+        if spec.name == "cifar10":
+            values = {**values, "augmentation": "standard"}
+        if defense != "none":
+            values = {**values, "epsilon": spec.constants.epsilon}
+        given = {key: value for key, value in overrides.items() if value is not None}
+        recipe = {"architecture": architectures.default_for(spec), "defense": defense, **values, **given}
+        return cls(**recipe)
+
+
+# What has been found to work on two cores; epsilon is the data set's.
+_MNIST: dict[str, dict[str, Any]] = {
+    "none": {"epochs": 6},
+    "fast": {"epochs": 4, "step": 1.25, "iterations": 1, "ramp_epochs": 2},
+    "pgd": {"epochs": 10, "step": 0.4, "iterations": 4, "ramp_epochs": 3},
+    "trades": {"epochs": 10, "step": 0.4, "iterations": 4, "ramp_epochs": 3, "trades_weight": 3.0},
+}
+_SGD = {"optimizer": "sgd", "schedule": "one-cycle", "learning_rate": 0.15, "weight_decay": 5e-4, "average": 0.99}
+_COLOUR: dict[str, dict[str, Any]] = {
+    "none": {**_SGD, "epochs": 14},
+    "fast": {**_SGD, "epochs": 14, "step": 1.25, "iterations": 1, "ramp_epochs": 2},
+    "pgd": {**_SGD, "epochs": 14, "step": 0.5, "iterations": 3, "ramp_epochs": 2},
+    "trades": {**_SGD, "epochs": 14, "step": 0.5, "iterations": 3, "ramp_epochs": 2},
+}
