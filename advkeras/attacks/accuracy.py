@@ -37,5 +37,8 @@ def measure(
     attacked = data.first(min(len(data), constants.card_images))
     return {
         "benign": accuracy(classifier, data).to_json(),
-        "pgd": {**robust_accuracy(classifier, attacked, attack, progress=progress).to_json(), "attack": attack.get_config()},
+        "pgd": {
+            **robust_accuracy(classifier, attacked, attack, progress=progress).to_json(),
+            "attack": attack.get_config(),
+        },
     }

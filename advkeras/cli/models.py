@@ -53,8 +53,7 @@ def models(context: typer.Context, as_json: options.Json = False) -> None:
         )
     out.print(table)
     out.print(
-        "Accuracy on the test set, and under PGD; its parameters, sample sizes and intervals: --json. "
-        f"In {zoo.root()}",
+        f"Accuracy on the test set, and under PGD; its parameters, sample sizes and intervals: --json. In {zoo.root()}",
         style="bright_black",
         soft_wrap=True,
     )
@@ -114,8 +113,7 @@ def measure(
     differing = [
         f"{row['model']} ({row['accuracy']})"
         for row in rows
-        if row["card"]["of"] != row["measured"]["of"]
-        or abs(row["card"]["rate"] - row["measured"]["rate"]) > _TOLERANCE
+        if row["card"]["of"] != row["measured"]["of"] or abs(row["card"]["rate"] - row["measured"]["rate"]) > _TOLERANCE
     ]
     if differing:
         raise AdvkerasError(f"not as the model cards say: {', '.join(differing)}")

@@ -30,9 +30,7 @@ class Source:
     splits: tuple[str, ...]
     read: Callable[[str, int | None], LabelledImages]
 
-    def load(
-        self, *, split: str = "test", examples: int | None = None, at_most: int | None = None
-    ) -> LabelledImages:
+    def load(self, *, split: str = "test", examples: int | None = None, at_most: int | None = None) -> LabelledImages:
         """The first images of a split; all there are by default.
 
         Args:
@@ -48,13 +46,14 @@ class Source:
         low, high = self.spec.bounds
         if data.labels.max() >= self.spec.num_classes:
             raise InvalidInputError(
-                f"labels must lie in 0...{self.spec.num_classes - 1}, the classes. Received: {data.labels.max()} in the "
-                f"{data.source}"
+                f"labels must lie in 0...{self.spec.num_classes - 1}, the classes. Received: {data.labels.max()} in "
+                f"the {data.source}"
             )
         if not (data.images.min() >= low - 1e-5 * (high - low) and data.images.max() <= high + 1e-5 * (high - low)):
             raise InvalidInputError(
                 f"the bounds are [{low:g}, {high:g}], but pixels of the {data.source} lie in "
-                f"[{data.images.min():g}, {data.images.max():g}]: scale the images, or give the bounds (--bounds LOW HIGH)"
+                f"[{data.images.min():g}, {data.images.max():g}]: scale the images, or give the bounds "
+                "(--bounds LOW HIGH)"
             )
         return data if examples is None else data.first(examples)
 

@@ -1,6 +1,7 @@
-"""What is looked at after each epoch of a training: accuracy under PGD, a collapse, pictures of crafted examples."""
+"""What is noted after each epoch of a training: accuracy under PGD, a collapse, time, pictures of crafted examples."""
 
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -96,6 +97,23 @@ class RobustValidation(keras.callbacks.Callback):  # type: ignore[misc]
         )
 
 
+class EpochSeconds(keras.callbacks.Callback):  # type: ignore[misc]
+    """Adds the time that an epoch took to its logs, so that the time of a run that was stopped can be summed up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._start = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Starts the clock."""
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Adds ``seconds``."""
+        if logs is not None:
+            logs["seconds"] = round(time.perf_counter() - self._start, 1)
+
+
 class CraftedPictures(keras.callbacks.Callback):  # type: ignore[misc]
     """Draws images and the examples that training crafts of them, for TensorBoard, after each epoch.
 
@@ -116,7 +134,9 @@ class CraftedPictures(keras.callbacks.Callback):  # type: ignore[misc]
         if self._writer is None:
             self._writer = tf.summary.create_file_writer(self._folder)
         low, high = self.model.bounds
-        rows = [tf.concat(tf.unstack(row), axis=1) for row in (self._images, self.model.craft(self._images, self._labels))]
+        rows = [
+            tf.concat(tf.unstack(row), axis=1) for row in (self._images, self.model.craft(self._images, self._labels))
+        ]
         picture = (tf.concat(rows, axis=0) - low) / (high - low)
         # TensorBoard draws one, three or four channels.
         shown = picture if picture.shape[-1] in (1, 3) else picture[..., :1]

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from advkeras.defenses import distribution
 from advkeras.defenses.adversarial_training import AdversarialTraining, TrainingAttack
 from advkeras.defenses.batches import shuffled_batches
 from advkeras.defenses.recipes import TrainingRecipe
-from advkeras.defenses.robust_validation import CraftedPictures, RobustValidation
+from advkeras.defenses.robust_validation import CraftedPictures, EpochSeconds, RobustValidation
 from advkeras.errors import InvalidInputError
 from advkeras.files import require_writable_folder, write_atomically
 from advkeras.models import Classifier, ModelCard, architectures, layout, saved_model, zoo
@@ -110,7 +109,6 @@ def train(
         grown_after=recipe.ramp_epochs,
         report=report,
     )
-    start = time.perf_counter()
     model.fit(
         shuffled_batches(
             *_arrays(kept), batch_size=recipe.batch_size, seed=recipe.seed, augmentation=recipe.augmentation
@@ -120,7 +118,6 @@ def train(
         verbose=0,
         callbacks=[*_callbacks(recipe, state, validation, kept), *callbacks],
     )
-    seconds = time.perf_counter() - start
     if held_out and (state / _BEST).is_file():
         model.load_weights(state / _BEST)
     # On all workers, since reading weights may need them all.
@@ -129,6 +126,7 @@ def train(
         return None
     network = architectures.build(recipe.architecture, spec)
     network.set_weights(weights)
+    history = _history(state / "history.csv")
     card = ModelCard(
         name=name or parent.name,
         architecture=recipe.architecture,
@@ -146,10 +144,10 @@ def train(
             "source": f"{spec.name}/{spec.version}" if spec.version else training_data.source,
         },
         recipe=asdict(recipe),
-        history=_history(state / "history.csv"),
+        history=history,
         versions=provenance.versions(),
         device=provenance.device(),
-        seconds=round(seconds, 1),
+        seconds=round(sum(epoch["seconds"] for epoch in history), 1),
     )
     cards = []
 
@@ -235,6 +233,7 @@ def _callbacks(recipe: TrainingRecipe, state: Path, validation: RobustValidation
     if recipe.average:
         callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
     callbacks += [
+        EpochSeconds(),
         validation,
         CraftedPictures(state / "logs" / "crafted", *_arrays(data)),
         keras.callbacks.TensorBoard(str(state / "logs"), write_graph=False),

@@ -65,7 +65,10 @@ def small_resnet(spec: DatasetSpec) -> keras.Model:
     pooled = keras.layers.GlobalMaxPooling2D(name="pooled")(features)
     # The largest of many values is large at first, and so would the loss be.
     logits = keras.layers.Dense(
-        spec.num_classes, kernel_initializer=keras.initializers.RandomNormal(stddev=0.01), dtype="float32", name="logits"
+        spec.num_classes,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        dtype="float32",
+        name="logits",
     )(pooled)
     return keras.Model(images, logits, name="resnet_small")
 

@@ -22,7 +22,7 @@ class ModelCard:
         bounds: lowest and highest pixel value.
         input_shape: height, width, channels.
         class_names: one for each logit.
-        defense: ``none``, ``fast`` or ``pgd``.
+        defense: ``none``, ``fast``, ``pgd`` or ``trades``.
         command: the command line that trained it.
         seed: of initialisation, order of images and crafted examples.
         data: source and number of the training images.
@@ -31,7 +31,7 @@ class ModelCard:
         accuracies: measured afterwards, each with count, sample size and interval.
         versions: of Python and of the packages that count.
         device: what it was trained on.
-        seconds: how long the training took; of a run that was stopped, its last part.
+        seconds: how long the epochs took.
         checksum: SHA-256 of graph and weights.
     """
 

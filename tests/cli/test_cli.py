@@ -120,9 +120,9 @@ def test_report_writes_into_a_document(tmp_path):
 
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path, sample, soft_model):
     np.savez(tmp_path / "bright.npz", images=sample.images[:4] * 255, labels=sample.labels[:4])
-    keras.Sequential(
-        [keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
-    ).save(tmp_path / "plain.keras")
+    keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]).save(
+        tmp_path / "plain.keras"
+    )
     (tmp_path / "file").write_text("")
     raw = tmp_path / "raw"
     raw.mkdir()
