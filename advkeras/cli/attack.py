@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from advkeras.cli import options
-from advkeras.cli.console import counted, import_tensorflow, out, progress_bar
+from advkeras.cli.console import counted, counting, import_tensorflow, out, progress_bar
 from advkeras.errors import InvalidInputError
 
 
@@ -81,13 +81,8 @@ def attack(
         raise InvalidInputError(f"--output must be a file that ends with .npz. Received: {path}")
     require_writable_folder(path.parent)
     with progress_bar() as progress:
-        task = progress.add_task(configured.title, total=len(data))
         result = configured(
-            classifier,
-            data.images,
-            data.labels,
-            targets,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
+            classifier, data.images, data.labels, targets, progress=counting(progress, configured.title)
         )
     facts = {
         "attack": name,

@@ -3,7 +3,7 @@
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,6 +49,12 @@ def progress_bar() -> Iterator[Progress]:
     )
     with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as progress:
         yield progress
+
+
+def counting(progress: Progress, description: str) -> Callable[[int, int], None]:
+    """A new task of a progress bar, as a function of what is done and what there is to do."""
+    task = progress.add_task(description, total=None)
+    return lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def import_tensorflow() -> None:

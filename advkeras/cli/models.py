@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from advkeras.cli import options
-from advkeras.cli.console import counted, err, import_tensorflow, out, progress_bar
+from advkeras.cli.console import counted, counting, err, import_tensorflow, out, progress_bar
 from advkeras.errors import AdvkerasError
 
 # On another processor the last bits of a sum differ, and with them the class of an image or two in a thousand.
@@ -79,7 +79,7 @@ def measure(
     from advkeras.errors import InvalidInputError
     from advkeras.models import Classifier, zoo
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in names or zoo.names():
         classifier = Classifier.load(name)
         card = classifier.card
@@ -89,13 +89,7 @@ def measure(
         data = datasets.load(spec.name, examples=spec.split_sizes["test"], data_dir=data_dir)
         err.print(f"{name}: {counted(len(data), 'image')}: {data.source}", soft_wrap=True)
         with progress_bar() as progress:
-            task = progress.add_task(name, total=None)
-            measured = measure_accuracies(
-                classifier,
-                spec.constants,
-                data,
-                progress=lambda done, total: progress.update(task, completed=done, total=total),
-            )
+            measured = measure_accuracies(classifier, spec.constants, data, progress=counting(progress, name))
         rows += [
             {"model": name, "accuracy": kind, "card": card.accuracies[kind], "measured": measured[kind]}
             for kind in measured

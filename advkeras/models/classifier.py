@@ -61,7 +61,8 @@ class Classifier:
             raise InvalidInputError(f"bounds must be increasing. Received: bounds=({low:g}, {high:g})")
         self._function = function
         self.bounds = (low, high)
-        self.input_shape = tuple(int(size) for size in input_shape)
+        height, width, channels = input_shape
+        self.input_shape = (int(height), int(width), int(channels))
         self.name = name
         self.source = source
         self.folder = folder
