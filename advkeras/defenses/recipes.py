@@ -35,7 +35,7 @@ class TrainingRecipe:
             off ``learning_rate * weight_decay`` of each kernel.
         augmentation: ``none``; or ``standard``: random flips, and shifts by up to an eighth.
         average: momentum of the exponential average of the weights over the steps, which is what is validated and
-            kept; 0 keeps the last weights.
+            kept; less where it would reach back over more than half an epoch. 0 keeps the last weights.
         epsilon: L-inf bound of the crafted examples, in pixel units.
         step: length of a step of the attack, as a share of epsilon.
         iterations: steps of the attack.

@@ -33,7 +33,8 @@ class RobustValidation(keras.callbacks.Callback):  # type: ignore[misc]
         report: called with one line when a collapse is seen.
 
     Attributes:
-        collapsed: whether accuracy under PGD was below half of the accuracy on the crafted examples at the last look.
+        collapsed: whether accuracy under PGD was below half of the accuracy on the crafted examples, and of that on the
+            images as they are, at the last look.
     """
 
     def __init__(
@@ -50,14 +51,14 @@ class RobustValidation(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Adds ``val_accuracy`` and ``val_robust_accuracy`` to the epoch's logs."""
         logs = {} if logs is None else logs
-        logs["val_accuracy"], robust = self.accuracies()
-        logs["val_robust_accuracy"] = robust
+        benign, robust = self.accuracies()
+        logs["val_accuracy"], logs["val_robust_accuracy"] = benign, robust
         crafted = float(logs.get("accuracy", 0.0))
         self.collapsed = (
             self.model.attack is not None
             and epoch + 1 >= self._grown_after
             and crafted > 0.3
-            and robust < _COLLAPSE_RATIO * crafted
+            and robust < _COLLAPSE_RATIO * min(crafted, benign)
         )
         if self.collapsed:
             self._report(
@@ -128,15 +129,16 @@ class CraftedPictures(keras.callbacks.Callback):  # type: ignore[misc]
         self._folder = str(folder)
         self._images, self._labels = images[:_PICTURES], labels[:_PICTURES]
         self._writer: Any = None
+        self._craft: Any = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes one picture: the images above, the crafted examples below."""
         if self._writer is None:
             self._writer = tf.summary.create_file_writer(self._folder)
+            self._craft = tf.function(self.model.craft)
         low, high = self.model.bounds
-        rows = [
-            tf.concat(tf.unstack(row), axis=1) for row in (self._images, self.model.craft(self._images, self._labels))
-        ]
+        crafted = self._craft(self._images, self._labels)
+        rows = [tf.concat(tf.unstack(row), axis=1) for row in (self._images, crafted)]
         picture = (tf.concat(rows, axis=0) - low) / (high - low)
         # TensorBoard draws one, three or four channels.
         shown = picture if picture.shape[-1] in (1, 3) else picture[..., :1]

@@ -179,7 +179,7 @@ def _model(recipe: TrainingRecipe, spec: DatasetSpec, steps: int) -> Adversarial
             saved_model.load_weights(network, zoo.locate(recipe.start))
         model = AdversarialTraining(network, bounds=spec.bounds, attack=_attack(recipe, steps), seed=recipe.seed)
         model.compile(
-            optimizer=_optimizer(recipe, steps * recipe.epochs),
+            optimizer=_optimizer(recipe, steps),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
             jit_compile=False,
@@ -202,7 +202,8 @@ def _attack(recipe: TrainingRecipe, steps_per_epoch: int) -> TrainingAttack | No
     )
 
 
-def _optimizer(recipe: TrainingRecipe, steps: int) -> Any:
+def _optimizer(recipe: TrainingRecipe, steps_per_epoch: int) -> Any:
+    steps = recipe.epochs * steps_per_epoch
     rising = round(_WARM_UP * steps) if recipe.schedule == "one-cycle" else 0
     rate = keras.optimizers.schedules.CosineDecay(
         0.0 if rising else recipe.learning_rate,
@@ -214,7 +215,7 @@ def _optimizer(recipe: TrainingRecipe, steps: int) -> Any:
         "learning_rate": rate,
         "weight_decay": recipe.weight_decay or None,
         "use_ema": recipe.average > 0,
-        "ema_momentum": recipe.average or 0.99,
+        "ema_momentum": min(recipe.average, max(0.0, 1.0 - 2.0 / steps_per_epoch)),
     }
     if recipe.optimizer == "sgd":
         optimizer = keras.optimizers.SGD(momentum=_MOMENTUM, nesterov=True, **common)
