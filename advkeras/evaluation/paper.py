@@ -37,6 +37,20 @@ _ROWS: dict[tuple[str, str], dict[str, PaperRow]] = {
         "optmargin": PaperRow(1.00, 0.168, region=0.10, point=0.0),
         "optstrong": PaperRow(0.28, 0.391),
     },
+    ("cifar10", _NATURAL): {
+        "benign": PaperRow(region=0.93, point=0.96),
+        "fgsm": PaperRow(0.82, 8.00, region=0.16, point=0.17),
+        "optbrittle": PaperRow(1.00, 0.824, region=0.71, point=0.0),
+        "optmargin": PaperRow(1.00, 1.13, region=0.05, point=0.0),
+        "optstrong": PaperRow(1.00, 2.86),
+    },
+    ("cifar10", _ADVERSARIAL): {
+        "benign": PaperRow(region=0.86, point=0.86),
+        "fgsm": PaperRow(0.36, 8.00, region=0.55, point=0.55),
+        "optbrittle": PaperRow(1.00, 3.83, region=0.79, point=0.0),
+        "optmargin": PaperRow(1.00, 4.08, region=0.05, point=0.06),
+        "optstrong": PaperRow(0.73, 37.4),
+    },
 }
 
 

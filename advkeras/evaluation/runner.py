@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from advkeras import __version__, provenance
+from advkeras import __version__, datasets, provenance
 from advkeras.attacks.base import Attack, AttackResult, FixedNormAttack, Progress
 from advkeras.datasets import DatasetSpec, LabelledImages
 from advkeras.defenses.region_classification import RegionClassification
@@ -121,7 +121,13 @@ def _evaluate_model(
         seed=derive_seed(protocol.seed, "evaluation", classifier.name)[0],
     )
     card = classifier.card
-    paper_rows = paper.rows_for(spec.name, card.defense if card and card.dataset == spec.name else None)
+    as_published = spec.name in datasets.names() and (spec.bounds, protocol.region_radius) == (
+        datasets.get(spec.name).bounds,
+        spec.constants.region_radius,
+    )
+    paper_rows = paper.rows_for(
+        spec.name, card.defense if as_published and card and card.dataset == spec.name else None
+    )
     rows = []
     for attack in (None, *protocol.attacks):
         folder = output / classifier.name

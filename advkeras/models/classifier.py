@@ -219,9 +219,9 @@ class Classifier:
             )
         if outputs.min() >= 0.0 and np.allclose(outputs.sum(axis=1), 1.0, atol=1e-3):
             raise InvalidInputError(
-                f"{self.name} returns probabilities (rows that sum to 1), but attacks need logits: give the model "
-                "without its last softmax, for example keras.Model(model.input, model.layers[-1].output) once that "
-                "layer's activation is None"
+                f"{self.name} returns probabilities (rows that sum to 1), but attacks need logits: set "
+                "model.layers[-1].activation = keras.activations.linear and save the model again, or leave out its "
+                "last layer where that is a Softmax"
             )
         return int(outputs.shape[1])
 

@@ -138,14 +138,17 @@ def test_a_missing_network_is_noticed_at_once(monkeypatch):
 
     monkeypatch.setattr(urllib.request, "urlopen", unreachable)
     start = time.monotonic()
-    with pytest.raises(AdvkerasError, match=r"cannot be downloaded \(no route to host\).*--from"):
-        datasets.prepare("mnist")
+    for name, advice in (("mnist", "--from"), ("cifar10", "--from"), ("fashion_mnist", "tfds build fashion_mnist")):
+        with pytest.raises(AdvkerasError, match=rf"{name} cannot be downloaded \(no route to host\).*{advice}"):
+            datasets.prepare(name)
     assert time.monotonic() - start < 30
 
 
 def test_what_is_not_there_is_refused(tmp_path):
     for call, message in (
         (lambda: datasets.get("mnits"), "did you mean 'mnist'"),
+        (lambda: datasets.prepare("fashion_mnits"), "did you mean 'fashion_mnist'"),
+        (lambda: datasets.prepare("fashion_mnist", source=tmp_path), "original files of mnist, cifar10 only"),
         (lambda: datasets.load("mnist", split="validation"), "unknown split"),
         (lambda: datasets.load("mnist", split="train"), "datasets prepare mnist"),
         (lambda: datasets.load("mnist", examples=1_001), "datasets prepare mnist"),
