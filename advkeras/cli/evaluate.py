@@ -70,6 +70,7 @@ def evaluate(
     import_tensorflow()
     from advkeras.cli.subjects import classifiers_and_data
     from advkeras.evaluation import runner
+    from advkeras.evaluation.doubts import doubts
     from advkeras.evaluation.protocol import Protocol
     from advkeras.files import require_writable_folder
     from advkeras.reporting.tables import caption, rich_tables
@@ -84,6 +85,8 @@ def evaluate(
     err.print(f"{len(data):,} images: {data.source}", soft_wrap=True)
     with progress_bar() as progress:
         evaluation = runner.evaluate(classifiers, data, spec, run, folder, watch=_watch(progress))
+    for line in doubts(evaluation, num_classes=spec.num_classes):
+        err.print(f"Doubtful: {line}", style="yellow", soft_wrap=True)
     if as_json:
         out.print_json(json.dumps(evaluation.to_json()))
         return

@@ -6,9 +6,13 @@ import keras
 import numpy as np
 import pytest
 
-from advkeras.datasets import MNIST, LabelledImages
+from advkeras.attacks.gradients import divergence
+from advkeras.datasets import CIFAR10, MNIST, LabelledImages
+from advkeras.datasets import registry as datasets
 from advkeras.defenses import robust_validation
+from advkeras.defenses import training as run_training
 from advkeras.defenses.adversarial_training import AdversarialTraining, TrainingAttack
+from advkeras.defenses.batches import shuffled_batches
 from advkeras.defenses.recipes import TrainingRecipe
 from advkeras.defenses.robust_validation import RobustValidation
 from advkeras.defenses.training import train
@@ -26,7 +30,7 @@ def small(monkeypatch) -> None:
                 keras.Input(spec.shape),
                 keras.layers.MaxPooling2D(4),
                 keras.layers.Flatten(),
-                keras.layers.Dense(spec.num_classes),
+                keras.layers.Dense(spec.num_classes, name="logits"),
             ],
             name="small",
         )
@@ -42,7 +46,29 @@ def test_madrys_network_has_the_published_size():
     assert architectures.build("madry-mnist", MNIST).count_params() == 3_274_634
 
 
-@pytest.mark.parametrize("defense", ["none", "pgd"])
+def test_the_other_networks_have_the_sizes_that_are_stated():
+    assert architectures.build("resnet-small", CIFAR10).count_params() == 909_290
+    assert architectures.build("wrn-32-10", CIFAR10).count_params() == 45_924_346
+
+
+@pytest.mark.parametrize("name", architectures.names())
+def test_every_network_takes_any_image_in_its_own_unit(name):
+    """Fixed or per-image standardisation is inside: the same picture in another unit gives the same logits."""
+    keras.utils.set_random_seed(0)
+    pictures = np.random.default_rng(0).uniform(0, 1, (2, 20, 24, 3)).astype(np.float32)
+    answers, weights = [], None
+    for low, high in ((0.0, 255.0), (-1.0, 1.0)):
+        spec = datasets.own("mine", bounds=(low, high), shape=(20, 24, 3), class_names=("a", "b", "c"))
+        network = architectures.build(name, spec)
+        weights = weights or network.get_weights()
+        network.set_weights(weights)
+        answers.append(network(low + (high - low) * pictures).numpy())
+    assert answers[0].shape == (2, 3)
+    if name != "madry-mnist":  # which the paper feeds with pixels in [0, 1]
+        np.testing.assert_allclose(answers[0], answers[1], rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("defense", ["none", "pgd", "trades"])
 def test_a_run_learns_and_leaves_a_model_with_its_card(tmp_path, sample, small, defense):
     training, test = halves(sample)
     recipe = TrainingRecipe.default(MNIST, defense, epochs=3, learning_rate=0.05, epsilon=0.02, ramp_epochs=1)
@@ -57,6 +83,82 @@ def test_a_run_learns_and_leaves_a_model_with_its_card(tmp_path, sample, small, 
     measured = (classifier.predict(test.images) == test.labels).sum()
     assert measured == outcome.card.accuracies["benign"]["count"]
     assert any((tmp_path / "mine" / "training" / "logs").rglob("events*"))
+
+
+def test_training_goes_on_from_the_weights_of_a_saved_model(tmp_path, sample, small):
+    training, test = halves(sample)
+    first = train(
+        TrainingRecipe.default(MNIST, "none", epochs=3, learning_rate=0.05), MNIST, training, test, tmp_path / "first"
+    )
+    again = TrainingRecipe.default(MNIST, "none", epochs=1, learning_rate=1e-9, start=str(tmp_path / "first"))
+    second = train(again, MNIST, training, test, tmp_path / "second")
+    assert second.card.accuracies["benign"] == first.card.accuracies["benign"]
+    with pytest.raises(InvalidInputError, match=r"has not the weights of the architecture small: expected small/"):
+        train(replace(again, start="mnist-natural"), MNIST, training, test, tmp_path / "third")
+
+
+def test_the_epoch_with_the_best_held_out_accuracy_is_kept_and_training_stops_early(tmp_path, sample, small):
+    """A rate that soon destroys what was learnt: the best epoch is an early one."""
+    training, test = halves(sample)
+    recipe = TrainingRecipe.default(
+        MNIST, "pgd", epochs=9, learning_rate=0.05, epsilon=0.02, ramp_epochs=0, validation=128, patience=2
+    )
+
+    class Spoil(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch >= 3:
+                self.model.network.layers[-1].bias.assign([50.0, *[0.0] * 9])
+
+    outcome = train(recipe, MNIST, training, test, tmp_path, callbacks=[Spoil()], report=lambda _: None)
+    robust = [epoch["val_robust_accuracy"] for epoch in outcome.card.history]
+    assert len(robust) == np.argmax(robust) + 1 + 2 < 9
+    assert outcome.card.data["images"] == 640 - 128
+    assert outcome.card.accuracies["benign"]["rate"] > 0.5
+
+
+def test_averaged_weights_are_validated_and_kept(tmp_path, sample, small):
+    """With a momentum near 1 they lag far behind the last ones."""
+    training, test = halves(sample)
+    recipe = TrainingRecipe.default(MNIST, "none", epochs=2, learning_rate=0.05, batch_size=16, seed=3)
+    last, averaged = (
+        train(replace(recipe, average=average), MNIST, training, test, tmp_path / str(average), report=lambda _: None)
+        for average in (0.0, 0.999)
+    )
+    assert last.card.history[-1]["loss"] == averaged.card.history[-1]["loss"]
+    assert last.card.history[-1]["val_accuracy"] != averaged.card.history[-1]["val_accuracy"]
+    kept = (Classifier.load(tmp_path / "0.999").predict(training.images[:500]) == training.labels[:500]).mean()
+    assert averaged.card.history[-1]["val_accuracy"] == pytest.approx(kept, abs=1e-4)
+
+
+def test_mixed_precision_leaves_a_model_of_full_precision(tmp_path, sample, small):
+    training, test = halves(sample)
+    recipe = TrainingRecipe.default(MNIST, "pgd", epochs=3, learning_rate=0.05, epsilon=0.02, precision="mixed")
+    outcome = train(recipe, MNIST, training, test, tmp_path, report=lambda _: None)
+    assert outcome.card.accuracies["benign"]["rate"] > 0.5
+    assert Classifier.load(tmp_path).logits(test.images[:2]).dtype == np.float32
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_standard_augmentation_flips_and_shifts_within_the_bounds():
+    images = np.zeros((64, 16, 16, 1), np.float32)
+    images[:, 4:12, 4:7] = 1.0
+    (batch, labels), *_ = shuffled_batches(images, np.arange(64), batch_size=64, seed=1, augmentation="standard")
+    left = (batch.numpy()[:, :, :8].sum(axis=(1, 2, 3)) > batch.numpy()[:, :, 8:].sum(axis=(1, 2, 3))).mean()
+    rows = {int(np.flatnonzero(image.sum(axis=(1, 2)))[0]) for image in batch.numpy()}
+    assert 0.3 < left < 0.7
+    assert rows == {2, 3, 4, 5, 6}
+    assert set(np.unique(batch)) == {0.0, 1.0}
+    assert sorted(labels.numpy()) == list(range(64))
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "one-cycle"])
+def test_schedules_end_at_0_and_reach_the_highest_rate(schedule):
+    recipe = TrainingRecipe.default(MNIST, "none", epochs=10, learning_rate=0.3, schedule=schedule)
+    rate = run_training._optimizer(recipe, 10)._learning_rate
+    values = [float(rate(step)) for step in range(101)]
+    assert max(values) == pytest.approx(0.3)
+    assert int(np.argmax(values)) == (20 if schedule == "one-cycle" else 0)
+    assert values[-1] == pytest.approx(0.0, abs=1e-6)
 
 
 def test_a_run_that_was_stopped_goes_on_at_its_last_finished_epoch(tmp_path, sample, small):
@@ -137,6 +239,44 @@ def test_crafted_examples_stay_in_the_ball_and_raise_the_loss(sample, small):
     assert crafted.min() >= 0
     assert crafted.max() <= 1
     assert loss(labels, model(crafted)) > loss(labels, model(images))
+
+
+def test_trades_crafts_examples_whose_answers_diverge(sample, small):
+    keras.utils.set_random_seed(0)
+    network = architectures.build("madry-mnist", MNIST)
+    model = AdversarialTraining(
+        network,
+        bounds=(0.0, 1.0),
+        attack=TrainingAttack(epsilon=0.2, step=0.4, iterations=4, trades_weight=6.0),
+    )
+    model.compile(optimizer="adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    images, labels = sample.images[:64], sample.labels[:64]
+    reference, crafted = network(images), model.craft(images, labels)
+    noise = np.clip(images + np.random.default_rng(0).uniform(-0.2, 0.2, images.shape), 0, 1).astype(np.float32)
+    diverged, of_noise = (divergence(network(points), reference).numpy() for points in (crafted, noise))
+    assert (diverged > of_noise).mean() > 0.95
+    # Whatever the labels are.
+    np.testing.assert_array_equal(model.craft(images, (labels + 1) % 10), crafted)
+
+
+def test_the_loss_of_trades_is_cross_entropy_and_divergence(sample, small):
+    keras.utils.set_random_seed(0)
+    network = architectures.build("madry-mnist", MNIST)
+    attack = TrainingAttack(epsilon=0.2, step=0.4, iterations=4, trades_weight=6.0)
+    model = AdversarialTraining(network, bounds=(0.0, 1.0), attack=attack)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer=keras.optimizers.SGD(0.0), loss=loss)
+    images, labels = sample.images[:32], sample.labels[:32]
+    natural, crafted = network(images), network(model.craft(images, labels))
+    expected = loss(labels, natural) + 6.0 * np.mean(divergence(crafted, natural))
+    assert float(model.train_step((images, labels))["loss"]) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_divergence_is_known_in_closed_form():
+    reference, other = np.log([[0.5, 0.5]]).astype(np.float32), np.log([[0.9, 0.1]]).astype(np.float32)
+    expected = 0.5 * np.log(0.5 / 0.9) + 0.5 * np.log(0.5 / 0.1)
+    assert divergence(other + 3.0, reference).numpy() == pytest.approx(expected, rel=1e-5)
+    assert divergence(reference, reference).numpy() == pytest.approx(0.0, abs=1e-7)
 
 
 def test_epsilon_grows_over_the_ramp(sample, small):

@@ -11,6 +11,7 @@ from advkeras.attacks import FGSM
 from advkeras.datasets import MNIST
 from advkeras.errors import InvalidInputError
 from advkeras.evaluation import paper
+from advkeras.evaluation.doubts import doubts
 from advkeras.evaluation.examples import Examples
 from advkeras.evaluation.protocol import TABLE_ATTACKS, Protocol
 from advkeras.evaluation.results import read
@@ -141,3 +142,23 @@ def test_a_single_example_has_no_interval(natural, sample, tmp_path):
     evaluation = evaluate([natural], sample.first(1), MNIST, Protocol.build(MNIST, attacks=("pgd",)), tmp_path)
     assert evaluation.models[0].rows[1].distortion.low is None
     assert read(tmp_path) == evaluation
+
+
+def test_a_model_that_is_fed_the_wrong_pixels_is_doubted(evaluation, sample, tmp_path):
+    assert doubts(evaluation, num_classes=10) == []
+    bright = Classifier.load("mnist-natural")
+    misfed = Classifier(
+        lambda images: bright(1.0 - images), bounds=(0.0, 1.0), input_shape=(28, 28, 1), name="negative"
+    )
+    found = evaluate([misfed], sample.first(40), MNIST, Protocol.build(MNIST, attacks=["fgsm"]), tmp_path / "other")
+    (line,) = doubts(found, num_classes=10)
+    assert line.startswith("negative classifies ")
+    assert "chance would 10%: does it take pixels in [0, 1] (--bounds)" in line
+
+
+def test_the_paper_stands_beside_its_own_settings_only(natural, sample, tmp_path):
+    for run, (bounds, radius, known) in enumerate((((0.0, 1.0), None, True), ((0.0, 1.0), 0.2, False))):
+        spec = MNIST.with_bounds(bounds)
+        protocol = Protocol.build(spec, attacks=["fgsm"], radius=radius)
+        found = evaluate([natural], sample.first(4), spec, protocol, tmp_path / str(run))
+        assert (found.models[0].rows[0].paper is not None) == known

@@ -1,0 +1,27 @@
+"""What in an evaluation's results says that something is wrong with what was evaluated, rather than with the model."""
+
+from advkeras.evaluation.results import BENIGN, Evaluation
+
+# Accuracy on benign images that is nearer to chance than this share of the way to 1 is no classifier's.
+_FAR_FROM_CHANCE = 0.2
+
+
+def doubts(evaluation: Evaluation, *, num_classes: int) -> list[str]:
+    """Lines for the user; none where nothing is suspicious.
+
+    Args:
+        evaluation: the results.
+        num_classes: of the data set.
+    """
+    chance = 1 / num_classes
+    lines = []
+    for model in evaluation.models:
+        benign = next(row.point for row in model.rows if row.attack == BENIGN)
+        if benign.rate < chance + _FAR_FROM_CHANCE * (1 - chance):
+            low, high = evaluation.bounds
+            lines.append(
+                f"{model.name} classifies {benign.rate:.0%} of the benign images correctly, and chance would "
+                f"{chance:.0%}: does it take pixels in [{low:g}, {high:g}] (--bounds), is its preprocessing inside the "
+                "model, are its classes in the order of the labels?"
+            )
+    return lines
