@@ -24,6 +24,10 @@ class ProtocolConstants:
         ensemble_size: members of OptMargin's ensemble, the unperturbed image included.
         learning_rate: Adam's rate in the authors' search.
         initial_weight: first weight c of the attack loss in the authors' search.
+        boundary_directions: along which boundaries are looked for.
+        boundary_negatives: whether half of them are the opposites of the other half.
+        boundary_step: RMS of a step along a direction.
+        boundary_reach: RMS up to which boundaries are looked for.
         distance_scale: what the authors' search divides the squared distance by, once pixels are scaled to [0, 1].
     """
 
@@ -39,6 +43,10 @@ class ProtocolConstants:
     learning_rate: float
     initial_weight: float
     distance_scale: float
+    boundary_directions: int
+    boundary_negatives: bool
+    boundary_step: float
+    boundary_reach: float
 
     def scaled(self, factor: float) -> "ProtocolConstants":
         """The same constants in a pixel unit of which ``factor`` make one of the present unit."""
@@ -48,6 +56,8 @@ class ProtocolConstants:
             pgd_step=self.pgd_step * factor,
             region_radius=self.region_radius * factor,
             member_rms=self.member_rms * factor,
+            boundary_step=self.boundary_step * factor,
+            boundary_reach=self.boundary_reach * factor,
         )
 
 
@@ -109,6 +119,10 @@ MNIST = DatasetSpec(
         learning_rate=0.2,
         initial_weight=0.2,
         distance_scale=255.0**2,
+        boundary_directions=2 * 28 * 28,
+        boundary_negatives=True,
+        boundary_step=0.01,
+        boundary_reach=0.5,
     ),
 )
 
@@ -132,6 +146,10 @@ CIFAR10 = DatasetSpec(
         learning_rate=0.01,
         initial_weight=1.0,
         distance_scale=1.0,
+        boundary_directions=1_000,
+        boundary_negatives=False,
+        boundary_step=2.0,
+        boundary_reach=127.5,
     ),
 )
 

@@ -1,0 +1,200 @@
+"""How far the decision boundary is from an image, along random directions, and which class lies beyond it."""
+
+import time
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from advkeras.attacks.base import FloatArray, IntArray, Progress, require
+from advkeras.boundary.directions import random_directions
+from advkeras.datasets import ProtocolConstants
+from advkeras.models import Classifier
+
+NO_CLASS = -1
+# Images that are searched together; progress is told in between.
+_IMAGES_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Boundaries:
+    """What a search has found around images.
+
+    Attributes:
+        distances: (N, D) float32, RMS in pixel units; infinite where no boundary was met.
+        adjacent: (N, D) int32, the class beyond the boundary; -1 where none was met.
+        classes: (N,) int32, the classes of the images themselves.
+        forward_count: single images sent forward.
+        seconds: wall-clock time, compilation included.
+    """
+
+    distances: FloatArray
+    adjacent: IntArray
+    classes: IntArray
+    forward_count: int
+    seconds: float
+
+    @property
+    def met(self) -> npt.NDArray[np.bool_]:
+        """(N, D), where a boundary was met."""
+        return self.adjacent != NO_CLASS
+
+
+class _Walk(NamedTuple):
+    """Pairs of an image and a direction; those under way are walked one step at a time."""
+
+    pair: Any  # (B,) int32, of each pair under way
+    step: Any  # (B,) int32, the next one of each
+    following: Any  # () int32, the first pair that has not set out
+    found_step: Any  # (P,) int32, where the class changed; 0 where it has not
+    found_class: Any  # (P,) int32
+    forwards: Any  # () int32
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoundarySearch:
+    """The first change of class along each of some directions (He et al. 2018, section 5).
+
+    From an image it walks along each direction in steps of the same RMS; every point is clipped to the pixel range, and
+    the first step at which the classifier's class is not that of the image is the distance, the class there the
+    adjacent class. Directions and images are walked side by side, and as soon as one walk ends another takes its place.
+
+    Args:
+        directions: number of random orthogonal directions, the same for all images.
+        negatives: let the second half be the first half's opposites.
+        step: RMS of a step, in pixel units.
+        reach: RMS up to which it walks, in pixel units.
+        seed: of the directions.
+        batch_size: points classified at once.
+    """
+
+    directions: int
+    negatives: bool = False
+    step: float
+    reach: float
+    seed: int = 0
+    batch_size: int = 512
+
+    def __post_init__(self) -> None:
+        require(self.directions >= 1, "directions must be at least 1", directions=self.directions)
+        require(
+            not self.negatives or self.directions % 2 == 0,
+            "directions with their negatives must be an even number",
+            directions=self.directions,
+        )
+        require(self.step > 0, "step must be positive", step=self.step)
+        require(self.reach >= self.step, "reach must be at least a step", reach=self.reach, step=self.step)
+        require(self.batch_size >= 1, "batch_size must be at least 1", batch_size=self.batch_size)
+
+    @classmethod
+    def paper(cls, constants: ProtocolConstants, *, seed: int = 0) -> "BoundarySearch":
+        """The paper's search on a data set."""
+        return cls(
+            directions=constants.boundary_directions,
+            negatives=constants.boundary_negatives,
+            step=constants.boundary_step,
+            reach=constants.boundary_reach,
+            seed=seed,
+        )
+
+    @property
+    def steps(self) -> int:
+        """Steps along a direction, at most."""
+        return int(np.floor(self.reach / self.step + 1e-6))
+
+    def __call__(
+        self, classifier: Classifier, images: npt.ArrayLike, *, progress: Progress | None = None
+    ) -> Boundaries:
+        """Looks for the boundaries around images.
+
+        Args:
+            classifier: whose boundaries.
+            images: (N, H, W, C), in the classifier's pixel unit and within its bounds.
+            progress: called with the number of images done and to do.
+
+        Raises:
+            InvalidInputError: if the images do not fit the classifier, or have fewer features than directions are
+                asked for.
+        """
+        start = time.perf_counter()
+        checked = classifier.check_images(images)
+        directions = random_directions(
+            self.directions, classifier.input_shape, negatives=self.negatives, seed=self.seed
+        )
+        classes = classifier.predict(checked)
+        walk = classifier.graph(
+            self,
+            lambda: self._walk_all(classifier),
+            [classifier.image_signature, tf.TensorSpec((None,), tf.int32), classifier.image_signature],
+        )
+        steps, adjacent, forwards = [], [], len(checked)
+        for first in range(0, len(checked), _IMAGES_AT_ONCE):
+            part = slice(first, first + _IMAGES_AT_ONCE)
+            found = walk(checked[part], classes[part], directions)
+            steps.append(found[0].numpy())
+            adjacent.append(found[1].numpy())
+            forwards += int(found[2])
+            if progress is not None:
+                progress(min(first + _IMAGES_AT_ONCE, len(checked)), len(checked))
+        walked = np.concatenate(steps)
+        return Boundaries(
+            distances=np.where(walked > 0, self.step * walked, np.inf).astype(np.float32),
+            adjacent=np.concatenate(adjacent),
+            classes=classes,
+            forward_count=forwards,
+            seconds=time.perf_counter() - start,
+        )
+
+    def _walk_all(self, classifier: Classifier) -> Any:
+        def walk_all(images: Any, classes: Any, directions: Any) -> tuple[Any, Any, Any]:
+            count = tf.shape(directions)[0]
+            pairs = tf.shape(images)[0] * count
+            under_way = tf.minimum(pairs, self.batch_size)
+            state = _Walk(
+                pair=tf.range(under_way),
+                step=tf.ones((under_way,), tf.int32),
+                following=under_way,
+                found_step=tf.zeros((pairs,), tf.int32),
+                found_class=tf.fill((pairs,), NO_CLASS),
+                forwards=tf.constant(0),
+            )
+
+            def advance(state: _Walk) -> _Walk:
+                image = state.pair // count
+                length = self.step * tf.cast(state.step, tf.float32)[:, None, None, None]
+                points = tf.gather(images, image) + length * tf.gather(directions, state.pair % count)
+                logits = classifier(tf.clip_by_value(points, *classifier.bounds))
+                met = tf.argmax(logits, axis=1, output_type=tf.int32)
+                changed = met != tf.gather(classes, image)
+                places, where = tf.boolean_mask(state.pair, changed)[:, None], tf.where(changed)[:, 0]
+                over = changed | (state.step >= self.steps)
+                # Whose walk is over makes room for the next pair, as long as there is one.
+                entering = state.following + tf.cumsum(tf.cast(over, tf.int32)) - 1
+                pair = tf.where(over, entering, state.pair)
+                step = tf.where(over, 1, state.step + 1)
+                staying = pair < pairs
+                return _Walk(
+                    pair=tf.boolean_mask(pair, staying),
+                    step=tf.boolean_mask(step, staying),
+                    following=state.following + tf.reduce_sum(tf.cast(over, tf.int32)),
+                    found_step=tf.tensor_scatter_nd_update(state.found_step, places, tf.gather(state.step, where)),
+                    found_class=tf.tensor_scatter_nd_update(state.found_class, places, tf.gather(met, where)),
+                    forwards=state.forwards + tf.size(state.pair),
+                )
+
+            anything = _Walk(*(value.shape for value in state))._replace(
+                pair=tf.TensorShape([None]), step=tf.TensorShape([None])
+            )
+            (state,) = tf.while_loop(
+                lambda state: tf.size(state.pair) > 0,
+                lambda state: (advance(state),),
+                (state,),
+                shape_invariants=(anything,),
+                parallel_iterations=1,
+            )
+            shape = [-1, count]
+            return tf.reshape(state.found_step, shape), tf.reshape(state.found_class, shape), state.forwards
+
+        return walk_all
