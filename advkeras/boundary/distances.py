@@ -39,7 +39,7 @@ class Boundaries:
     @property
     def met(self) -> npt.NDArray[np.bool_]:
         """(N, D), where a boundary was met."""
-        return self.adjacent != NO_CLASS
+        return np.asarray(self.adjacent != NO_CLASS)
 
 
 class _Walk(NamedTuple):
