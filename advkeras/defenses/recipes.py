@@ -127,7 +127,7 @@ _MNIST: dict[str, dict[str, Any]] = {
     "pgd": {"epochs": 10, "step": 0.4, "iterations": 4, "ramp_epochs": 3},
     "trades": {"epochs": 10, "step": 0.4, "iterations": 4, "ramp_epochs": 3, "trades_weight": 3.0},
 }
-_SGD = {"optimizer": "sgd", "schedule": "one-cycle", "learning_rate": 0.15, "weight_decay": 5e-4, "average": 0.99}
+_SGD = {"optimizer": "sgd", "schedule": "one-cycle", "learning_rate": 0.15, "weight_decay": 5e-3, "average": 0.99}
 _COLOUR: dict[str, dict[str, Any]] = {
     "none": {**_SGD, "epochs": 14},
     "fast": {**_SGD, "epochs": 10, "step": 1.25, "iterations": 1, "ramp_epochs": 2},
