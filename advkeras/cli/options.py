@@ -41,14 +41,12 @@ DataDir = Annotated[
 Examples = Annotated[
     int | None,
     typer.Option(
-        help="Images, from the start of the test split; 100 by default, or all where there are fewer.",
+        help="Images, from the start of the test split; by default 100 of MNIST, else 50, or all there are.",
         rich_help_panel="Data",
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Of all the randomness.", rich_help_panel="Run")]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON.", rich_help_panel="Run")]
-
-DEFAULT_EXAMPLES = 100
 
 
 def split_classes(classes: str | None) -> tuple[str, ...] | None:

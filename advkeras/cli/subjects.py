@@ -45,5 +45,5 @@ def classifiers_and_data(
     )
     for classifier in classifiers:
         check_fit(classifier, source.spec)
-    data = source.load(examples=examples) if examples is not None else source.load(at_most=options.DEFAULT_EXAMPLES)
+    data = source.load(examples=examples, at_most=source.spec.default_examples)
     return classifiers, source.spec, data

@@ -75,6 +75,7 @@ class DatasetSpec:
         version: of the tensorflow-datasets builder, for a registered data set.
         split_sizes: images in each split, for a registered data set.
         sample_size: images of the test split that ship with the package.
+        default_examples: images that a command works on when it is not told how many.
     """
 
     name: str
@@ -86,6 +87,7 @@ class DatasetSpec:
     version: str = ""
     split_sizes: Mapping[str, int] = field(default_factory=dict)
     sample_size: int = 0
+    default_examples: int = 50
 
     @property
     def num_classes(self) -> int:
@@ -108,6 +110,7 @@ MNIST = DatasetSpec(
     class_names=tuple(str(digit) for digit in range(10)),
     split_sizes={"train": 60_000, "test": 10_000},
     sample_size=1_000,
+    default_examples=100,
     constants=ProtocolConstants(
         epsilon=0.3,
         pgd_step=0.01,

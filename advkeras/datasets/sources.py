@@ -36,7 +36,7 @@ class Source:
         Args:
             split: ``"train"`` or ``"test"``.
             examples: so many images.
-            at_most: so many images, or all where there are fewer.
+            at_most: without examples: so many images, or all where there are fewer.
 
         Raises:
             InvalidInputError: if there are fewer, a label is none of the classes, or a pixel lies outside the bounds.

@@ -184,10 +184,9 @@ def own(tmp_path) -> tuple[Path, Path]:
     return tmp_path / "shades.npz", tmp_path
 
 
-def test_the_users_own_data_and_model_need_no_special_case(own, monkeypatch):
+def test_the_users_own_data_and_model_need_no_special_case(own):
     """What a first-time user does: train, evaluate, attack; then the same with a .keras file."""
     data, folder = own
-    monkeypatch.setattr("advkeras.cli.options.DEFAULT_EXAMPLES", 24)
     common = ("--dataset", data, "--bounds", -1, 1, "--classes", "red,green,blue")
     run("train", *common, "--defense", "pgd", "--epochs", 6, "--batch-size", 24, "--output", folder / "shades")
     card = ModelCard.read(folder / "shades" / "1")
@@ -208,8 +207,8 @@ def test_the_users_own_data_and_model_need_no_special_case(own, monkeypatch):
     assert "in pixels of [-1, 1]" in " ".join(result.stdout.split())
     rows = json.loads((folder / "of-mine" / "results.json").read_text())["models"][0]["rows"]
     by_attack = {row["attack"]: row for row in rows}
-    assert by_attack["benign"]["point"]["count"] == 24
-    assert by_attack["optbrittle"]["success"]["count"] == 24
+    assert by_attack["benign"]["point"]["count"] == 50
+    assert by_attack["optbrittle"]["success"]["count"] == 50
     assert by_attack["optregion"]["region"]["count"] == 0
     assert by_attack["optbrittle"]["distortion"]["mean"] < by_attack["optmargin"]["distortion"]["mean"]
     run("attack", "pgd", *known, "--output", folder / "found.npz")
