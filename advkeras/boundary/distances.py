@@ -1,7 +1,7 @@
 """How far the decision boundary is from an image, along random directions, and which class lies beyond it."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,6 +104,10 @@ class BoundarySearch:
         """Steps along a direction, at most."""
         return int(np.floor(self.reach / self.step + 1e-6))
 
+    def get_config(self) -> dict[str, Any]:
+        """The parameters, as plain values."""
+        return asdict(self)
+
     def __call__(
         self, classifier: Classifier, images: npt.ArrayLike, *, progress: Progress | None = None
     ) -> Boundaries:
@@ -120,32 +124,49 @@ class BoundarySearch:
         """
         start = time.perf_counter()
         checked = classifier.check_images(images)
-        directions = random_directions(
-            self.directions, classifier.input_shape, negatives=self.negatives, seed=self.seed
-        )
+        directions = self.directions_for(classifier)
         classes = classifier.predict(checked)
         walk = classifier.graph(
             self,
             lambda: self._walk_all(classifier),
             [classifier.image_signature, tf.TensorSpec((None,), tf.int32), classifier.image_signature],
         )
-        steps, adjacent, forwards = [], [], len(checked)
+        distances, adjacent, forwards = [], [], len(checked)
         for first in range(0, len(checked), _IMAGES_AT_ONCE):
             part = slice(first, first + _IMAGES_AT_ONCE)
             found = walk(checked[part], classes[part], directions)
-            steps.append(found[0].numpy())
+            distances.append(found[0].numpy())
             adjacent.append(found[1].numpy())
             forwards += int(found[2])
             if progress is not None:
                 progress(min(first + _IMAGES_AT_ONCE, len(checked)), len(checked))
-        walked = np.concatenate(steps)
         return Boundaries(
-            distances=np.where(walked > 0, self.step * walked, np.inf).astype(np.float32),
+            distances=np.concatenate(distances),
             adjacent=np.concatenate(adjacent),
             classes=classes,
             forward_count=forwards,
             seconds=time.perf_counter() - start,
         )
+
+    def graph_function(self, classifier: Classifier) -> Any:
+        """Images (B, H, W, C) to distances and adjacent classes (B, D), as one TensorFlow function."""
+        walk = self._walk_all(classifier)
+        directions = tf.constant(self.directions_for(classifier))
+
+        def search(images: Any) -> tuple[Any, Any]:
+            classes = tf.argmax(classifier(images), axis=1, output_type=tf.int32)
+            distances, adjacent, _ = walk(images, classes, directions)
+            return distances, adjacent
+
+        return search
+
+    def directions_for(self, classifier: Classifier) -> FloatArray:
+        """The directions, (D, H, W, C) float32, each of RMS 1.
+
+        Raises:
+            InvalidInputError: if the classifier's images have fewer features than directions are asked for.
+        """
+        return random_directions(self.directions, classifier.input_shape, negatives=self.negatives, seed=self.seed)
 
     def _walk_all(self, classifier: Classifier) -> Any:
         def walk_all(images: Any, classes: Any, directions: Any) -> tuple[Any, Any, Any]:
@@ -194,7 +215,8 @@ class BoundarySearch:
                 shape_invariants=(anything,),
                 parallel_iterations=1,
             )
-            shape = [-1, count]
-            return tf.reshape(state.found_step, shape), tf.reshape(state.found_class, shape), state.forwards
+            walked = tf.reshape(state.found_step, [-1, count])
+            distances = tf.where(walked > 0, self.step * tf.cast(walked, tf.float32), np.float32(np.inf))
+            return distances, tf.reshape(state.found_class, [-1, count]), state.forwards
 
         return walk_all

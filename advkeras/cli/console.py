@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -55,6 +56,24 @@ def counting(progress: Progress, description: str) -> Callable[[int, int], None]
     """A new task of a progress bar, as a function of what is done and what there is to do."""
     task = progress.add_task(description, total=None)
     return lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def watching(progress: Progress) -> Any:
+    """What an evaluation calls for each unit: a context that shows its progress, and says how long it took."""
+
+    @contextmanager
+    def watch(model: str, title: str, known: bool) -> Iterator[Any]:
+        name = f"{model}: {title}"
+        if known:
+            err.print(f"{name}: already there")
+            yield None
+            return
+        start = time.perf_counter()
+        yield counting(progress, name)
+        progress.remove_task(progress.task_ids[-1])
+        err.print(f"{name}: {time.perf_counter() - start:.1f} s")
+
+    return watch
 
 
 def import_tensorflow() -> None:

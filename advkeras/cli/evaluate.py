@@ -2,15 +2,13 @@
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from advkeras.cli import options
-from advkeras.cli.console import counted, err, import_tensorflow, out, progress_bar
+from advkeras.cli.console import counted, err, import_tensorflow, out, progress_bar, watching
 
 
 def evaluate(
@@ -84,7 +82,7 @@ def evaluate(
     require_writable_folder(folder)
     err.print(f"{len(data):,} images: {data.source}", soft_wrap=True)
     with progress_bar() as progress:
-        evaluation = runner.evaluate(classifiers, data, spec, run, folder, watch=_watch(progress))
+        evaluation = runner.evaluate(classifiers, data, spec, run, folder, watch=watching(progress))
     for line in doubts(evaluation, num_classes=spec.num_classes):
         err.print(f"Doubtful: {line}", style="yellow", soft_wrap=True)
     if as_json:
@@ -98,20 +96,3 @@ def evaluate(
         f"{counted(len(data), 'image')} in {time.perf_counter() - start:.0f} s; results and examples in {folder}",
         soft_wrap=True,
     )
-
-
-def _watch(progress: Any) -> Any:
-    @contextmanager
-    def watch(model: str, title: str, known: bool) -> Iterator[Any]:
-        name = f"{model}: {title}"
-        if known:
-            err.print(f"{name}: already there")
-            yield None
-            return
-        task = progress.add_task(name, total=None)
-        start = time.perf_counter()
-        yield lambda done, total: progress.update(task, completed=done, total=total)
-        progress.remove_task(task)
-        err.print(f"{name}: {time.perf_counter() - start:.1f} s")
-
-    return watch

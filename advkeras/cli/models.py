@@ -5,13 +5,12 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE
-from rich.table import Table
 from rich.text import Text
 
 from advkeras.cli import options
 from advkeras.cli.console import counted, counting, err, import_tensorflow, out, progress_bar
 from advkeras.errors import AdvkerasError
+from advkeras.reporting.layout import plain_table
 
 # On another processor the last bits of a sum differ, and with them the class of an image or two in a thousand.
 _TOLERANCE = 0.002
@@ -35,9 +34,7 @@ def models(context: typer.Context, as_json: options.Json = False) -> None:
             json.dumps([{**asdict(card), "place": str(zoo.path(name))} for name, card in cards.items() if card])
         )
         return
-    table = Table(box=SIMPLE, show_edge=False, pad_edge=False)
-    for heading in ("Model", "Architecture", "Parameters", "Defense", "Benign", "PGD", "State"):
-        table.add_column(heading, no_wrap=True)
+    table = plain_table(None, ("Model", "Architecture", "Parameters", "Defense", "Benign", "PGD", "State"))
     for name, card in cards.items():
         if card is None:
             table.add_row(name, "no model card")
@@ -97,9 +94,7 @@ def measure(
     if as_json:
         out.print_json(json.dumps(rows))
     else:
-        table = Table(box=SIMPLE, show_edge=False, pad_edge=False)
-        for heading in ("Model", "Accuracy", "Card", "Measured", "Images"):
-            table.add_column(heading, no_wrap=True)
+        table = plain_table(None, ("Model", "Accuracy", "Card", "Measured", "Images"))
         for row in rows:
             card_figure, figure = _accuracy(row["card"]), _accuracy(row["measured"])
             table.add_row(row["model"], row["accuracy"], card_figure, figure, f"{row['measured']['of']:,}")

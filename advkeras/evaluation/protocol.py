@@ -1,13 +1,18 @@
 """What an evaluation runs, as data: models x attacks x images, with the protocol's parameters."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from advkeras.attacks import registry
 from advkeras.attacks.base import Attack, require
+from advkeras.boundary import BoundarySearch
 from advkeras.datasets import DatasetSpec
 from advkeras.errors import InvalidInputError
+
+# Directions along which boundaries are looked for without the paper's protocol: the curves are the same (docs).
+_QUICK_DIRECTIONS = 200
 
 Mode = Literal["quick", "paper"]
 MODES: tuple[Mode, ...] = ("quick", "paper")
@@ -79,3 +84,21 @@ class Protocol:
             region_samples=constants.region_samples,
             seed=seed,
         )
+
+
+def boundary_search(
+    spec: DatasetSpec, *, mode: Mode = "quick", directions: int | None = None, seed: int = 0
+) -> BoundarySearch:
+    """The protocol's search for decision boundaries on a data set.
+
+    Args:
+        spec: the data set.
+        mode: ``paper`` takes as many directions as the paper; ``quick`` 200 of them, or as many as images have
+            features.
+        directions: another number.
+        seed: of the directions.
+    """
+    paper = BoundarySearch.paper(spec.constants, seed=seed)
+    features = math.prod(spec.shape)
+    quick = min(_QUICK_DIRECTIONS, paper.directions, 2 * features if paper.negatives else features)
+    return replace(paper, directions=directions or (paper.directions if mode == "paper" else quick))

@@ -1,5 +1,6 @@
 """Pictures of images and of what attacks made of them."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,6 @@ def example_picture(
         class_names: one for each class.
         title: above the picture.
     """
-    from io import BytesIO
-
     from matplotlib.figure import Figure
 
     order = np.argsort(~examples.success, kind="stable")[:_SHOWN]
@@ -50,9 +49,25 @@ def example_picture(
     for row, heading in enumerate(("benign", "adversarial", "difference")):
         axes[row][0].set_ylabel(heading, fontsize=11)
     figure.suptitle(title, fontsize=11)
+    save_figure(figure, path)
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Writes a figure, whole or not at all, in the format that the path's ending says (.png, .svg, .pdf)."""
     content = BytesIO()
     figure.savefig(content, format=path.suffix.lstrip(".") or "png", dpi=150)
     write_atomically(path, content.getvalue())
+
+
+def show_image(axes: Any, image: FloatArray, bounds: tuple[float, float]) -> None:
+    """Draws one image (H, W, C) without ticks."""
+    low, high = bounds
+    scaled = (image - low) / (high - low)
+    axes.imshow(
+        scaled.squeeze(), cmap="gray" if image.shape[-1] == 1 else None, vmin=0, vmax=1, interpolation="nearest"
+    )
+    axes.set_xticks([])
+    axes.set_yticks([])
 
 
 def _remark(examples: Examples, index: int) -> str:
@@ -63,11 +78,5 @@ def _remark(examples: Examples, index: int) -> str:
 
 
 def _draw(axes: Any, image: FloatArray, bounds: tuple[float, float], caption: str) -> None:
-    low, high = bounds
-    scaled = (image - low) / (high - low)
-    axes.imshow(
-        scaled.squeeze(), cmap="gray" if image.shape[-1] == 1 else None, vmin=0, vmax=1, interpolation="nearest"
-    )
+    show_image(axes, image, bounds)
     axes.set_title(caption, fontsize=9)
-    axes.set_xticks([])
-    axes.set_yticks([])

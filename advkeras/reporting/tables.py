@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rich.box import SIMPLE
 from rich.table import Table
 
 from advkeras.errors import InvalidInputError
 from advkeras.evaluation.paper import PaperRow
 from advkeras.evaluation.results import BENIGN, Distortion, Evaluation, ModelResult, Row
 from advkeras.proportion import Proportion
+from advkeras.reporting.layout import markdown_table, plain_table
 
 BLOCK_START, BLOCK_END = "<!-- results -->", "<!-- /results -->"
 
@@ -48,16 +48,9 @@ def rich_tables(evaluation: Evaluation) -> list[Table]:
     tables = []
     for model in evaluation.models:
         for title, columns, rows in _tables(evaluation, model):
-            table = Table(
-                title=title, title_justify="left", title_style="bold", box=SIMPLE, show_edge=False, pad_edge=False
-            )
-            for index, column in enumerate(columns):
-                table.add_column(
-                    column.heading,
-                    justify="right" if index else "left",
-                    style="bright_black" if column.from_paper else None,
-                    no_wrap=True,
-                )
+            table = plain_table(title, [column.heading for column in columns])
+            for column, shown in zip(columns, table.columns, strict=True):
+                shown.style = "bright_black" if column.from_paper else ""
             for row in rows:
                 table.add_row(*(column.text(row) for column in columns))
             tables.append(table)
@@ -69,12 +62,11 @@ def markdown_tables(evaluation: Evaluation) -> str:
     blocks = []
     for model in evaluation.models:
         for title, columns, rows in _tables(evaluation, model):
-            lines = [f"**{title}**", "", "| " + " | ".join(column.heading for column in columns) + " |"]
-            lines.append("|" + "|".join("---" if index == 0 else "---:" for index in range(len(columns))) + "|")
-            for row in rows:
-                cells = (_italic(column.text(row)) if column.from_paper else column.text(row) for column in columns)
-                lines.append("| " + " | ".join(cells) + " |")
-            blocks.append("\n".join(lines))
+            cells = (
+                [_italic(column.text(row)) if column.from_paper else column.text(row) for column in columns]
+                for row in rows
+            )
+            blocks.append(markdown_table(title, [column.heading for column in columns], cells))
     return "\n\n".join([*blocks, caption(evaluation)]) + "\n"
 
 

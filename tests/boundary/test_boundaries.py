@@ -130,3 +130,11 @@ def test_senseless_searches_are_refused(grey_images):
     ):
         with pytest.raises(InvalidInputError, match=message):
             call()
+
+
+def test_the_graph_function_finds_the_same(grey_images):
+    search = BoundarySearch(directions=6, step=0.02, reach=0.4)
+    found = search(THREE_CLASSES, grey_images())
+    distances, adjacent = search.graph_function(THREE_CLASSES)(grey_images())
+    np.testing.assert_array_equal(distances, found.distances)
+    np.testing.assert_array_equal(adjacent, found.adjacent)

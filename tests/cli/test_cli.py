@@ -107,7 +107,8 @@ def test_datasets_and_models_are_listed(no_prepared_data):
     assert json.loads(run("datasets", "--json").stdout)[0]["images"] == 1_000
     listed = run("models").stdout
     assert all(word in listed for word in ("mnist-natural", "mnist-pgd", "99.36%", "3,274,634", "intact"))
-    assert {card["name"] for card in json.loads(run("models", "--json").stdout)} == {"mnist-natural", "mnist-pgd"}
+    names = [card["name"] for card in json.loads(run("models", "--json").stdout)]
+    assert names == ["cifar10-natural", "cifar10-pgd", "mnist-natural", "mnist-pgd"]
 
 
 def test_report_writes_into_a_document(tmp_path):

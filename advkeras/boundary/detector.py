@@ -1,0 +1,224 @@
+"""The decision boundary classifier (He, Li and Song, ICLR 2018, section 6): is an image adversarial?"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from advkeras.attacks.base import FloatArray, require
+from advkeras.boundary.distances import NO_CLASS, Boundaries, BoundarySearch
+from advkeras.errors import InvalidInputError, first_line
+from advkeras.models import Classifier
+
+_PURITIES = 3
+_KERNEL, _STRIDE = 8, 4
+# The fewest directions after which the second convolution has one place.
+_LEAST_DIRECTIONS = (_KERNEL - 1) * _STRIDE + _KERNEL
+_FEATURES = "boundary_features"
+
+
+# Keras has no type information, so its classes look like Any to a type checker.
+@keras.saving.register_keras_serializable("advkeras")
+class BoundaryFeatures(keras.layers.Layer):  # type: ignore[misc]
+    """What the detector sees of the boundaries around an image.
+
+    Args:
+        search: the parameters of the search that found them, as :meth:`BoundarySearch.get_config` gives them.
+        num_classes: of the classifier.
+        name: of the layer.
+
+    Call arguments:
+        distances: (B, D) float32, RMS in pixel units; infinite where no boundary was met.
+        adjacent: (B, D) int32, the class beyond the boundary; -1 where none was met.
+
+    Output shape:
+        The distances, sorted and as shares of the search's reach, (B, D); the purities of the top 1, 2 and 3 adjacent
+        classes, (B, 3), 0 where no boundary was met.
+    """
+
+    def __init__(self, search: dict[str, Any], num_classes: int, *, name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(name=name, dtype="float32", **kwargs)
+        self.search = BoundarySearch(**search)
+        self.num_classes = num_classes
+
+    def call(self, distances: Any, adjacent: Any) -> tuple[Any, Any]:
+        """Sorted distances and purities."""
+        met = tf.cast(adjacent != NO_CLASS, tf.float32)
+        shares = tf.where(adjacent != NO_CLASS, distances / self.search.reach, 1.0)
+        # Of NO_CLASS one_hot makes zeros.
+        counts = tf.reduce_sum(tf.one_hot(adjacent, self.num_classes), axis=1)
+        largest = tf.sort(counts, axis=1, direction="DESCENDING")[:, :_PURITIES]
+        purities = tf.math.divide_no_nan(tf.cumsum(largest, axis=1), tf.reduce_sum(met, axis=1, keepdims=True))
+        missing = max(0, _PURITIES - self.num_classes)
+        return tf.sort(shares, axis=1), tf.pad(purities, [[0, 0], [0, missing]], constant_values=1.0)
+
+    def compute_output_spec(self, distances: Any, adjacent: Any) -> tuple[Any, Any]:
+        """Shapes of sorted distances and purities."""
+        batch = distances.shape[0]
+        return (
+            keras.KerasTensor((batch, self.search.directions), "float32"),
+            keras.KerasTensor((batch, _PURITIES), "float32"),
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """The search's parameters and the number of classes."""
+        return {**super().get_config(), "search": self.search.get_config(), "num_classes": self.num_classes}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "BoundaryFeatures":
+        """The inverse of :meth:`get_config`."""
+        config = dict(config)
+        config.pop("dtype", None)
+        return cls(**config)
+
+
+class BoundaryDetector:
+    """Tells adversarial examples from benign images by the decision boundaries around them.
+
+    Args:
+        network: maps ``distances`` (B, D) and ``adjacent`` (B, D), as :class:`Boundaries` has them, to two logits,
+            benign and adversarial; made by :meth:`build`, or loaded.
+    """
+
+    def __init__(self, network: Any) -> None:
+        self.network = network
+        self._features: BoundaryFeatures = network.get_layer(_FEATURES)
+
+    @property
+    def search(self) -> BoundarySearch:
+        """The search for boundaries that the network was trained on."""
+        return self._features.search
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the classifier that the network was trained on."""
+        return self._features.num_classes
+
+    @classmethod
+    def build(cls, search: BoundarySearch, num_classes: int) -> "BoundaryDetector":
+        """An untrained detector: two convolutions over the sorted distances, the purities, a dense layer.
+
+        Args:
+            search: for the boundaries.
+            num_classes: of the classifier.
+
+        Raises:
+            InvalidInputError: if there are too few directions for two convolutions.
+        """
+        require(
+            search.directions >= _LEAST_DIRECTIONS,
+            f"a detector needs at least {_LEAST_DIRECTIONS} directions",
+            directions=search.directions,
+        )
+        distances = keras.Input((search.directions,), name="distances")
+        adjacent = keras.Input((search.directions,), dtype="int32", name="adjacent")
+        ordered, purities = BoundaryFeatures(search.get_config(), num_classes, name=_FEATURES)(distances, adjacent)
+        features = keras.layers.Reshape((search.directions, 1))(ordered)
+        for filters in (8, 16):
+            features = keras.layers.Conv1D(filters, _KERNEL, strides=_STRIDE, activation="relu")(features)
+            features = keras.layers.Dropout(0.5)(features)
+        features = keras.layers.Concatenate()([keras.layers.Flatten()(features), purities])
+        features = keras.layers.Dropout(0.5)(keras.layers.Dense(32, activation="relu")(features))
+        logits = keras.layers.Dense(2, name="logits")(features)
+        return cls(keras.Model({"distances": distances, "adjacent": adjacent}, logits, name="boundary_detector"))
+
+    def fit(
+        self,
+        benign: Boundaries,
+        adversarial: Boundaries,
+        *,
+        steps: int = 2_000,
+        batch_size: int = 128,
+        seed: int = 0,
+        callbacks: Any = (),
+    ) -> None:
+        """Trains the network on batches that are half benign, half adversarial (He et al. 2018, section 6).
+
+        Args:
+            benign: around benign images that are classified correctly.
+            adversarial: around successful adversarial examples.
+            steps: of Adam, at a rate of 0.001.
+            batch_size: boundaries in a step.
+            seed: of the batches and of dropout.
+            callbacks: of Keras.
+
+        Raises:
+            InvalidInputError: if there is nothing of either kind.
+        """
+        kinds = {"benign": benign, "adversarial": adversarial}
+        for kind, boundaries in kinds.items():
+            require(len(boundaries.classes) > 0, f"there must be {kind} images to train on", images=0)
+        halves = [
+            tf.data.Dataset.from_tensor_slices(
+                (self._inputs(boundaries), np.full(len(boundaries.classes), label, np.int32))
+            )
+            .shuffle(len(boundaries.classes), seed=seed + label)
+            .repeat()
+            .batch(max(1, batch_size // 2))
+            for label, boundaries in enumerate(kinds.values())
+        ]
+        batches = tf.data.Dataset.zip(*halves).map(
+            lambda *pair: tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *pair)
+        )
+        keras.utils.set_random_seed(seed)
+        self.network.compile(
+            optimizer=keras.optimizers.Adam(1e-3),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+        )
+        self.network.fit(batches, steps_per_epoch=steps, epochs=1, verbose=0, callbacks=list(callbacks))
+
+    def score(self, boundaries: Boundaries) -> FloatArray:
+        """The probability that each image is adversarial, (N,) float32."""
+        logits = self.network.predict(self._inputs(boundaries), verbose=0, batch_size=256)
+        return np.asarray(tf.nn.softmax(logits)[:, 1], np.float32)
+
+    def function(self, classifier: Classifier) -> Any:
+        """Images (B, H, W, C) to the probability (B,) that they are adversarial, as one TensorFlow function."""
+        self.check(classifier)
+        walk = self.search.graph_function(classifier)
+
+        def detect(images: Any) -> Any:
+            distances, adjacent = walk(images)
+            logits = self.network({"distances": distances, "adjacent": adjacent}, training=False)
+            return tf.nn.softmax(logits)[:, 1]
+
+        return detect
+
+    def check(self, classifier: Classifier) -> None:
+        """Makes sure that the classifier has as many classes as the one that the detector was trained on.
+
+        Raises:
+            InvalidInputError: if not.
+        """
+        if classifier.num_classes != self.num_classes:
+            raise InvalidInputError(
+                f"the detector was trained on a classifier of {self.num_classes} classes. Received: "
+                f"{classifier.name} with {classifier.num_classes}"
+            )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes a .keras file, the parameters of the search included."""
+        self.network.save(path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "BoundaryDetector":
+        """Reads what :meth:`save` has written.
+
+        Raises:
+            InvalidInputError: if the file cannot be read or holds something else.
+        """
+        if not Path(path).is_file():
+            raise InvalidInputError(f"there is no detector {path}")
+        try:
+            return cls(keras.saving.load_model(path, compile=False))
+        except (ValueError, OSError, TypeError, KeyError) as error:
+            raise InvalidInputError(f"{path} is no detector: {first_line(error)}") from error
+
+    @staticmethod
+    def _inputs(boundaries: Boundaries) -> dict[str, npt.NDArray[Any]]:
+        return {"distances": boundaries.distances, "adjacent": boundaries.adjacent}

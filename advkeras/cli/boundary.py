@@ -1,0 +1,108 @@
+"""``advkeras boundary``."""
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from advkeras.cli import options
+from advkeras.cli.console import counted, err, import_tensorflow, out, progress_bar, watching
+
+
+def boundary(
+    dataset: options.Dataset = "mnist",
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Zoo name, SavedModel folder or .keras file; repeat for several. All of the zoo by default.",
+            rich_help_panel="What to run",
+        ),
+    ] = None,
+    attack: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Attack; repeat for several. OptBrittle, OptMargin and OptRegion by default.",
+            rich_help_panel="What to run",
+        ),
+    ] = None,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="quick: 200 directions; paper: all 1,568 (MNIST) or 1,000 of them, and the authors' search.",
+            rich_help_panel="What to run",
+        ),
+    ] = "quick",
+    directions: Annotated[
+        int | None, typer.Option(help="Directions; the protocol's by default.", rich_help_panel="What to run")
+    ] = None,
+    instance: Annotated[
+        int | None,
+        typer.Option(
+            help="Image that the figure of single instances shows; by default one on which all attacks succeed.",
+            rich_help_panel="What to run",
+        ),
+    ] = None,
+    bounds: options.Bounds = None,
+    classes: options.Classes = None,
+    resize: options.Resize = False,
+    examples: options.Examples = None,
+    data_dir: options.DataDir = None,
+    seed: options.Seed = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for boundaries.json, examples, distances and figures; advkeras-results/DATASET-boundaries by "
+            "default. What is already there, made the same way, is not made again.",
+            rich_help_panel="Run",
+        ),
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Map the decision boundaries around benign images and adversarial examples: distances, adjacent classes, purity.
+
+    Example: [bold]advkeras boundary --dataset mnist --model mnist-natural --attack optmargin --examples 50[/]
+    """
+    import_tensorflow()
+    from advkeras.cli.subjects import classifiers_and_data
+    from advkeras.evaluation.boundaries import measure_boundaries
+    from advkeras.evaluation.protocol import Protocol, boundary_search
+    from advkeras.files import require_writable_folder
+    from advkeras.reporting.boundary_figures import distances_figure, instance_figure, purity_figure
+    from advkeras.reporting.boundary_tables import boundary_tables
+
+    start = time.perf_counter()
+    classifiers, spec, data = classifiers_and_data(
+        dataset, model or (), bounds=bounds, classes=classes, resize=resize, examples=examples, data_dir=data_dir
+    )
+    chosen = attack or ("optbrittle", "optmargin", "optregion")
+    run = Protocol.build(spec, mode=protocol, attacks=chosen, seed=seed)
+    search = boundary_search(spec, mode=run.mode, directions=directions, seed=seed)
+    folder = output or Path("advkeras-results") / f"{spec.name}-boundaries"
+    require_writable_folder(folder)
+    err.print(f"{len(data):,} images: {data.source}", soft_wrap=True)
+    with progress_bar() as progress:
+        report, measured = measure_boundaries(
+            classifiers, data, spec, run.attacks, search, folder, watch=watching(progress)
+        )
+    pictures = [
+        *distances_figure(measured, report, folder / "distances"),
+        *purity_figure(measured, report, folder / "purity"),
+    ]
+    for name, entries in measured.items():
+        pictures += instance_figure(
+            entries, report, folder / f"{name}-instance", model=name, class_names=spec.class_names, index=instance
+        )
+    if as_json:
+        out.print_json(json.dumps(report.to_json()))
+        return
+    for table in boundary_tables(report):
+        out.print(table)
+    forwards = sum(row.forward_count for rows in report.models.values() for row in rows)
+    out.print(
+        f"{counted(len(data), 'image')}, {counted(search.directions, 'direction')} and {forwards:,} forward passes in "
+        f"{time.perf_counter() - start:.0f} s; {counted(len(pictures), 'picture')}, "
+        f"distances and examples in {folder}",
+        soft_wrap=True,
+    )

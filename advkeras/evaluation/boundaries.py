@@ -1,0 +1,287 @@
+"""Decision boundaries around benign images and around what attacks make of them: measured, kept on disk, summed up."""
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from advkeras import provenance
+from advkeras.attacks.base import Attack, FloatArray, IntArray, Progress
+from advkeras.boundary import Boundaries, BoundarySearch, purity
+from advkeras.datasets import DatasetSpec, LabelledImages
+from advkeras.errors import InvalidInputError
+from advkeras.evaluation.crafting import Unit, Watch, units
+from advkeras.evaluation.examples import Examples
+from advkeras.files import read_arrays, require_writable_folder, write_arrays, write_atomically
+from advkeras.models import Classifier
+
+FILE_NAME = "boundaries.json"
+_ARRAYS = ("images", "labels", "indices", "distances", "adjacent", "classes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredBoundaries:
+    """The boundaries around images of one kind: benign ones, or an attack's examples.
+
+    Attributes:
+        kind: ``"benign"`` or the attack's name.
+        title: as tables and figures call it.
+        images: (N, H, W, C) float32: the images that are classified correctly, or the successful examples.
+        labels: (N,) int32, their true classes.
+        indices: (N,) int32, which of the data's images they come from.
+        found: around them.
+    """
+
+    kind: str
+    title: str
+    images: FloatArray
+    labels: IntArray
+    indices: IntArray
+    found: Boundaries
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoundaryRow:
+    """What the boundaries around images of one kind have in common.
+
+    Attributes:
+        kind: ``"benign"`` or the attack's name.
+        title: as tables call it.
+        images: number of images.
+        median_distance: over images and directions, RMS in pixel units; None where most directions meet no boundary.
+        unmet: share of the directions that meet no boundary.
+        purity: mean purities of the top 1, 2, ... adjacent classes, over the images around which a boundary was met.
+        forward_count: single images sent forward.
+        seconds: of the search.
+    """
+
+    kind: str
+    title: str
+    images: int
+    median_distance: float | None
+    unmet: float
+    purity: tuple[float, ...]
+    forward_count: int
+    seconds: float
+
+    @classmethod
+    def of(cls, measured: MeasuredBoundaries, num_classes: int) -> "BoundaryRow":
+        """The row of measured boundaries."""
+        found = measured.found
+        median = float(np.median(found.distances)) if len(found.classes) else float("inf")
+        purities = purity(found.adjacent, num_classes)
+        met = found.met.any(axis=1)
+        return cls(
+            kind=measured.kind,
+            title=measured.title,
+            images=len(found.classes),
+            median_distance=median if np.isfinite(median) else None,
+            unmet=float(1 - found.met.mean()) if found.met.size else 0.0,
+            purity=tuple(float(value) for value in purities[met].mean(axis=0)) if met.any() else (),
+            forward_count=found.forward_count,
+            seconds=round(found.seconds, 3),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoundaryReport:
+    """The boundaries of one or several models, as boundaries.json holds them.
+
+    Attributes:
+        dataset: name.
+        dataset_title: as tables call it.
+        data_source: where the images come from.
+        examples: number of images that were attacked.
+        bounds: lowest and highest pixel value.
+        search: parameters of the search for boundaries.
+        region_radius: of region classification, in pixel units.
+        models: for each model's name, its rows.
+        provenance: what it was made with.
+    """
+
+    dataset: str
+    dataset_title: str
+    data_source: str
+    examples: int
+    bounds: tuple[float, float]
+    search: dict[str, Any]
+    region_radius: float
+    models: dict[str, tuple[BoundaryRow, ...]]
+    provenance: dict[str, Any]
+
+    @property
+    def region_distance(self) -> float:
+        """Expected RMS of a point of region classification's hypercube."""
+        return self.region_radius / float(np.sqrt(3))
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {**asdict(self), "region_distance": self.region_distance}
+
+    def write(self, folder: Path) -> None:
+        """Writes boundaries.json, whole or not at all."""
+        write_atomically(folder / FILE_NAME, (json.dumps(self.to_json(), indent=2) + "\n").encode())
+
+
+def read_report(folder: str | os.PathLike[str]) -> BoundaryReport:
+    """The report in a folder.
+
+    Raises:
+        InvalidInputError: if there is none, or it cannot be read.
+    """
+    path = Path(folder) / FILE_NAME
+    try:
+        data = json.loads(path.read_text())
+        del data["region_distance"]
+        models = {
+            name: tuple(BoundaryRow(**{**row, "purity": tuple(row["purity"])}) for row in rows)
+            for name, rows in data.pop("models").items()
+        }
+        return BoundaryReport(**{**data, "bounds": tuple(data["bounds"]), "models": models})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InvalidInputError(f"{path} holds no boundaries: {error}") from None
+
+
+def measure_boundaries(
+    classifiers: Sequence[Classifier],
+    data: LabelledImages,
+    spec: DatasetSpec,
+    attacks: Sequence[Attack],
+    search: BoundarySearch,
+    output: Path,
+    *,
+    watch: Watch | None = None,
+) -> tuple[BoundaryReport, dict[str, list[MeasuredBoundaries]]]:
+    """Crafts adversarial examples and looks for the boundaries around them and around the benign images.
+
+    Args:
+        classifiers: whose boundaries.
+        data: images and true classes.
+        spec: the data set.
+        attacks: what makes adversarial examples.
+        search: for the boundaries.
+        output: folder for boundaries.json and, below it, a folder of .npz files for each model. What is already there,
+            made the same way, is not made again.
+        watch: gives a progress callback for each model and kind of images.
+
+    Returns:
+        The report, and for each model's name the boundaries of each kind.
+
+    Raises:
+        InvalidInputError: if the folder cannot be written, or the search does not fit the images.
+    """
+    start = time.perf_counter()
+    require_writable_folder(output)
+    measured = {
+        classifier.name: [boundaries_of(unit, data, search, watch=watch) for unit in units(classifier, attacks, output)]
+        for classifier in classifiers
+    }
+    report = BoundaryReport(
+        dataset=spec.name,
+        dataset_title=spec.title,
+        data_source=data.source,
+        examples=len(data),
+        bounds=spec.bounds,
+        search=search.get_config(),
+        region_radius=spec.constants.region_radius,
+        models={
+            name: tuple(BoundaryRow.of(entry, spec.num_classes) for entry in entries)
+            for name, entries in measured.items()
+        },
+        provenance={
+            "command": provenance.command_line(),
+            "versions": provenance.versions(),
+            "device": provenance.device(),
+            "seconds": round(time.perf_counter() - start, 1),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+    )
+    report.write(output)
+    return report, measured
+
+
+def boundaries_of(
+    unit: Unit, data: LabelledImages, search: BoundarySearch, *, watch: Watch | None = None
+) -> MeasuredBoundaries:
+    """The boundaries around a unit's images; read, if they are on disk and were found the same way."""
+    examples = unit.on_disk(data)
+    path = unit.path.with_name(f"{unit.path.stem}-boundaries.npz")
+    known = _read(path, unit, search, examples) if examples is not None else None
+    with watch(unit.classifier.name, unit.title, known is not None) if watch else nullcontext() as progress:
+        if known is not None:
+            return known
+        examples = examples or unit.craft(data)
+        return _search(path, unit, search, examples, progress)
+
+
+def _search(
+    path: Path, unit: Unit, search: BoundarySearch, examples: Examples, progress: Progress | None
+) -> MeasuredBoundaries:
+    chosen = examples.success if unit.attack else examples.predictions == examples.labels
+    images = examples.adversarials[chosen]
+    found = search(unit.classifier, images, progress=progress) if len(images) else _nothing(search)
+    measured = MeasuredBoundaries(
+        kind=unit.name,
+        title=unit.title,
+        images=images,
+        labels=examples.labels[chosen],
+        indices=np.flatnonzero(chosen).astype(np.int32),
+        found=found,
+    )
+    facts = {
+        "identity": _identity(search, examples),
+        "forward_count": found.forward_count,
+        "seconds": round(found.seconds, 3),
+    }
+    arrays = {
+        "images": measured.images,
+        "labels": measured.labels,
+        "indices": measured.indices,
+        "distances": found.distances,
+        "adjacent": found.adjacent,
+        "classes": found.classes,
+    }
+    write_arrays(path, {**arrays, "facts": np.array(json.dumps(facts))})
+    return measured
+
+
+def _read(path: Path, unit: Unit, search: BoundarySearch, examples: Examples) -> MeasuredBoundaries | None:
+    if not path.is_file():
+        return None
+    try:
+        arrays = read_arrays(path, (*_ARRAYS, "facts"))
+        facts = json.loads(str(arrays["facts"]))
+    except (InvalidInputError, ValueError):
+        return None
+    if facts.get("identity") != _identity(search, examples):
+        return None
+    return MeasuredBoundaries(
+        kind=unit.name,
+        title=unit.title,
+        images=arrays["images"],
+        labels=arrays["labels"],
+        indices=arrays["indices"],
+        found=Boundaries(
+            distances=arrays["distances"],
+            adjacent=arrays["adjacent"],
+            classes=arrays["classes"],
+            forward_count=facts["forward_count"],
+            seconds=facts["seconds"],
+        ),
+    )
+
+
+def _identity(search: BoundarySearch, examples: Examples) -> dict[str, Any]:
+    return {"search": search.get_config(), "examples": examples.facts["identity"]}
+
+
+def _nothing(search: BoundarySearch) -> Boundaries:
+    shape = (0, search.directions)
+    return Boundaries(np.zeros(shape, np.float32), np.zeros(shape, np.int32), np.zeros(0, np.int32), 0, 0.0)

@@ -1,0 +1,184 @@
+"""The paper's figures of decision boundaries: sorted distances, single instances, purity (sections 5.2 and 5.3)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from advkeras.evaluation.boundaries import BoundaryReport, MeasuredBoundaries
+from advkeras.reporting.figures import save_figure, show_image
+
+Measured = Mapping[str, Sequence[MeasuredBoundaries]]
+
+# Okabe and Ito's colours, which people of all kinds of colour vision tell apart, black for what is benign; and Tol's
+# ten for classes.
+_KINDS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_CLASSES = (
+    *("#332288", "#88CCEE", "#44AA99", "#117733", "#999933"),
+    *("#DDCC77", "#CC6677", "#882255", "#AA4499", "#888888"),
+)
+_STYLES = ("-", "--", "-.", ":")
+_FORMATS = (".png", ".svg")
+
+
+def distances_figure(measured: Measured, report: BoundaryReport, path: Path) -> list[Path]:
+    """Sorted distances, benign against each attack: mean and 10-90% band over images, one panel a model (Figure 4).
+
+    Args:
+        measured: for each model the boundaries of each kind of images.
+        report: of the same run.
+        path: of the figure, without ending.
+
+    Returns:
+        The files written, one for each format.
+    """
+    figure, panels = _panels(measured)
+    reach = report.search["reach"]
+    for axes, (model, entries) in zip(panels, measured.items(), strict=True):
+        for number, entry in enumerate(entries):
+            if not len(entry.found.classes):
+                continue
+            distances = np.sort(np.minimum(entry.found.distances, reach), axis=1)
+            rank = np.linspace(0, 100, distances.shape[1])
+            low, high = np.percentile(distances, [10, 90], axis=0)
+            axes.fill_between(rank, low, high, color=_KINDS[number % len(_KINDS)], alpha=0.12, linewidth=0)
+            axes.plot(rank, distances.mean(axis=0), label=_counted(entry), **_line(number))
+        axes.set_title(model, fontsize=10)
+        axes.set_xlabel("directions, sorted by distance (%)")
+        axes.set_xlim(0, 100)
+        axes.set_ylim(0, reach * 1.02)
+        axes.legend(fontsize=8, frameon=False)
+    panels[0].set_ylabel(f"distance to the boundary (RMS, pixels in {_unit(report)})")
+    figure.suptitle(
+        f"{report.dataset_title}: sorted distances, mean and 10-90% of the images; the top edge: no boundary met",
+        fontsize=10,
+    )
+    return _save(figure, path)
+
+
+def purity_figure(measured: Measured, report: BoundaryReport, path: Path) -> list[Path]:
+    """Average purity of the top k adjacent classes against k, benign against each attack, one panel a model.
+
+    Args:
+        measured: for each model the boundaries of each kind of images.
+        report: of the same run.
+        path: of the figure, without ending.
+
+    Returns:
+        The files written, one for each format.
+    """
+    figure, panels = _panels(measured)
+    for axes, (model, rows) in zip(panels, report.models.items(), strict=True):
+        for number, (row, entry) in enumerate(zip(rows, measured[model], strict=True)):
+            ranks = np.arange(1, len(row.purity) + 1)
+            axes.plot(ranks, row.purity, marker="o", markersize=4, label=_counted(entry), **_line(number))
+        axes.set_title(model, fontsize=10)
+        axes.set_xlabel("k")
+        axes.set_ylim(0, 1.02)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8, frameon=False, loc="lower right")
+    panels[0].set_ylabel("average purity of the top k adjacent classes")
+    figure.suptitle(f"{report.dataset_title}: how much the directions agree on the class beyond", fontsize=10)
+    return _save(figure, path)
+
+
+def instance_figure(
+    entries: Sequence[MeasuredBoundaries],
+    report: BoundaryReport,
+    path: Path,
+    *,
+    model: str,
+    class_names: Sequence[str],
+    index: int | None = None,
+) -> list[Path]:
+    """One image and its adversarial versions, each with its sorted distances coloured by adjacent class (Figure 5).
+
+    The line is the expected RMS of a point of region classification.
+
+    Args:
+        entries: the boundaries of each kind of images around one model.
+        report: of the same run.
+        path: of the figure, without ending.
+        model: its name.
+        class_names: one for each class.
+        index: of the image among the data; by default the first one on which all attacks succeed, or most do.
+
+    Returns:
+        The files written, one for each format.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    index = _most_complete(entries) if index is None else index
+    shown = [(entry, np.flatnonzero(entry.indices == index)) for entry in entries]
+    shown = [(entry, place) for entry, place in shown if len(place)]
+    figure = Figure(figsize=(8.2, 0.9 + 1.75 * max(1, len(shown))), layout="constrained")
+    grid: Any = figure.subplots(
+        max(1, len(shown)), 2, squeeze=False, gridspec_kw={"width_ratios": [1, 3.6]}, sharex="col"
+    )
+    reach = report.search["reach"]
+    seen: set[int] = set()
+    for row, (entry, place) in enumerate(shown):
+        own = class_names[entry.found.classes[place[0]]]
+        picture, axes = grid[row]
+        show_image(picture, entry.images[place[0]], report.bounds)
+        picture.set_title(f"{entry.title}: {own}", fontsize=9)
+        distances, adjacent = entry.found.distances[place[0]], entry.found.adjacent[place[0]]
+        order = np.argsort(distances, kind="stable")
+        met = adjacent[order] >= 0
+        rank = np.linspace(0, 100, len(order))
+        colours = [_CLASSES[label % len(_CLASSES)] for label in adjacent[order][met]]
+        axes.scatter(rank[met], distances[order][met], c=colours, s=5, linewidths=0)
+        axes.scatter(rank[~met], np.full((~met).sum(), reach), c="#DDDDDD", s=5, linewidths=0)
+        axes.axhline(report.region_distance, color="black", linewidth=0.8, linestyle="--")
+        axes.set_ylim(0, reach * 1.04)
+        axes.set_ylabel("RMS", fontsize=9)
+        seen.update(int(label) for label in adjacent[adjacent >= 0])
+    grid[-1][1].set_xlabel("directions, sorted by distance (%); dashed: where a region's points are expected")
+    handles = [
+        Line2D([], [], marker="o", linestyle="", color=_CLASSES[label % len(_CLASSES)], label=class_names[label])
+        for label in sorted(seen)
+    ]
+    if handles:
+        figure.legend(handles=handles, title="class beyond", loc="outside right center", fontsize=8, frameon=False)
+    figure.suptitle(f"{report.dataset_title}, {model}: boundaries around test image {index}", fontsize=10)
+    return _save(figure, path)
+
+
+def _most_complete(entries: Sequence[MeasuredBoundaries]) -> int:
+    """The first image that is there in as many kinds as any."""
+    counts = np.bincount(np.concatenate([entry.indices for entry in entries]), minlength=1)
+    return int(np.argmax(counts))
+
+
+def _panels(measured: Measured) -> tuple[Any, list[Any]]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(0.6 + 4.4 * len(measured), 4.0), layout="constrained")
+    grid: Any = figure.subplots(1, len(measured), squeeze=False, sharey=True)
+    return figure, list(grid[0])
+
+
+def _line(number: int) -> dict[str, Any]:
+    return {
+        "color": _KINDS[number % len(_KINDS)],
+        "linestyle": _STYLES[number % len(_STYLES)],
+        "linewidth": 1.6,
+    }
+
+
+def _counted(entry: MeasuredBoundaries) -> str:
+    return f"{entry.title} ({len(entry.found.classes)} images)"
+
+
+def _unit(report: BoundaryReport) -> str:
+    low, high = report.bounds
+    return f"[{low:g}, {high:g}]"
+
+
+def _save(figure: Any, path: Path) -> list[Path]:
+    paths = [path.with_name(path.name + ending) for ending in _FORMATS]
+    for each in paths:
+        save_figure(figure, each)
+    return paths

@@ -1,0 +1,48 @@
+"""What the decision boundaries around each kind of images have in common, as tables."""
+
+from rich.table import Table
+
+from advkeras.evaluation.boundaries import BoundaryReport
+from advkeras.reporting.layout import markdown_table, plain_table
+
+_HEADINGS = ("Images", "Number", "Median distance", "No boundary %", "Purity, top 1", "Purity, top 3", "Forwards/img")
+
+
+def boundary_tables(report: BoundaryReport) -> list[Table]:
+    """One table a model for the terminal."""
+    tables = []
+    for title, rows in _cells(report):
+        table = plain_table(title, _HEADINGS)
+        for cells in rows:
+            table.add_row(*cells)
+        tables.append(table)
+    return tables
+
+
+def boundary_markdown(report: BoundaryReport) -> str:
+    """The same tables as Markdown."""
+    return "\n\n".join(markdown_table(title, _HEADINGS, rows) for title, rows in _cells(report)) + "\n"
+
+
+def _cells(report: BoundaryReport) -> list[tuple[str, list[tuple[str, ...]]]]:
+    search = report.search
+    tables = []
+    for model, rows in report.models.items():
+        title = (
+            f"{report.dataset_title}, {model}: boundaries along {search['directions']:,} directions; a region's point "
+            f"is expected at RMS {report.region_distance:.3g}"
+        )
+        cells: list[tuple[str, ...]] = [
+            (
+                row.title,
+                f"{row.images:,}",
+                f"> {search['reach']:g}" if row.median_distance is None else f"{row.median_distance:.3g}",
+                f"{100 * row.unmet:.0f}",
+                f"{row.purity[0]:.2f}" if row.purity else "-",
+                f"{row.purity[min(2, len(row.purity) - 1)]:.2f}" if row.purity else "-",
+                f"{row.forward_count / max(row.images, 1):,.0f}",
+            )
+            for row in rows
+        ]
+        tables.append((title, cells))
+    return tables

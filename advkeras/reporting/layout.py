@@ -1,0 +1,20 @@
+"""How tables look, in the terminal and as Markdown."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.box import SIMPLE
+from rich.table import Table
+
+
+def plain_table(title: str | None, headings: Sequence[str]) -> Table:
+    """A table for the terminal with few lines, numbers to the right; columns keep their text on one line."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE, show_edge=False, pad_edge=False)
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if index else "left", no_wrap=True)
+    return table
+
+
+def markdown_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table as Markdown, numbers to the right, without a line's end."""
+    lines = [f"**{title}**", "", f"| {' | '.join(headings)} |", "|---|" + "---:|" * (len(headings) - 1)]
+    return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in rows)])
