@@ -13,6 +13,7 @@ from advkeras.attacks.base import FloatArray, require
 from advkeras.boundary.distances import NO_CLASS, Boundaries, BoundarySearch
 from advkeras.errors import InvalidInputError, first_line
 from advkeras.models import Classifier
+from advkeras.randomness import derive_seed
 
 _PURITIES = 3
 _KERNEL, _STRIDE = 8, 4
@@ -99,12 +100,13 @@ class BoundaryDetector:
         return self._features.num_classes
 
     @classmethod
-    def build(cls, search: BoundarySearch, num_classes: int) -> "BoundaryDetector":
+    def build(cls, search: BoundarySearch, num_classes: int, *, seed: int = 0) -> "BoundaryDetector":
         """An untrained detector: two convolutions over the sorted distances, the purities, a dense layer.
 
         Args:
             search: for the boundaries.
             num_classes: of the classifier.
+            seed: of the initial weights and of dropout.
 
         Raises:
             InvalidInputError: if there are too few directions for two convolutions.
@@ -118,12 +120,15 @@ class BoundaryDetector:
         adjacent = keras.Input((search.directions,), dtype="int32", name="adjacent")
         ordered, purities = BoundaryFeatures(search.get_config(), num_classes, name=_FEATURES)(distances, adjacent)
         features = keras.layers.Reshape((search.directions, 1))(ordered)
-        for filters in (8, 16):
-            features = keras.layers.Conv1D(filters, _KERNEL, strides=_STRIDE, activation="relu")(features)
-            features = keras.layers.Dropout(0.5)(features)
+        for layer, filters in enumerate((8, 16)):
+            convolution = keras.layers.Conv1D(
+                filters, _KERNEL, strides=_STRIDE, activation="relu", kernel_initializer=_initial(seed, layer)
+            )
+            features = keras.layers.Dropout(0.5, seed=_number(seed, layer))(convolution(features))
         features = keras.layers.Concatenate()([keras.layers.Flatten()(features), purities])
-        features = keras.layers.Dropout(0.5)(keras.layers.Dense(32, activation="relu")(features))
-        logits = keras.layers.Dense(2, name="logits")(features)
+        dense = keras.layers.Dense(32, activation="relu", kernel_initializer=_initial(seed, 2))
+        features = keras.layers.Dropout(0.5, seed=_number(seed, 2))(dense(features))
+        logits = keras.layers.Dense(2, kernel_initializer=_initial(seed, 3), name="logits")(features)
         return cls(keras.Model({"distances": distances, "adjacent": adjacent}, logits, name="boundary_detector"))
 
     def fit(
@@ -143,7 +148,7 @@ class BoundaryDetector:
             adversarial: around successful adversarial examples.
             steps: of Adam, at a rate of 0.001.
             batch_size: boundaries in a step.
-            seed: of the batches and of dropout.
+            seed: of the batches.
             callbacks: of Keras.
 
         Raises:
@@ -164,7 +169,6 @@ class BoundaryDetector:
         batches = tf.data.Dataset.zip(*halves).map(
             lambda *pair: tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *pair)
         )
-        keras.utils.set_random_seed(seed)
         self.network.compile(
             optimizer=keras.optimizers.Adam(1e-3),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -222,3 +226,11 @@ class BoundaryDetector:
     @staticmethod
     def _inputs(boundaries: Boundaries) -> dict[str, npt.NDArray[Any]]:
         return {"distances": boundaries.distances, "adjacent": boundaries.adjacent}
+
+
+def _number(seed: int, layer: int) -> int:
+    return abs(derive_seed(seed, "detector", layer)[0])
+
+
+def _initial(seed: int, layer: int) -> Any:
+    return keras.initializers.GlorotUniform(seed=_number(seed, layer))

@@ -51,7 +51,8 @@ def distances_figure(measured: Measured, report: BoundaryReport, path: Path) -> 
         axes.legend(fontsize=8, frameon=False)
     panels[0].set_ylabel(f"distance to the boundary (RMS, pixels in {_unit(report)})")
     figure.suptitle(
-        f"{report.dataset_title}: sorted distances, mean and 10-90% of the images; the top edge: no boundary met",
+        f"{report.dataset_title}: sorted distances, mean and 10-90% of the images\n"
+        f"along {report.search['directions']:,} directions; at the top edge no boundary was met",
         fontsize=10,
     )
     return _save(figure, path)
@@ -79,7 +80,7 @@ def purity_figure(measured: Measured, report: BoundaryReport, path: Path) -> lis
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8, frameon=False, loc="lower right")
     panels[0].set_ylabel("average purity of the top k adjacent classes")
-    figure.suptitle(f"{report.dataset_title}: how much the directions agree on the class beyond", fontsize=10)
+    figure.suptitle(f"{report.dataset_title}: how much directions\nagree on the class beyond the boundary", fontsize=10)
     return _save(figure, path)
 
 

@@ -5,7 +5,7 @@ from rich.table import Table
 from advkeras.evaluation.boundaries import BoundaryReport
 from advkeras.reporting.layout import markdown_table, plain_table
 
-_HEADINGS = ("Images", "Number", "Median distance", "No boundary %", "Purity, top 1", "Purity, top 3", "Forwards/img")
+_HEADINGS = ("Images", "Number", "Median RMS", "Unmet %", "Purity 1", "Purity 3", "Forwards/img")
 
 
 def boundary_tables(report: BoundaryReport) -> list[Table]:

@@ -60,12 +60,11 @@ def save_figure(figure: Any, path: Path) -> None:
 
 
 def show_image(axes: Any, image: FloatArray, bounds: tuple[float, float]) -> None:
-    """Draws one image (H, W, C) without ticks."""
+    """Draws one image (H, W, C) without ticks; in grey, the mean of its channels, unless it has three."""
     low, high = bounds
     scaled = (image - low) / (high - low)
-    axes.imshow(
-        scaled.squeeze(), cmap="gray" if image.shape[-1] == 1 else None, vmin=0, vmax=1, interpolation="nearest"
-    )
+    colours = scaled if image.shape[-1] == 3 else scaled.mean(axis=-1)
+    axes.imshow(colours, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
 

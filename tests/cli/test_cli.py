@@ -174,6 +174,20 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, sample, soft_model):
     assert not list(tmp_path.glob("x*"))
 
 
+def test_boundary_prints_a_table_and_draws_the_figures(tmp_path):
+    arguments = ("boundary", "--model", "mnist-natural", "--attack", "optbrittle", "--directions", 20, "--examples", 3)
+    result = run(*arguments, "--output", tmp_path)
+    assert "MNIST, mnist-natural: boundaries along 20 directions" in " ".join(result.stdout.split())
+    names = {"distances", "purity", "mnist-natural-instance"}
+    assert {path.stem for path in tmp_path.glob("*.png")} == {path.stem for path in tmp_path.glob("*.svg")} == names
+    report = json.loads(run(*arguments, "--json", "--output", tmp_path).stdout)
+    assert [row["images"] for row in report["models"]["mnist-natural"]] == [3, 3]
+    assert report["region_distance"] == pytest.approx(0.3 / 3**0.5)
+    assert "directions with their negatives must be an even number" in error_of(
+        *("boundary", "--model", "mnist-natural", "--directions", 3, "--output", tmp_path)
+    )
+
+
 @pytest.fixture
 def own(tmp_path) -> tuple[Path, Path]:
     """A data set and a model that nobody knows: 3 classes, 20x24 images in [-1, 1]."""

@@ -1,0 +1,100 @@
+"""The detector of adversarial examples: what it sees, what it learns, and that it is one graph with its search."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from advkeras.boundary import Boundaries, BoundarySearch, purity
+from advkeras.boundary.detector import BoundaryDetector, BoundaryFeatures
+from advkeras.errors import InvalidInputError
+
+from ..conftest import FEATURES, SHAPE, linear_classifier
+
+SEARCH = BoundarySearch(directions=48, negatives=True, step=0.05, reach=0.5)
+CLASSES = 5
+
+
+def made_up(count: int, *, nearest: float, seed: int) -> Boundaries:
+    """Boundaries at distances between a nearest one and the reach, or beyond it."""
+    generator = np.random.default_rng(seed)
+    distances = generator.uniform(nearest, 0.6, (count, SEARCH.directions)).astype(np.float32)
+    adjacent = generator.integers(0, CLASSES, distances.shape).astype(np.int32)
+    met = distances <= SEARCH.reach
+    return Boundaries(
+        distances=np.where(met, distances, np.inf),
+        adjacent=np.where(met, adjacent, -1),
+        classes=np.zeros(count, np.int32),
+        forward_count=0,
+        seconds=0.0,
+    )
+
+
+def test_it_sees_sorted_shares_of_the_reach_and_purities():
+    boundaries = made_up(6, nearest=0.1, seed=0)
+    boundaries.distances[5], boundaries.adjacent[5] = np.inf, -1
+    ordered, purities = BoundaryFeatures(SEARCH.get_config(), CLASSES)(boundaries.distances, boundaries.adjacent)
+    np.testing.assert_allclose(
+        ordered, np.sort(np.minimum(boundaries.distances / SEARCH.reach, 1.0), axis=1), rtol=1e-6
+    )
+    np.testing.assert_allclose(purities[:5], purity(boundaries.adjacent, CLASSES)[:5, :3], rtol=1e-6)
+    np.testing.assert_array_equal(purities[5], 0.0)
+
+
+def test_two_classes_have_full_purity_from_the_second_on():
+    adjacent = np.zeros((1, SEARCH.directions), np.int32)
+    _, purities = BoundaryFeatures(SEARCH.get_config(), 2)(np.full(adjacent.shape, 0.1, np.float32), adjacent)
+    np.testing.assert_array_equal(purities, [[1.0, 1.0, 1.0]])
+
+
+def test_it_learns_to_tell_near_boundaries_from_far_ones_and_survives_the_disk(tmp_path):
+    detector = BoundaryDetector.build(SEARCH, CLASSES)
+    detector.fit(made_up(64, nearest=0.3, seed=1), made_up(64, nearest=0.05, seed=2), steps=150, batch_size=32)
+    benign, adversarial = made_up(40, nearest=0.3, seed=3), made_up(40, nearest=0.05, seed=4)
+    assert (detector.score(benign) < 0.5).mean() > 0.9
+    assert (detector.score(adversarial) > 0.5).mean() > 0.9
+    detector.save(tmp_path / "detector.keras")
+    loaded = BoundaryDetector.load(tmp_path / "detector.keras")
+    assert (loaded.search, loaded.num_classes) == (SEARCH, CLASSES)
+    np.testing.assert_allclose(loaded.score(benign), detector.score(benign), rtol=1e-6)
+
+
+def test_images_to_probabilities_is_one_graph(tmp_path, grey_images):
+    search = BoundarySearch(directions=40, negatives=True, step=0.02, reach=0.4)
+    classifier = linear_classifier(np.random.default_rng(2).standard_normal((FEATURES, 3)), np.zeros(3))
+    detector = BoundaryDetector.build(search, 3)
+    found = search(classifier, grey_images())
+    module = tf.Module()
+    module.detect = tf.function(
+        detector.function(classifier), input_signature=[tf.TensorSpec((None, *SHAPE), tf.float32)]
+    )
+    module.network = detector.network
+    np.testing.assert_allclose(module.detect(grey_images()), detector.score(found), rtol=1e-5)
+    tf.saved_model.save(module, str(tmp_path / "1"))
+    served = tf.saved_model.load(str(tmp_path / "1"))
+    np.testing.assert_allclose(served.detect(grey_images()[:3]), detector.score(found)[:3], rtol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_detector():
+    scores = []
+    for _ in range(2):
+        detector = BoundaryDetector.build(SEARCH, CLASSES, seed=4)
+        detector.fit(made_up(16, nearest=0.3, seed=1), made_up(16, nearest=0.05, seed=2), steps=5, batch_size=8, seed=4)
+        scores.append(detector.score(made_up(8, nearest=0.2, seed=3)))
+    np.testing.assert_array_equal(*scores)
+
+
+def test_senseless_detectors_are_refused(tmp_path):
+    (tmp_path / "text.keras").write_text("no model")
+    few = BoundarySearch(directions=34, step=0.1, reach=1)
+    nothing = made_up(0, nearest=0.1, seed=0)
+    detector = BoundaryDetector.build(SEARCH, CLASSES)
+    two = linear_classifier(np.zeros((FEATURES, 2)), np.array([0.0, 2.0]))
+    for call, message in (
+        (lambda: BoundaryDetector.build(few, 10), "at least 36 directions. Received: directions=34"),
+        (lambda: detector.fit(nothing, nothing), "there must be benign images"),
+        (lambda: detector.function(two), "trained on a classifier of 5 classes. Received: linear with 2"),
+        (lambda: BoundaryDetector.load(tmp_path / "nowhere.keras"), "there is no detector"),
+        (lambda: BoundaryDetector.load(tmp_path / "text.keras"), "text.keras is no detector"),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            call()
