@@ -1,7 +1,7 @@
 """How far the decision boundary is from an image, along random directions, and which class lies beyond it."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +40,12 @@ class Boundaries:
     def met(self) -> npt.NDArray[np.bool_]:
         """(N, D), where a boundary was met."""
         return np.asarray(self.adjacent != NO_CLASS)
+
+    def where(self, chosen: npt.NDArray[np.bool_]) -> "Boundaries":
+        """Those of the images for which a mask (N,) is true."""
+        return replace(
+            self, distances=self.distances[chosen], adjacent=self.adjacent[chosen], classes=self.classes[chosen]
+        )
 
 
 class _Walk(NamedTuple):

@@ -49,6 +49,11 @@ Seed = Annotated[int, typer.Option(help="Of all the randomness.", rich_help_pane
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON.", rich_help_panel="Run")]
 
 
-def split_classes(classes: str | None) -> tuple[str, ...] | None:
+def split_names(names: str) -> tuple[str, ...]:
     """``"cat, dog"`` as names."""
-    return tuple(name.strip() for name in classes.split(",")) if classes else None
+    return tuple(name.strip() for name in names.split(",") if name.strip())
+
+
+def split_classes(classes: str | None) -> tuple[str, ...] | None:
+    """The classes' names, where some are given."""
+    return split_names(classes) if classes else None

@@ -5,12 +5,13 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from advkeras import provenance
 from advkeras.attacks.base import Attack, FloatArray, IntArray, Progress
@@ -23,7 +24,8 @@ from advkeras.files import read_arrays, require_writable_folder, write_arrays, w
 from advkeras.models import Classifier
 
 FILE_NAME = "boundaries.json"
-_ARRAYS = ("images", "labels", "indices", "distances", "adjacent", "classes")
+_ARRAYS = ("images", "labels", "indices", "distortion")
+_FOUND = ("distances", "adjacent", "classes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,7 @@ class MeasuredBoundaries:
         images: (N, H, W, C) float32: the images that are classified correctly, or the successful examples.
         labels: (N,) int32, their true classes.
         indices: (N,) int32, which of the data's images they come from.
+        distortion: (N,) float32, RMS of what the attack changed, in pixel units.
         found: around them.
     """
 
@@ -44,7 +47,22 @@ class MeasuredBoundaries:
     images: FloatArray
     labels: IntArray
     indices: IntArray
+    distortion: FloatArray
     found: Boundaries
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def where(self, chosen: npt.NDArray[np.bool_]) -> "MeasuredBoundaries":
+        """Those for which a mask (N,) is true."""
+        return replace(
+            self,
+            images=self.images[chosen],
+            labels=self.labels[chosen],
+            indices=self.indices[chosen],
+            distortion=self.distortion[chosen],
+            found=self.found.where(chosen),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,6 +251,7 @@ def _search(
         images=images,
         labels=examples.labels[chosen],
         indices=np.flatnonzero(chosen).astype(np.int32),
+        distortion=examples.distortion[chosen],
         found=found,
     )
     facts = {
@@ -240,14 +259,7 @@ def _search(
         "forward_count": found.forward_count,
         "seconds": round(found.seconds, 3),
     }
-    arrays = {
-        "images": measured.images,
-        "labels": measured.labels,
-        "indices": measured.indices,
-        "distances": found.distances,
-        "adjacent": found.adjacent,
-        "classes": found.classes,
-    }
+    arrays = {name: getattr(measured, name) for name in _ARRAYS} | {name: getattr(found, name) for name in _FOUND}
     write_arrays(path, {**arrays, "facts": np.array(json.dumps(facts))})
     return measured
 
@@ -256,7 +268,7 @@ def _read(path: Path, unit: Unit, search: BoundarySearch, examples: Examples) ->
     if not path.is_file():
         return None
     try:
-        arrays = read_arrays(path, (*_ARRAYS, "facts"))
+        arrays = read_arrays(path, (*_ARRAYS, *_FOUND, "facts"))
         facts = json.loads(str(arrays["facts"]))
     except (InvalidInputError, ValueError):
         return None
@@ -265,13 +277,9 @@ def _read(path: Path, unit: Unit, search: BoundarySearch, examples: Examples) ->
     return MeasuredBoundaries(
         kind=unit.name,
         title=unit.title,
-        images=arrays["images"],
-        labels=arrays["labels"],
-        indices=arrays["indices"],
+        **{name: arrays[name] for name in _ARRAYS},
         found=Boundaries(
-            distances=arrays["distances"],
-            adjacent=arrays["adjacent"],
-            classes=arrays["classes"],
+            **{name: arrays[name] for name in _FOUND},
             forward_count=facts["forward_count"],
             seconds=facts["seconds"],
         ),

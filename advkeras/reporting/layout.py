@@ -1,9 +1,13 @@
-"""How tables look, in the terminal and as Markdown."""
+"""How tables and the figures in them look, in the terminal and as Markdown."""
 
 from collections.abc import Iterable, Sequence
 
 from rich.box import SIMPLE
 from rich.table import Table
+
+from advkeras.proportion import Proportion
+
+NOTHING = "-"
 
 
 def plain_table(title: str | None, headings: Sequence[str]) -> Table:
@@ -18,3 +22,19 @@ def markdown_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[
     """A table as Markdown, numbers to the right, without a line's end."""
     lines = [f"**{title}**", "", f"| {' | '.join(headings)} |", "|---|" + "---:|" * (len(headings) - 1)]
     return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in rows)])
+
+
+def share_text(proportion: Proportion | None) -> str:
+    """A share in percent with its 95% interval: ``93 [86, 97]``."""
+    if proportion is None or not proportion.of:
+        return NOTHING
+    low, high = proportion.interval()
+    return f"{percent_text(proportion.rate)} [{100 * low:.0f}, {100 * high:.0f}]"
+
+
+def percent_text(share: float | None) -> str:
+    """A share in percent, with a decimal where it is no whole number."""
+    if share is None:
+        return NOTHING
+    percent = 100 * share
+    return f"{percent:.0f}" if abs(percent - round(percent)) < 0.05 else f"{percent:.1f}"

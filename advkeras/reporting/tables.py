@@ -8,12 +8,9 @@ from rich.table import Table
 from advkeras.errors import InvalidInputError
 from advkeras.evaluation.paper import PaperRow
 from advkeras.evaluation.results import BENIGN, Distortion, Evaluation, ModelResult, Row
-from advkeras.proportion import Proportion
-from advkeras.reporting.layout import markdown_table, plain_table
+from advkeras.reporting.layout import NOTHING, markdown_table, percent_text, plain_table, share_text
 
 BLOCK_START, BLOCK_END = "<!-- results -->", "<!-- /results -->"
-
-_NOTHING = "-"
 
 
 @dataclass(frozen=True)
@@ -27,8 +24,8 @@ class _Column:
 
 _TABLE_1 = (
     _Column("Attack", lambda row: row.title),
-    _Column("Success %", lambda row: _share(row.success)),
-    _Column("paper", lambda row: _percent(_paper(row).success), from_paper=True),
+    _Column("Success %", lambda row: share_text(row.success)),
+    _Column("paper", lambda row: percent_text(_paper(row).success), from_paper=True),
     _Column("RMS", lambda row: _rms(row.distortion)),
     _Column("paper", lambda row: _number(_paper(row).distortion), from_paper=True),
     _Column("Grads/img", lambda row: f"{row.gradient_count / row.point.of:,.0f}"),
@@ -36,10 +33,10 @@ _TABLE_1 = (
 )
 _TABLE_2 = (
     _Column("Images", lambda row: row.title),
-    _Column("Region %", lambda row: _share(row.region)),
-    _Column("paper", lambda row: _percent(_paper(row).region), from_paper=True),
-    _Column("Point %", lambda row: _share(row.point)),
-    _Column("paper", lambda row: _percent(_paper(row).point), from_paper=True),
+    _Column("Region %", lambda row: share_text(row.region)),
+    _Column("paper", lambda row: percent_text(_paper(row).region), from_paper=True),
+    _Column("Point %", lambda row: share_text(row.point)),
+    _Column("paper", lambda row: percent_text(_paper(row).point), from_paper=True),
 )
 
 
@@ -113,36 +110,22 @@ def _paper(row: Row) -> PaperRow:
     return row.paper or PaperRow()
 
 
-def _share(proportion: Proportion | None) -> str:
-    if proportion is None or not proportion.of:
-        return _NOTHING
-    low, high = proportion.interval()
-    return f"{_percent(proportion.rate)} [{100 * low:.0f}, {100 * high:.0f}]"
-
-
 def _rms(distortion: Distortion | None) -> str:
     if distortion is None:
-        return _NOTHING
+        return NOTHING
     if distortion.high is None:
         return _number(distortion.mean)
     return f"{_number(distortion.mean)} ± {distortion.high - distortion.mean:.2g}"
 
 
-def _percent(share: float | None) -> str:
-    if share is None:
-        return _NOTHING
-    percent = 100 * share
-    return f"{percent:.0f}" if abs(percent - round(percent)) < 0.05 else f"{percent:.1f}"
-
-
 def _number(value: float | None) -> str:
     """Three significant digits."""
     if value is None:
-        return _NOTHING
+        return NOTHING
     if value >= 1:
         return f"{value:.3g}"
     return f"{value:.3f}" if value >= 0.1 else f"{value:.4f}"
 
 
 def _italic(text: str) -> str:
-    return text if text == _NOTHING else f"*{text}*"
+    return text if text == NOTHING else f"*{text}*"

@@ -188,6 +188,17 @@ def test_boundary_prints_a_table_and_draws_the_figures(tmp_path):
     )
 
 
+def test_detect_trains_tests_and_keeps_a_detector(tmp_path):
+    arguments = ("detect", "--train-attack", "optbrittle", "--test-attack", "optbrittle, fgsm", "--directions", 40)
+    arguments = (*arguments, "--examples", 15, "--steps", 20, "--output", tmp_path)
+    result = run(*arguments)
+    assert "MNIST, mnist-natural: errors of detectors on the last fifth of 15 images" in " ".join(result.stdout.split())
+    assert (tmp_path / "mnist-natural" / "detector-optbrittle.keras").is_file()
+    report = json.loads(run(*arguments, "--json").stdout)
+    assert [row["detector"] for row in report["rows"]] == ["boundaries", "region agreement"]
+    assert set(report["rows"][0]["false_negatives"]) == {"OptBrittle", "FGSM"}
+
+
 @pytest.fixture
 def own(tmp_path) -> tuple[Path, Path]:
     """A data set and a model that nobody knows: 3 classes, 20x24 images in [-1, 1]."""

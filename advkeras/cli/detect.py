@@ -1,0 +1,97 @@
+"""``advkeras detect``."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from advkeras.cli import options
+from advkeras.cli.console import err, import_tensorflow, out, progress_bar, watching
+
+
+def detect(
+    dataset: options.Dataset = "mnist",
+    model: Annotated[
+        str, typer.Option(help="Zoo name, SavedModel folder or .keras file.", rich_help_panel="What to run")
+    ] = "mnist-natural",
+    train_attack: Annotated[
+        str,
+        typer.Option(
+            help="Attacks, separated by commas; a detector is trained on the examples of each.",
+            rich_help_panel="What to run",
+        ),
+    ] = "optbrittle",
+    test_attack: Annotated[
+        str,
+        typer.Option(
+            help="Attacks, separated by commas; each detector is tested on the examples of each.",
+            rich_help_panel="What to run",
+        ),
+    ] = "optbrittle,optmargin,optregion",
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="quick: 200 directions; paper: all 1,568 (MNIST) or 1,000 of them, and the authors' search.",
+            rich_help_panel="What to run",
+        ),
+    ] = "quick",
+    directions: Annotated[
+        int | None, typer.Option(help="Directions; the protocol's by default.", rich_help_panel="What to run")
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Of a detector's training.", rich_help_panel="What to run")] = 2_000,
+    bounds: options.Bounds = None,
+    classes: options.Classes = None,
+    resize: options.Resize = False,
+    examples: options.Examples = None,
+    data_dir: options.DataDir = None,
+    seed: options.Seed = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for detection.json, examples, boundaries and the trained detectors (.keras); "
+            "advkeras-results/DATASET-detection by default. What is already there, made the same way, is kept.",
+            rich_help_panel="Run",
+        ),
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Train and test the decision boundary classifier, which tells adversarial examples from benign images.
+
+    The first four fifths of the images are the training part, the rest the test part.
+
+    Example: [bold]advkeras detect --model mnist-natural --train-attack optmargin --test-attack optmargin,optregion[/]
+    """
+    import_tensorflow()
+    from advkeras.cli.subjects import classifiers_and_data
+    from advkeras.evaluation.detection import detect as run_detection
+    from advkeras.evaluation.protocol import Protocol, boundary_search
+    from advkeras.reporting.detection_tables import detection_table
+
+    (classifier,), spec, data = classifiers_and_data(
+        dataset, (model,), bounds=bounds, classes=classes, resize=resize, examples=examples, data_dir=data_dir
+    )
+    training, test = (
+        Protocol.build(spec, mode=protocol, attacks=options.split_names(names), seed=seed)
+        for names in (train_attack, test_attack)
+    )
+    folder = output or Path("advkeras-results") / f"{spec.name}-detection"
+    err.print(f"{len(data):,} images: {data.source}", soft_wrap=True)
+    with progress_bar() as progress:
+        report = run_detection(
+            classifier,
+            data,
+            spec,
+            train_attacks=training.attacks,
+            test_attacks=test.attacks,
+            search=boundary_search(spec, mode=training.mode, directions=directions, seed=seed),
+            output=folder,
+            steps=steps,
+            seed=seed,
+            watch=watching(progress),
+        )
+    if as_json:
+        out.print_json(json.dumps(report.to_json()))
+        return
+    out.print(detection_table(report))
+    out.print(f"results, examples and detectors in {folder}", soft_wrap=True)

@@ -1,0 +1,251 @@
+"""Detecting adversarial examples: trained on one attack, tested on others, beside a simpler detector."""
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import mannwhitneyu
+
+from advkeras import provenance
+from advkeras.attacks.base import Attack, FloatArray, require
+from advkeras.boundary import BoundarySearch
+from advkeras.boundary.detector import BoundaryDetector
+from advkeras.datasets import DatasetSpec, LabelledImages
+from advkeras.defenses.region_classification import RegionClassification
+from advkeras.errors import InvalidInputError
+from advkeras.evaluation.boundaries import MeasuredBoundaries, boundaries_of
+from advkeras.evaluation.crafting import Watch, units
+from advkeras.files import require_writable_folder, write_atomically
+from advkeras.models import Classifier
+from advkeras.proportion import Proportion
+from advkeras.randomness import derive_seed
+
+FILE_NAME = "detection.json"
+BOUNDARIES, AGREEMENT = "boundaries", "region agreement"
+_TRAINING_SHARE = 0.8
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionRow:
+    """One detector.
+
+    Attributes:
+        detector: ``"boundaries"``, the network of :class:`BoundaryDetector`; or ``"region agreement"``, the share of a
+            region's points that have the image's own class, held against the threshold that parts the training images
+            best.
+        trained_on: title of the attack whose examples it was trained on.
+        false_positives: benign images of the test part that it takes for adversarial.
+        false_negatives: for each attack's title, examples of the test part that it takes for benign.
+        auc: for each attack's title, the area under the ROC curve.
+    """
+
+    detector: str
+    trained_on: str
+    false_positives: Proportion
+    false_negatives: dict[str, Proportion]
+    auc: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionReport:
+    """What detectors of adversarial examples on one model are worth, as detection.json holds it.
+
+    Attributes:
+        dataset: name.
+        dataset_title: as tables call it.
+        data_source: where the images come from.
+        model: name.
+        examples: images that were attacked; the first four fifths are the training part, the rest the test part.
+        search: parameters of the search for boundaries.
+        rows: one for each detector.
+        distortion: for each attack's title, mean RMS of its successful examples in the test part.
+        provenance: what it was made with.
+    """
+
+    dataset: str
+    dataset_title: str
+    data_source: str
+    model: str
+    examples: int
+    search: dict[str, Any]
+    rows: tuple[DetectionRow, ...]
+    distortion: dict[str, float]
+    provenance: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        rows = [
+            {
+                "detector": row.detector,
+                "trained_on": row.trained_on,
+                "false_positives": row.false_positives.to_json(),
+                "false_negatives": {title: share.to_json() for title, share in row.false_negatives.items()},
+                "auc": row.auc,
+            }
+            for row in self.rows
+        ]
+        return {**asdict(self), "rows": rows}
+
+    def write(self, folder: Path) -> None:
+        """Writes detection.json, whole or not at all."""
+        write_atomically(folder / FILE_NAME, (json.dumps(self.to_json(), indent=2) + "\n").encode())
+
+
+def read_detection(folder: str | os.PathLike[str]) -> DetectionReport:
+    """The report in a folder.
+
+    Raises:
+        InvalidInputError: if there is none, or it cannot be read.
+    """
+    path = Path(folder) / FILE_NAME
+    try:
+        data = json.loads(path.read_text())
+        rows = tuple(
+            DetectionRow(
+                detector=row["detector"],
+                trained_on=row["trained_on"],
+                false_positives=Proportion.from_json(row["false_positives"]),
+                false_negatives={title: Proportion.from_json(share) for title, share in row["false_negatives"].items()},
+                auc=row["auc"],
+            )
+            for row in data.pop("rows")
+        )
+        return DetectionReport(**data, rows=rows)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InvalidInputError(f"{path} holds no detection: {error}") from None
+
+
+def detect(
+    classifier: Classifier,
+    data: LabelledImages,
+    spec: DatasetSpec,
+    *,
+    train_attacks: Sequence[Attack],
+    test_attacks: Sequence[Attack],
+    search: BoundarySearch,
+    output: Path,
+    steps: int = 2_000,
+    seed: int = 0,
+    watch: Watch | None = None,
+) -> DetectionReport:
+    """Trains a detector on each of some attacks and tests it on others, and a simpler one beside it.
+
+    Only benign images that are classified correctly and successful adversarial examples count.
+
+    Args:
+        classifier: the model.
+        data: images and true classes.
+        spec: the data set.
+        train_attacks: a detector is trained on the examples of each.
+        test_attacks: each detector is tested on the examples of each.
+        search: for the boundaries.
+        output: folder for detection.json and, below it, a folder of examples, boundaries and trained detectors
+            (.keras). Examples and boundaries that are already there, made the same way, are not made again.
+        steps: of a detector's training.
+        seed: of the detectors and of the regions.
+        watch: gives a progress callback for each kind of images.
+
+    Raises:
+        InvalidInputError: if the folder cannot be written, or a part has no images of some kind.
+    """
+    start = time.perf_counter()
+    require_writable_folder(output)
+    require(len(data) >= 2, "there must be images to train on and to test on", images=len(data))
+    attacks = tuple(dict.fromkeys((*train_attacks, *test_attacks)))
+    planned = units(classifier, attacks, output)
+    measured = {unit.name: boundaries_of(unit, data, search, watch=watch) for unit in planned}
+    first_of_test = round(_TRAINING_SHARE * len(data))
+    training = {name: entry.where(entry.indices < first_of_test) for name, entry in measured.items()}
+    test = {name: entry.where(entry.indices >= first_of_test) for name, entry in measured.items()}
+    for name in ("benign", *(attack.name for attack in test_attacks)):
+        require(len(test[name]) > 0, f"the test part has no {test[name].title} images", images=len(data))
+    region = _Agreement(classifier, spec, seed)
+    rows = []
+    for attack in train_attacks:
+        trained = training[attack.name]
+        require(len(trained) > 0, f"the training part has no {trained.title} images", images=len(data))
+        detector = BoundaryDetector.build(search, classifier.num_classes, seed=seed)
+        detector.fit(training["benign"].found, trained.found, steps=steps, seed=seed)
+        detector.save(output / classifier.name / f"detector-{attack.name}.keras")
+        scores = {name: detector.score(entry.found) for name, entry in test.items()}
+        rows.append(_row(BOUNDARIES, attack, test_attacks, scores, threshold=0.5))
+        agreements = {name: region.score(entry) for name, entry in test.items()}
+        threshold = best_threshold(region.score(training["benign"]), region.score(trained))
+        rows.append(_row(AGREEMENT, attack, test_attacks, agreements, threshold=threshold))
+    report = DetectionReport(
+        dataset=spec.name,
+        dataset_title=spec.title,
+        data_source=data.source,
+        model=classifier.name,
+        examples=len(data),
+        search=search.get_config(),
+        rows=tuple(rows),
+        distortion={test[attack.name].title: float(np.mean(test[attack.name].distortion)) for attack in test_attacks},
+        provenance={
+            "command": provenance.command_line(),
+            "versions": provenance.versions(),
+            "device": provenance.device(),
+            "seconds": round(time.perf_counter() - start, 1),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+    )
+    report.write(output)
+    return report
+
+
+def best_threshold(benign: npt.NDArray[Any], adversarial: npt.NDArray[Any]) -> float:
+    """The score above which an image is best taken for adversarial: where the two shares of errors sum up to least."""
+    values = np.unique(np.concatenate([benign, adversarial]))
+    between = np.concatenate([[values[0] - 1.0], (values[1:] + values[:-1]) / 2, [values[-1] + 1.0]])
+    errors = [np.mean(benign > value) + np.mean(adversarial <= value) for value in between]
+    return float(between[int(np.argmin(errors))])
+
+
+class _Agreement:
+    """The simpler detector: how many points of the region around an image have another class than the image."""
+
+    def __init__(self, classifier: Classifier, spec: DatasetSpec, seed: int) -> None:
+        self._layer = RegionClassification(
+            classifier,
+            radius=spec.constants.region_radius,
+            samples=spec.constants.region_samples,
+            seed=derive_seed(seed, "region agreement")[0],
+        )
+
+    def score(self, entry: MeasuredBoundaries) -> FloatArray:
+        votes = self._layer.predict(entry.images)["votes"]
+        own = np.take_along_axis(votes, entry.found.classes[:, None].astype(np.int64), axis=1)[:, 0]
+        return np.asarray(1.0 - own / votes.sum(axis=1), np.float32)
+
+
+def _row(
+    detector: str,
+    trained_on: Attack,
+    test_attacks: Sequence[Attack],
+    scores: dict[str, FloatArray],
+    *,
+    threshold: float,
+) -> DetectionRow:
+    benign = scores["benign"]
+    return DetectionRow(
+        detector=detector,
+        trained_on=trained_on.title,
+        false_positives=Proportion(int((benign > threshold).sum()), len(benign)),
+        false_negatives={
+            attack.title: Proportion(int((scores[attack.name] <= threshold).sum()), len(scores[attack.name]))
+            for attack in test_attacks
+        },
+        auc={
+            attack.title: float(
+                mannwhitneyu(scores[attack.name], benign).statistic / (len(scores[attack.name]) * len(benign))
+            )
+            for attack in test_attacks
+        },
+    )

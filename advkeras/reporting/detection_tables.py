@@ -1,0 +1,44 @@
+"""What detectors of adversarial examples are worth, as a table."""
+
+from rich.table import Table
+
+from advkeras.evaluation.detection import DetectionReport
+from advkeras.reporting.layout import markdown_table, plain_table, share_text
+
+_HEADINGS = ("Trained on", "Detector", "Tested on", "RMS", "False pos.", "False neg.", "AUC")
+
+
+def detection_table(report: DetectionReport) -> Table:
+    """False positives, and false negatives and area under the ROC curve by attack, for the terminal."""
+    table = plain_table(_title(report), _HEADINGS)
+    for cells in _cells(report):
+        table.add_row(*cells)
+    return table
+
+
+def detection_markdown(report: DetectionReport) -> str:
+    """The same as Markdown."""
+    return markdown_table(_title(report), _HEADINGS, _cells(report)) + "\n"
+
+
+def _title(report: DetectionReport) -> str:
+    return (
+        f"{report.dataset_title}, {report.model}: errors of detectors on the last fifth of {report.examples:,} images "
+        "(%), and AUC"
+    )
+
+
+def _cells(report: DetectionReport) -> list[tuple[str, ...]]:
+    return [
+        (
+            row.trained_on,
+            row.detector,
+            title,
+            f"{report.distortion[title]:.3g}",
+            share_text(row.false_positives),
+            share_text(missed),
+            f"{row.auc[title]:.3f}",
+        )
+        for row in report.rows
+        for title, missed in row.false_negatives.items()
+    ]

@@ -1,0 +1,79 @@
+"""Detectors of adversarial examples: trained, tested, and beside a simpler one."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from advkeras.attacks import OptBrittle, OptRegion
+from advkeras.boundary import BoundarySearch
+from advkeras.boundary.detector import BoundaryDetector
+from advkeras.datasets import LabelledImages, registry
+from advkeras.errors import InvalidInputError
+from advkeras.evaluation.detection import AGREEMENT, BOUNDARIES, best_threshold, detect, read_detection
+
+from ..conftest import FEATURES, SHAPE, linear_classifier
+
+SEARCH = BoundarySearch(directions=40, negatives=True, step=0.03, reach=1.0)
+SPEC = registry.own("made-up", bounds=(0.0, 1.0), shape=SHAPE, class_names=("ant", "bee", "cow"))
+CLASSIFIER = linear_classifier(3 * np.random.default_rng(2).standard_normal((FEATURES, 3)), np.zeros(3))
+
+
+@pytest.fixture
+def data() -> LabelledImages:
+    images = np.random.default_rng(0).uniform(0.2, 0.8, (100, *SHAPE)).astype(np.float32)
+    return LabelledImages(images, CLASSIFIER.predict(images), "made-up images", "test")
+
+
+def test_examples_right_behind_a_boundary_are_detected(data, tmp_path):
+    report = detect(
+        CLASSIFIER,
+        data,
+        SPEC,
+        train_attacks=[OptBrittle()],
+        test_attacks=[OptBrittle(), OptRegion(radius=0.1)],
+        search=SEARCH,
+        output=tmp_path,
+        steps=200,
+    )
+    boundaries, agreement = report.rows
+    assert (boundaries.detector, agreement.detector) == (BOUNDARIES, AGREEMENT)
+    assert boundaries.false_positives.of == 20
+    assert boundaries.false_negatives["OptBrittle"].of == 20
+    for row in report.rows:
+        assert row.auc["OptBrittle"] > 0.9
+        assert row.false_negatives["OptBrittle"].rate <= 0.2
+    assert report.distortion["OptBrittle"] < report.distortion["OptRegion"]
+    assert read_detection(tmp_path) == report
+    loaded = BoundaryDetector.load(tmp_path / "linear" / "detector-optbrittle.keras")
+    found = SEARCH(CLASSIFIER, data.images[80:])
+    assert (loaded.score(found) > 0.5).sum() == boundaries.false_positives.count
+
+
+def test_a_part_without_images_is_refused(data, tmp_path):
+    few = data.first(4)
+    wrong = LabelledImages(few.images, (few.labels + 1) % 3, few.source, few.split)
+    with pytest.raises(InvalidInputError, match="the test part has no Benign images. Received: images=4"):
+        detect(
+            CLASSIFIER,
+            wrong,
+            SPEC,
+            train_attacks=[OptBrittle()],
+            test_attacks=[OptBrittle()],
+            search=SEARCH,
+            output=tmp_path,
+        )
+    (tmp_path / "detection.json").write_text("[]")
+    with pytest.raises(InvalidInputError, match="holds no detection"):
+        read_detection(tmp_path)
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.lists(st.integers(0, 9), min_size=1, max_size=12))
+def test_no_threshold_has_fewer_errors_than_the_best(benign, adversarial):
+    benign_scores, adversarial_scores = np.array(benign) / 10, np.array(adversarial) / 10
+
+    def errors(threshold: float) -> float:
+        return np.mean(benign_scores > threshold) + np.mean(adversarial_scores <= threshold)
+
+    best = best_threshold(benign_scores, adversarial_scores)
+    assert all(errors(best) <= errors(other) + 1e-12 for other in np.arange(-0.05, 1.1, 0.05))
