@@ -81,7 +81,7 @@ class AdversarialTraining(keras.Model):  # type: ignore[misc]
                 metric.update_state(loss * self.replicas)
             else:
                 metric.update_state(labels, logits)
-        results = {metric.name: metric.result() for metric in self.metrics}
+        results = self.get_metrics_result()
         # With several workers Keras averages results over their first axis, which scalars do not have.
         return {name: value[None] for name, value in results.items()} if self._has_workers else results
 
