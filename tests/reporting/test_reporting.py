@@ -86,9 +86,11 @@ def test_markdown_tables_replace_the_block_of_a_document():
         replace_block("no block", "", "README.md")
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/mnist.md"])
-def test_documents_show_the_results_that_are_in_the_repository(document):
-    evaluation = read(REPOSITORY / "docs" / "results" / "mnist.json")
+@pytest.mark.parametrize(
+    ("document", "results"), [("README.md", "mnist"), ("docs/mnist.md", "mnist"), ("docs/cifar10.md", "cifar10")]
+)
+def test_documents_show_the_results_that_are_in_the_repository(document, results):
+    evaluation = read(REPOSITORY / "docs" / "results" / f"{results}.json")
     assert f"{BLOCK_START}\n{markdown_tables(evaluation)}{BLOCK_END}" in (REPOSITORY / document).read_text()
 
 
