@@ -1,0 +1,150 @@
+"""Attacks on what surrounds an example: the least distortion at which enough of the points around it is fooled."""
+
+import abc
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from advkeras.attacks.base import FloatArray, MinimumNormAttack, Problem, Progress, Tally, require
+from advkeras.attacks.batches import run_active_set
+from advkeras.attacks.decoupled_search import DecoupledSearch, SearchState
+from advkeras.attacks.ensembles import RegionEnsemble
+from advkeras.attacks.geometry import along
+from advkeras.models import Classifier
+from advkeras.randomness import derive_seed
+from advkeras.regions import Region
+from advkeras.voting import Combination
+
+# Looks at the vote along the direction that the search ends with, and their points as a share of the final vote's.
+_LOOKS, _LOOK_SHARE = 5, 0.8
+# By how much the norm changes after the first look, then by its square, and so on, as long as the vote has been seen on
+# one side only.
+_STRIDE = 1.1
+
+
+class _Settling(NamedTuple):
+    """How far to go along each image's direction; every field's first axis is the image."""
+
+    images: Any
+    goals: Any
+    direction: Any
+    norm: Any  # of the next look
+    below: Any  # largest norm at which the vote was not clear; 0 if there is none
+    above: Any  # smallest norm at which it was; infinite if there is none
+    iteration: Any
+    finished: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurroundingsAttack(MinimumNormAttack):
+    """The least distortion at which a share of the points around the example is fooled; a base of attacks.
+
+    The decoupled search runs on fresh points around the example, clipped to the bounds, and ends with a direction.
+    Along it the norm is settled by larger samples. A subclass says which points, and what is a success.
+
+    Args:
+        samples: points that the last, independent look draws.
+        members: points drawn at each step of the search.
+        share: of the points to fool, at least a half; for means, as much clearer than chance as such a share of
+            votes is (:class:`RegionEnsemble`).
+        steps: of the search.
+        confidence: must be 0; the share takes its place.
+    """
+
+    samples: int = 100
+    members: int = 4
+    share: float = 0.73
+    steps: int = 50
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.surroundings()
+        require(self.confidence == 0, f"confidence must be 0: {self.title} has share", confidence=self.confidence)
+        require(self.samples >= 1, "samples must be at least 1", samples=self.samples)
+        require(self.members >= 1, "members must be at least 1", members=self.members)
+        require(0.5 <= self.share < 1, "share must lie in [0.5, 1)", share=self.share)
+        require(self.steps >= 1, "steps must be at least 1", steps=self.steps)
+
+    @abc.abstractmethod
+    def surroundings(self) -> Region:
+        """Where the points around an example are drawn from."""
+
+    def combination(self) -> Combination:
+        """How the answers of the points become one."""
+        return "majority"
+
+    def run(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
+        """Candidates of least distortion; the image itself where nothing was found."""
+        search = DecoupledSearch(iterations=self.steps, jit_compile=self.jit_compile)
+        found = search.run(
+            classifier,
+            problem,
+            self._ensemble(classifier, problem, self.members, "search"),
+            key=(self, problem.targeted),
+            batch_size=self.batch_size,
+            tally=tally,
+            progress=progress,
+        )
+        return self._settle(classifier, problem, found, tally)
+
+    def _settle(self, classifier: Classifier, problem: Problem, found: SearchState, tally: Tally) -> FloatArray:
+        """The nearest points along the search's directions at which enough of a larger sample is fooled."""
+        ensemble = self._ensemble(classifier, problem, math.ceil(_LOOK_SHARE * self.samples), "settling")
+        count = len(problem)
+        state = _Settling(
+            images=problem.images,
+            goals=problem.goals,
+            direction=found.direction,
+            norm=found.norm,
+            below=np.zeros(count, np.float32),
+            above=np.full(count, np.inf, np.float32),
+            iteration=np.zeros(count, np.int32),
+            finished=np.zeros(count, bool),
+        )
+        tally.forwards += run_active_set(
+            classifier,
+            (self, problem.targeted, "look"),
+            lambda: self._look(ensemble, classifier),
+            state,
+            members=ensemble.size,
+            batch_size=self.batch_size,
+            progress=lambda done, total: None,
+            jit_compile=self.jit_compile,
+        )
+        reached = np.where(np.isinf(state.above), 0.0, state.above)
+        return np.asarray(along(state.images, state.direction, reached, classifier.bounds))
+
+    def _look(self, ensemble: RegionEnsemble, classifier: Classifier) -> Any:
+        def look(state: _Settling) -> tuple[_Settling, Any]:
+            points = along(state.images, state.direction, state.norm, ensemble.bounds)
+            # All images of a batch came in together, so they are at the same look.
+            logits = ensemble.logits(classifier, points, tf.reduce_max(state.iteration))
+            _, reached = ensemble.judge(logits, state.goals)
+            above = tf.where(reached, tf.minimum(state.above, state.norm), state.above)
+            below = tf.where(reached, state.below, tf.maximum(state.below, state.norm))
+            stride = _STRIDE ** (2.0 ** tf.cast(state.iteration, tf.float32))
+            norm = tf.where(
+                tf.math.is_inf(above),
+                state.norm * stride,
+                tf.where(below > 0, tf.sqrt(above * below), state.norm / stride),
+            )
+            iteration = state.iteration + 1
+            finished = iteration >= _LOOKS
+            state = state._replace(norm=norm, below=below, above=above, iteration=iteration, finished=finished)
+            return state, tf.constant(1)
+
+        return look
+
+    def _ensemble(self, classifier: Classifier, problem: Problem, count: int, purpose: str) -> RegionEnsemble:
+        return RegionEnsemble(
+            bounds=classifier.bounds,
+            targeted=problem.targeted,
+            region=self.surroundings(),
+            count=count,
+            combine=self.combination(),
+            share=self.share,
+            seed=derive_seed(self.seed, self.name, purpose),
+        )
