@@ -3,8 +3,10 @@
 import platform
 import shlex
 import sys
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 _PACKAGES = ("advkeras", "tensorflow", "keras", "tensorflow-datasets", "numpy")
 
@@ -37,6 +39,21 @@ def command_line() -> str:
     program = Path(sys.argv[0])
     ours = program.name in ("advkeras", "cli.py") or program.parent.name == "advkeras"
     return shlex.join([*(["advkeras"] if ours else ["python", program.name]), *sys.argv[1:]])
+
+
+def of_run(seconds: float) -> dict[str, Any]:
+    """What the results of a run were made with, as plain values.
+
+    Args:
+        seconds: that the run took.
+    """
+    return {
+        "command": command_line(),
+        "versions": versions(),
+        "device": device(),
+        "seconds": round(seconds, 1),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def _processor() -> str:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -213,13 +212,7 @@ def measure_boundaries(
             name: tuple(BoundaryRow.of(entry, spec.num_classes) for entry in entries)
             for name, entries in measured.items()
         },
-        provenance={
-            "command": provenance.command_line(),
-            "versions": provenance.versions(),
-            "device": provenance.device(),
-            "seconds": round(time.perf_counter() - start, 1),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        },
+        provenance=provenance.of_run(time.perf_counter() - start),
     )
     report.write(output)
     return report, measured

@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -188,13 +187,7 @@ def detect(
         search=search.get_config(),
         rows=tuple(rows),
         distortion={test[attack.name].title: float(np.mean(test[attack.name].distortion)) for attack in test_attacks},
-        provenance={
-            "command": provenance.command_line(),
-            "versions": provenance.versions(),
-            "device": provenance.device(),
-            "seconds": round(time.perf_counter() - start, 1),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        },
+        provenance=provenance.of_run(time.perf_counter() - start),
     )
     report.write(output)
     return report

@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +69,7 @@ def evaluate(
         seed=protocol.seed,
         region={"radius": protocol.region_radius, "samples": protocol.region_samples},
         models=models,
-        provenance={
-            "command": provenance.command_line(),
-            "versions": provenance.versions(),
-            "device": provenance.device(),
-            "seconds": round(time.perf_counter() - start, 1),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        },
+        provenance=provenance.of_run(time.perf_counter() - start),
     )
     evaluation.write(output)
     return evaluation
