@@ -15,9 +15,7 @@ def attack(
     name: Annotated[
         str, typer.Argument(metavar="ATTACK", help="fgsm, pgd, optbrittle, optmargin, optstrong or optregion.")
     ],
-    model: Annotated[
-        str, typer.Option(help="Zoo name, SavedModel folder or .keras file.", rich_help_panel="What to run")
-    ] = "mnist-natural",
+    model: options.Model = "mnist-natural",
     parameters: Annotated[
         list[str] | None,
         typer.Option(

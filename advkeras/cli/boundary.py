@@ -13,13 +13,7 @@ from advkeras.cli.console import counted, err, import_tensorflow, out, progress_
 
 def boundary(
     dataset: options.Dataset = "mnist",
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Zoo name, SavedModel folder or .keras file; repeat for several. All of the zoo by default.",
-            rich_help_panel="What to run",
-        ),
-    ] = None,
+    model: options.Models = None,
     attack: Annotated[
         list[str] | None,
         typer.Option(
@@ -27,16 +21,8 @@ def boundary(
             rich_help_panel="What to run",
         ),
     ] = None,
-    protocol: Annotated[
-        str,
-        typer.Option(
-            help="quick: 200 directions; paper: all 1,568 (MNIST) or 1,000 of them, and the authors' search.",
-            rich_help_panel="What to run",
-        ),
-    ] = "quick",
-    directions: Annotated[
-        int | None, typer.Option(help="Directions; the protocol's by default.", rich_help_panel="What to run")
-    ] = None,
+    protocol: options.BoundaryProtocol = "quick",
+    directions: options.Directions = None,
     instance: Annotated[
         int | None,
         typer.Option(

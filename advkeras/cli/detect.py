@@ -12,9 +12,7 @@ from advkeras.cli.console import err, import_tensorflow, out, progress_bar, watc
 
 def detect(
     dataset: options.Dataset = "mnist",
-    model: Annotated[
-        str, typer.Option(help="Zoo name, SavedModel folder or .keras file.", rich_help_panel="What to run")
-    ] = "mnist-natural",
+    model: options.Model = "mnist-natural",
     train_attack: Annotated[
         str,
         typer.Option(
@@ -29,16 +27,8 @@ def detect(
             rich_help_panel="What to run",
         ),
     ] = "optbrittle,optmargin,optregion",
-    protocol: Annotated[
-        str,
-        typer.Option(
-            help="quick: 200 directions; paper: all 1,568 (MNIST) or 1,000 of them, and the authors' search.",
-            rich_help_panel="What to run",
-        ),
-    ] = "quick",
-    directions: Annotated[
-        int | None, typer.Option(help="Directions; the protocol's by default.", rich_help_panel="What to run")
-    ] = None,
+    protocol: options.BoundaryProtocol = "quick",
+    directions: options.Directions = None,
     steps: Annotated[int, typer.Option(help="Of a detector's training.", rich_help_panel="What to run")] = 2_000,
     bounds: options.Bounds = None,
     classes: options.Classes = None,

@@ -13,13 +13,7 @@ from advkeras.cli.console import counted, err, import_tensorflow, out, progress_
 
 def evaluate(
     dataset: options.Dataset = "mnist",
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Zoo name, SavedModel folder or .keras file; repeat for several. All of the zoo by default.",
-            rich_help_panel="What to run",
-        ),
-    ] = None,
+    model: options.Models = None,
     attack: Annotated[
         list[str] | None,
         typer.Option(help="Attack; repeat for several. Those of the tables by default.", rich_help_panel="What to run"),

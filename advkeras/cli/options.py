@@ -45,6 +45,24 @@ Examples = Annotated[
         rich_help_panel="Data",
     ),
 ]
+Model = Annotated[str, typer.Option(help="Zoo name, SavedModel folder or .keras file.", rich_help_panel="What to run")]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Zoo name, SavedModel folder or .keras file; repeat for several. All of the zoo by default.",
+        rich_help_panel="What to run",
+    ),
+]
+BoundaryProtocol = Annotated[
+    str,
+    typer.Option(
+        help="quick: 200 directions; paper: all 1,568 (MNIST) or 1,000 of them, and the authors' search.",
+        rich_help_panel="What to run",
+    ),
+]
+Directions = Annotated[
+    int | None, typer.Option(help="Directions; the protocol's by default.", rich_help_panel="What to run")
+]
 Seed = Annotated[int, typer.Option(help="Of all the randomness.", rich_help_panel="Run")]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON.", rich_help_panel="Run")]
 

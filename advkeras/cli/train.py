@@ -11,7 +11,7 @@ from advkeras.cli import options
 from advkeras.cli.console import describe_accuracy, err, import_tensorflow, out, progress_bar
 from advkeras.errors import AdvkerasError
 
-_RECIPE = "Recipe; what is not given is known to work on the data set"
+_RECIPE = "Recipe; by default the one for the defence and the data set"
 
 
 def train(

@@ -1,4 +1,4 @@
-"""How a network is trained, as data: the hyperparameters of a run, and those that are known to work."""
+"""How a network is trained, as data: the hyperparameters of a run, and their defaults."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
@@ -98,7 +98,7 @@ class TrainingRecipe:
 
     @classmethod
     def default(cls, spec: DatasetSpec, defense: str, **overrides: Any) -> Self:
-        """The recipe that is known to work for a defence on a data set, with the given values in place of its own.
+        """The default recipe for a defence on a data set, with the given values in place of its own.
 
         Args:
             spec: the data set; one that advkeras does not know gets CIFAR-10's recipe without augmentation.
@@ -120,7 +120,8 @@ class TrainingRecipe:
         return cls(**recipe)
 
 
-# What has been found to work on two cores; epsilon is the data set's.
+# The models of the zoo say in their cards what these have led to; where no card names a defence on a data set, its
+# default is a starting point that has not been run at full length. Epsilon is the data set's.
 _MNIST: dict[str, dict[str, Any]] = {
     "none": {"epochs": 6},
     "fast": {"epochs": 4, "step": 1.25, "iterations": 1, "ramp_epochs": 2},

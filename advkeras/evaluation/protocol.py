@@ -11,7 +11,7 @@ from advkeras.boundary import BoundarySearch
 from advkeras.datasets import DatasetSpec
 from advkeras.errors import InvalidInputError
 
-# Directions along which boundaries are looked for without the paper's protocol: the curves are the same (docs).
+# Directions along which boundaries are looked for without the paper's protocol.
 _QUICK_DIRECTIONS = 200
 
 Mode = Literal["quick", "paper"]
