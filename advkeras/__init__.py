@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from advkeras.attacks import FGSM, PGD, AttackResult, OptBrittle, OptMargin, OptRegion, OptStrong
+    from advkeras.attacks import FGSM, PGD, AttackResult, OptBrittle, OptMargin, OptMimic, OptRegion, OptStrong
     from advkeras.defenses.region_classification import RegionClassification
     from advkeras.models import Classifier
 
@@ -20,6 +20,7 @@ __all__ = [
     "Classifier",
     "OptBrittle",
     "OptMargin",
+    "OptMimic",
     "OptRegion",
     "OptStrong",
     "RegionClassification",

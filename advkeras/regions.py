@@ -65,11 +65,24 @@ class Ball(Region):
 
     def offsets(self, shape: Any, seed: Any | None) -> Any:
         """Uniformly drawn offsets: a Gaussian direction, and a length whose power of the dimension is uniform."""
-        direction = _normal(shape, seed)
-        squares = tf.reduce_sum(tf.square(direction), axis=[-3, -2, -1], keepdims=True)
-        features = tf.cast(tf.reduce_prod(tf.shape(direction)[-3:]), tf.float32)
-        share = _uniform(tf.shape(squares), None if seed is None else seed + 1, 0.0, 1.0) ** (1.0 / features)
-        return self.radius * share * direction / tf.sqrt(tf.maximum(squares, 1e-24))
+        direction, share, features = _directions_and_shares(shape, seed)
+        return self.radius * share ** (1.0 / features) * direction
+
+
+@dataclass(frozen=True)
+class Radial(Region):
+    """The points in all directions, at every length up to a radius alike: what a walk away from an image meets.
+
+    Attributes:
+        radius: the largest RMS of an offset.
+    """
+
+    name: ClassVar[str] = "radial"
+
+    def offsets(self, shape: Any, seed: Any | None) -> Any:
+        """Offsets in a Gaussian's directions, whose RMS is uniform."""
+        direction, share, features = _directions_and_shares(shape, seed)
+        return self.radius * share * tf.sqrt(features) * direction
 
 
 @dataclass(frozen=True)
@@ -87,7 +100,7 @@ class Gaussian(Region):
         return self.radius * _normal(shape, seed)
 
 
-_REGIONS: dict[str, type[Region]] = {region.name: region for region in (Hypercube, Ball, Gaussian)}
+_REGIONS: dict[str, type[Region]] = {region.name: region for region in (Hypercube, Ball, Gaussian, Radial)}
 
 
 def names() -> tuple[str, ...]:
@@ -134,6 +147,15 @@ def orthogonal_directions(
     directions = np.asarray(orthonormal.T.reshape(count, *shape) * (rms * np.sqrt(features)), np.float32)
     directions.setflags(write=False)
     return directions
+
+
+def _directions_and_shares(shape: Any, seed: Any | None) -> tuple[Any, Any, Any]:
+    """Directions of Euclidean length 1, a uniform number in [0, 1) for each, and an image's number of features."""
+    drawn = _normal(shape, seed)
+    squares = tf.reduce_sum(tf.square(drawn), axis=[-3, -2, -1], keepdims=True)
+    features = tf.cast(tf.reduce_prod(tf.shape(drawn)[-3:]), tf.float32)
+    shares = _uniform(tf.shape(squares), None if seed is None else seed + 1, 0.0, 1.0)
+    return drawn / tf.sqrt(tf.maximum(squares, 1e-24)), shares, features
 
 
 def _uniform(shape: Any, seed: Any | None, low: float, high: float) -> Any:

@@ -5,9 +5,10 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import kstest
 
 from advkeras.errors import InvalidInputError
-from advkeras.regions import Ball, Gaussian, Hypercube
+from advkeras.regions import Ball, Gaussian, Hypercube, Radial
 from advkeras.voting import COMBINATIONS, RegionVote
 
 SHAPE = (3, 4, 2)
@@ -167,3 +168,15 @@ def test_regions_have_the_moments_they_should():
 def test_senseless_parameters_are_refused(parameters, message):
     with pytest.raises(InvalidInputError, match=message):
         RegionVote(region=Hypercube(0.1), **parameters)
+
+
+@pytest.mark.parametrize("seed", [None, (3, 4)])
+def test_radial_points_lie_in_all_directions_at_all_lengths_alike(seed):
+    tf.random.set_seed(0)
+    offsets = Radial(0.5).offsets((4000, *SHAPE), None if seed is None else tf.constant(seed, tf.int32)).numpy()
+    flat = offsets.reshape(len(offsets), -1)
+    lengths = np.sqrt((flat**2).mean(axis=1))
+    assert kstest(lengths, "uniform", args=(0, 0.5)).pvalue > 1e-4
+    cosines = flat[:, 0] / np.linalg.norm(flat, axis=1)
+    half = (flat.shape[1] - 1) / 2
+    assert kstest((cosines + 1) / 2, "beta", args=(half, half)).pvalue > 1e-4

@@ -1,18 +1,16 @@
 """OptRegion: the least distortion that turns the vote of region classification, attacked as it is defended."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-import tensorflow as tf
 
 from advkeras import regions
 from advkeras.attacks.base import BoolArray, FloatArray, IntArray, Problem, Tally
 from advkeras.attacks.surroundings import SurroundingsAttack
 from advkeras.models import Classifier
-from advkeras.randomness import derive_seed
 from advkeras.regions import Region
-from advkeras.voting import Combination, RegionVote
+from advkeras.voting import Combination
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +40,6 @@ class OptRegion(SurroundingsAttack):
     name: ClassVar[str] = "optregion"
     title: ClassVar[str] = "OptRegion"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._vote()
-
     def surroundings(self) -> Region:
         """The defender's region."""
         return regions.get(self.region, self.radius)
@@ -56,36 +50,14 @@ class OptRegion(SurroundingsAttack):
 
     def decisions(self, classifier: Classifier, images: FloatArray, predictions: IntArray, tally: Tally) -> IntArray:
         """The region's votes on images."""
-        return self._classify(classifier, images, "benign", tally)
+        return self._votes(classifier, images, "benign", tally)
 
     def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally) -> BoolArray:
         """Whether the vote of points that nothing else has seen is on the attacker's side.
 
         An image that comes back as it was is no success, though the vote on it may differ from the first one.
         """
-        classes = self._classify(classifier, candidates, "verification", tally)
+        classes = self._votes(classifier, candidates, "verification", tally)
         turned = classes == problem.goals if problem.targeted else classes != problem.goals
         moved = (candidates != problem.images).any(axis=(1, 2, 3))
         return np.asarray(turned & moved)
-
-    def _vote(self) -> RegionVote:
-        """The defender's vote, no longer than it takes to be sure of its answer."""
-        return RegionVote(
-            region=self.surroundings(),
-            samples=self.samples,
-            combine=self.combine,
-            stop="never" if self.combine == "mean_logits" else "exact",
-        )
-
-    def _classify(self, classifier: Classifier, images: FloatArray, purpose: str, tally: Tally) -> IntArray:
-        vote = self._vote()
-
-        def build() -> Any:
-            return lambda batch, seed: vote(
-                classifier, batch, num_classes=classifier.num_classes, bounds=classifier.bounds, seed=seed
-            )
-
-        compiled = classifier.graph(vote, build, [classifier.image_signature, tf.TensorSpec((2,), tf.int32)])
-        answer = compiled(images, tf.constant(derive_seed(self.seed, self.name, purpose), tf.int32))
-        tally.forwards += int(tf.reduce_sum(answer["samples"]))
-        return np.asarray(answer["class"], np.int32)

@@ -7,13 +7,14 @@ from advkeras.attacks.base import Attack, FixedNormAttack
 from advkeras.attacks.carlini_wagner import OptBrittle, OptStrong
 from advkeras.attacks.fgsm import FGSM
 from advkeras.attacks.optmargin import OptMargin
+from advkeras.attacks.optmimic import OptMimic
 from advkeras.attacks.optregion import OptRegion
 from advkeras.attacks.pgd import PGD
 from advkeras.datasets.registry import ProtocolConstants
 from advkeras.errors import InvalidInputError, unknown_name
 
 _REGISTRY: dict[str, type[Attack]] = {
-    attack.name: attack for attack in (FGSM, PGD, OptBrittle, OptMargin, OptStrong, OptRegion)
+    attack.name: attack for attack in (FGSM, PGD, OptBrittle, OptMargin, OptStrong, OptRegion, OptMimic)
 }
 # The authors' search: 4 weights with at most 1,000 iterations each.
 _FULL_SEARCH = {"weight_steps": 4, "iterations": 1_000}
@@ -92,6 +93,8 @@ def _parameters(attack: type[Attack], constants: ProtocolConstants, full_search:
         }
     if attack is OptRegion:
         return {"radius": constants.region_radius, "samples": constants.region_samples}
+    if attack is OptMimic:
+        return {"reach": constants.boundary_reach}
     authors = {"learning_rate": constants.learning_rate, "initial_weight": constants.initial_weight, **_FULL_SEARCH}
     if attack is OptMargin:
         return authors | {

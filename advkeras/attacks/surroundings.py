@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from advkeras.attacks.base import FloatArray, MinimumNormAttack, Problem, Progress, Tally, require
+from advkeras.attacks.base import FloatArray, IntArray, MinimumNormAttack, Problem, Progress, Tally, require
 from advkeras.attacks.batches import run_active_set
 from advkeras.attacks.decoupled_search import DecoupledSearch, SearchState
 from advkeras.attacks.ensembles import RegionEnsemble
@@ -16,7 +16,7 @@ from advkeras.attacks.geometry import along
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seed
 from advkeras.regions import Region
-from advkeras.voting import Combination
+from advkeras.voting import Combination, RegionVote
 
 # Looks at the vote along the direction that the search ends with, and their points as a share of the final vote's.
 _LOOKS, _LOOK_SHARE = 5, 0.8
@@ -61,7 +61,7 @@ class SurroundingsAttack(MinimumNormAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.surroundings()
+        self._vote()
         require(self.confidence == 0, f"confidence must be 0: {self.title} has share", confidence=self.confidence)
         require(self.samples >= 1, "samples must be at least 1", samples=self.samples)
         require(self.members >= 1, "members must be at least 1", members=self.members)
@@ -137,6 +137,29 @@ class SurroundingsAttack(MinimumNormAttack):
             return state, tf.constant(1)
 
         return look
+
+    def _vote(self) -> RegionVote:
+        """The points' vote, no longer than it takes to be sure of its answer."""
+        return RegionVote(
+            region=self.surroundings(),
+            samples=self.samples,
+            combine=self.combination(),
+            stop="never" if self.combination() == "mean_logits" else "exact",
+        )
+
+    def _votes(self, classifier: Classifier, images: FloatArray, purpose: str, tally: Tally) -> IntArray:
+        """The class that most points around each image (N, H, W, C) have, of a sample of their own: (N,)."""
+        vote = self._vote()
+
+        def build() -> Any:
+            return lambda batch, seed: vote(
+                classifier, batch, num_classes=classifier.num_classes, bounds=classifier.bounds, seed=seed
+            )
+
+        compiled = classifier.graph(vote, build, [classifier.image_signature, tf.TensorSpec((2,), tf.int32)])
+        answer = compiled(images, tf.constant(derive_seed(self.seed, self.name, purpose), tf.int32))
+        tally.forwards += int(tf.reduce_sum(answer["samples"]))
+        return np.asarray(answer["class"], np.int32)
 
     def _ensemble(self, classifier: Classifier, problem: Problem, count: int, purpose: str) -> RegionEnsemble:
         return RegionEnsemble(

@@ -13,7 +13,8 @@ from advkeras.errors import InvalidInputError
 
 def attack(
     name: Annotated[
-        str, typer.Argument(metavar="ATTACK", help="fgsm, pgd, optbrittle, optmargin, optstrong or optregion.")
+        str,
+        typer.Argument(metavar="ATTACK", help="fgsm, pgd, optbrittle, optmargin, optstrong, optregion or optmimic."),
     ],
     model: options.Model = "mnist-natural",
     parameters: Annotated[

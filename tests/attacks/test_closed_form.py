@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from scipy.stats import norm
 
-from advkeras.attacks import FGSM, PGD, OptBrittle, OptMargin, OptRegion, OptStrong
+from advkeras.attacks import FGSM, PGD, OptBrittle, OptMargin, OptMimic, OptRegion, OptStrong
 from advkeras.attacks.gradients import adversarial_margin
 from advkeras.models import Classifier
 
@@ -235,6 +235,50 @@ def test_optregion_goes_as_far_as_the_regions_vote_needs(half_space, grey_images
     slack = 0.16 * spread / np.sqrt(FEATURES)
     assert (result.distortion >= least - slack).all()
     assert (result.distortion <= least * 1.02 + slack).all()
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize("bounds", BOUNDS)
+def test_optmimic_goes_until_walks_stay_beyond_the_hyperplane(half_space, grey_images, bounds, targeted):
+    share, reach = 0.85, 0.06
+    low, high = bounds
+    classifier, normal = half_space(scale=300.0, bounds=bounds)
+    images = grey_images(bounds=bounds)
+    labels = classifier.predict(images)
+    attack = OptMimic(reach=reach * (high - low), share=share, members=32, samples=2000, batch_size=4096)
+    result = attack(classifier, images, labels, 1 - labels if targeted else None)
+    # How far along the normal a walk goes: a random direction's cosine, times a length that is uniform.
+    generator = np.random.default_rng(0)
+    drawn = generator.standard_normal((400_000, FEATURES))
+    cosines = drawn[:, 0] / np.linalg.norm(drawn, axis=1)
+    walks = cosines * generator.uniform(0, reach, len(drawn)) * np.sqrt(FEATURES)
+    from_image = projection(images, normal, bounds)
+    # Of 1,600 points at a look, the share's standard error is 0.009; a slack of three to either side.
+    least, expected, most = (
+        (from_image + np.quantile(walks, share + slack)) / np.sqrt(FEATURES) for slack in (-0.027, 0, 0.027)
+    )
+    assert result.success.all()
+    distortion = result.distortion / (high - low)
+    assert (distortion >= least).all()
+    assert (distortion <= most * 1.02).all()
+    np.testing.assert_allclose(distortion.mean(), expected.mean(), rtol=0.03)
+
+
+def test_optmimic_is_judged_by_fresh_surroundings_as_well():
+    """A thin layer of class 1 within class 0: a point of it is misclassified, and what surrounds it is not."""
+    direction = np.ones(FEATURES) / np.sqrt(FEATURES)
+
+    def thin_layer(images):
+        along = tf.reshape(images - 0.5, (-1, FEATURES)) @ tf.constant(direction[:, None], tf.float32)
+        return tf.concat([tf.zeros_like(along), 100 * (0.03 - tf.abs(along - 0.1))], axis=1)
+
+    classifier = Classifier(thin_layer, bounds=(0.0, 1.0), input_shape=SHAPE, name="layer")
+    images = np.full((2, *SHAPE), 0.5, np.float32)
+    labels = np.zeros(2, np.int32)
+    inside = OptMimic(reach=0.001)(classifier, images, labels)
+    assert inside.success.all()
+    np.testing.assert_allclose(inside.distortion, 0.07 / np.sqrt(FEATURES), rtol=0.05)
+    assert not OptMimic(reach=0.4)(classifier, images, labels).success.any()
 
 
 def test_optregion_attacks_what_the_region_gets_right():

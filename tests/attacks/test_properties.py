@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from advkeras.attacks import FGSM, PGD, OptBrittle, OptMargin, OptRegion, OptStrong, configure, names
+from advkeras.attacks import FGSM, PGD, OptBrittle, OptMargin, OptMimic, OptRegion, OptStrong, configure, names
 from advkeras.datasets import MNIST
 
 from ..conftest import FEATURES, SHAPE, linear_classifier
@@ -23,8 +23,11 @@ ATTACKS = [
     OptMargin(member_rms=0.1, ensemble_size=4, search="decoupled", steps=15),
     OptRegion(radius=0.2, samples=20, steps=15),
     OptRegion(radius=0.2, samples=20, steps=15, region="gaussian", combine="mean_logits"),
+    OptMimic(reach=0.2, samples=20, steps=15),
 ]
 IDS = [f"{index}-{attack.name}" for index, attack in enumerate(ATTACKS)]
+# These draw random points at each step.
+DRAWING = ("optregion", "optmimic")
 CLASSIFIER = linear_classifier(
     np.random.default_rng(0).standard_normal((FEATURES, 3)) * 4, np.zeros(3), bounds=(-1.0, 1.0)
 )
@@ -67,7 +70,7 @@ def test_the_same_seed_gives_the_same_result(attack, seed):
     np.testing.assert_array_equal(first.adversarials, second.adversarials)
 
 
-@pytest.mark.parametrize("attack", [a for a in ATTACKS if a.name not in ("pgd", "optregion")], ids=lambda a: a.name)
+@pytest.mark.parametrize("attack", [a for a in ATTACKS if a.name not in ("pgd", *DRAWING)], ids=lambda a: a.name)
 @settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_permuting_the_batch_permutes_the_result(attack, seed):
@@ -93,8 +96,8 @@ def test_the_batch_size_changes_nothing(batch_size):
         )
 
 
-@pytest.mark.parametrize("attack", [a for a in ATTACKS if a.name == "optregion"], ids=lambda a: a.region)
-def test_xla_is_as_another_seed_to_optregion(attack):
+@pytest.mark.parametrize("attack", [a for a in ATTACKS if a.name in DRAWING], ids=repr)
+def test_xla_is_as_another_seed_to_attacks_that_draw(attack):
     """XLA draws other random numbers from the same seed, so only averages over images can be compared."""
     images = random_images(1, 40)
     labels = CLASSIFIER.predict(images)
@@ -107,7 +110,7 @@ def test_xla_is_as_another_seed_to_optregion(attack):
     np.testing.assert_allclose(compiled.distortion[both].mean(), plain.distortion[both].mean(), rtol=0.1)
 
 
-@pytest.mark.parametrize("attack", [a for a in ATTACKS if a.name != "optregion"], ids=lambda a: a.name)
+@pytest.mark.parametrize("attack", [a for a in ATTACKS if a.name not in DRAWING], ids=lambda a: a.name)
 def test_xla_finds_the_same(attack):
     """PGD's random start is another one, since XLA draws other random numbers from the same seed."""
     images = random_images(1, 5)

@@ -1,0 +1,50 @@
+"""OptMimic: the least distortion at which an example's surroundings, too, belong to the wrong class."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from advkeras.attacks.base import BoolArray, FloatArray, Problem, Tally
+from advkeras.attacks.surroundings import SurroundingsAttack
+from advkeras.models import Classifier
+from advkeras.regions import Radial, Region
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptMimic(SurroundingsAttack):
+    """The least distortion at which walks away from the example stay in the wrong class for as long as benign ones.
+
+    He, Li and Song (ICLR 2018) tell adversarial examples from benign images by how near the boundary is, and leave it
+    open whether an example can have the surroundings of a benign image. Here the points to be fooled lie in random
+    directions, at every RMS from 0 to a reach alike, and a share of them has to be misclassified. The decoupled search
+    runs on fresh points at each step, and ends with a direction; along it the norm is settled by larger samples.
+
+    An image counts as attacked when it is classified correctly. Success is judged on the example itself and on points
+    that nothing else has seen: the example has to be misclassified, and more than half of the points.
+
+    Args:
+        reach: largest RMS of a point's offset, in the classifier's pixel unit.
+        samples: points that the last look draws.
+        members: points drawn at each step of the search.
+        share: of the points to fool, at least a half.
+        steps: of the search.
+        confidence: must be 0; the share takes its place.
+    """
+
+    reach: float
+    share: float = 0.9
+
+    name: ClassVar[str] = "optmimic"
+    title: ClassVar[str] = "OptMimic"
+
+    def surroundings(self) -> Region:
+        """All directions, every RMS up to the reach."""
+        return Radial(self.reach)
+
+    def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally) -> BoolArray:
+        """Whether the examples, and most of fresh points around them, are on the attacker's side."""
+        itself = super().verify(classifier, problem, candidates, tally)
+        around = self._votes(classifier, candidates, "verification", tally)
+        turned = around == problem.goals if problem.targeted else around != problem.goals
+        return np.asarray(itself & turned)
