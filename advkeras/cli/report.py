@@ -10,32 +10,35 @@ from advkeras.errors import InvalidInputError
 
 
 def report(
-    results: Annotated[Path, typer.Argument(help="results.json of an evaluation, or its folder.")],
+    results: Annotated[
+        Path,
+        typer.Argument(help="results.json, boundaries.json or detection.json, or the folder that holds one."),
+    ],
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     into: Annotated[
         Path | None,
-        typer.Option(help="Put the Markdown into a file, between its lines <!-- results --> and <!-- /results -->."),
+        typer.Option(help="Put the Markdown into a file, between its lines <!-- BLOCK --> and <!-- /BLOCK -->."),
     ] = None,
+    block: Annotated[str, typer.Option(help="Name of the block that --into fills.")] = "results",
 ) -> None:
-    """Print an evaluation's tables again, from its results.json alone.
+    """Print the tables of an evaluation, of boundaries or of detectors again, from their file alone.
 
     Example: [bold]advkeras report advkeras-results/mnist[/]
     """
-    from advkeras.evaluation.results import read
     from advkeras.files import write_atomically
-    from advkeras.reporting.tables import caption, markdown_tables, replace_block, rich_tables
+    from advkeras.reporting.documents import read_document, replace_block
 
-    evaluation = read(results)
+    document = read_document(results)
     if into is not None:
         try:
             text = into.read_text()
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidInputError(f"cannot read {into}: {error}") from None
-        write_atomically(into, replace_block(text, markdown_tables(evaluation), str(into)).encode())
+        write_atomically(into, replace_block(text, document.markdown, str(into), block).encode())
         out.print(f"tables written into {into}")
     elif markdown:
-        print(markdown_tables(evaluation), end="")
+        print(document.markdown, end="")
     else:
-        for table in rich_tables(evaluation):
+        for table in document.tables:
             out.print(table)
-        out.print(caption(evaluation), style="bright_black")
+        out.print(document.caption, style="bright_black")

@@ -147,13 +147,14 @@ class BoundaryReport:
         write_atomically(folder / FILE_NAME, (json.dumps(self.to_json(), indent=2) + "\n").encode())
 
 
-def read_report(folder: str | os.PathLike[str]) -> BoundaryReport:
-    """The report in a folder.
+def read_report(path: str | os.PathLike[str]) -> BoundaryReport:
+    """Reads boundaries.json, or the one in a folder.
 
     Raises:
         InvalidInputError: if there is none, or it cannot be read.
     """
-    path = Path(folder) / FILE_NAME
+    path = Path(path)
+    path = path / FILE_NAME if path.is_dir() else path
     try:
         data = json.loads(path.read_text())
         del data["region_distance"]

@@ -97,13 +97,14 @@ class DetectionReport:
         write_atomically(folder / FILE_NAME, (json.dumps(self.to_json(), indent=2) + "\n").encode())
 
 
-def read_detection(folder: str | os.PathLike[str]) -> DetectionReport:
-    """The report in a folder.
+def read_detection(path: str | os.PathLike[str]) -> DetectionReport:
+    """Reads detection.json, or the one in a folder.
 
     Raises:
         InvalidInputError: if there is none, or it cannot be read.
     """
-    path = Path(folder) / FILE_NAME
+    path = Path(path)
+    path = path / FILE_NAME if path.is_dir() else path
     try:
         data = json.loads(path.read_text())
         rows = tuple(

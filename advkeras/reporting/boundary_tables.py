@@ -3,7 +3,7 @@
 from rich.table import Table
 
 from advkeras.evaluation.boundaries import BoundaryReport
-from advkeras.reporting.layout import markdown_table, plain_table
+from advkeras.reporting.layout import made_with, markdown_table, plain_table
 
 _HEADINGS = ("Images", "Number", "Median RMS", "Unmet %", "Purity 1", "Purity 3", "Forwards/img")
 
@@ -20,8 +20,21 @@ def boundary_tables(report: BoundaryReport) -> list[Table]:
 
 
 def boundary_markdown(report: BoundaryReport) -> str:
-    """The same tables as Markdown."""
-    return "\n\n".join(markdown_table(title, _HEADINGS, rows) for title, rows in _cells(report)) + "\n"
+    """The same tables, and the caption, as Markdown."""
+    tables = [markdown_table(title, _HEADINGS, rows) for title, rows in _cells(report)]
+    return "\n\n".join([*tables, boundary_caption(report)]) + "\n"
+
+
+def boundary_caption(report: BoundaryReport) -> str:
+    """What the tables show and what they were made with."""
+    search = report.search
+    low, high = report.bounds
+    return (
+        f"{report.examples:,} images: {report.data_source}; benign ones that are classified correctly, and successful "
+        f"examples. Distances in steps of {search['step']:g} up to {search['reach']:g}, in pixels of "
+        f"[{low:g}, {high:g}]; unmet: directions in which no boundary was met; purity of the top 1 and 3 classes "
+        f"beyond the boundary. {made_with(report.provenance)}."
+    )
 
 
 def _cells(report: BoundaryReport) -> list[tuple[str, list[tuple[str, ...]]]]:

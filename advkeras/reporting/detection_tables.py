@@ -3,7 +3,7 @@
 from rich.table import Table
 
 from advkeras.evaluation.detection import DetectionReport
-from advkeras.reporting.layout import markdown_table, plain_table, share_text
+from advkeras.reporting.layout import made_with, markdown_table, plain_table, share_text
 
 _HEADINGS = ("Trained on", "Detector", "Tested on", "RMS", "False pos.", "False neg.", "AUC")
 
@@ -17,8 +17,18 @@ def detection_table(report: DetectionReport) -> Table:
 
 
 def detection_markdown(report: DetectionReport) -> str:
-    """The same as Markdown."""
-    return markdown_table(_title(report), _HEADINGS, _cells(report)) + "\n"
+    """The same, and the caption, as Markdown."""
+    return f"{markdown_table(_title(report), _HEADINGS, _cells(report))}\n\n{detection_caption(report)}\n"
+
+
+def detection_caption(report: DetectionReport) -> str:
+    """What the table shows and what it was made with."""
+    return (
+        f"{report.examples:,} images: {report.data_source}; only benign ones that are classified correctly and "
+        f"successful examples count. Boundaries along {report.search['directions']:,} directions; RMS of the test "
+        "part's examples; false positives: benign images taken for adversarial; false negatives: examples taken for "
+        f"benign; 95% intervals in brackets. {made_with(report.provenance)}."
+    )
 
 
 def _title(report: DetectionReport) -> str:

@@ -1,6 +1,7 @@
 """How tables and the figures in them look, in the terminal and as Markdown."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from rich.box import SIMPLE
 from rich.table import Table
@@ -38,3 +39,12 @@ def percent_text(share: float | None) -> str:
         return NOTHING
     percent = 100 * share
     return f"{percent:.0f}" if abs(percent - round(percent)) < 0.05 else f"{percent:.1f}"
+
+
+def made_with(provenance: dict[str, Any]) -> str:
+    """What results were made with, as the end of a caption."""
+    versions = provenance["versions"]
+    return (
+        f"advkeras {versions['advkeras']}, TensorFlow {versions['tensorflow']}, Keras {versions['keras']}, "
+        f"{provenance['device']}"
+    )

@@ -5,12 +5,9 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from advkeras.errors import InvalidInputError
 from advkeras.evaluation.paper import PaperRow
 from advkeras.evaluation.results import BENIGN, Distortion, Evaluation, ModelResult, Row
-from advkeras.reporting.layout import NOTHING, markdown_table, percent_text, plain_table, share_text
-
-BLOCK_START, BLOCK_END = "<!-- results -->", "<!-- /results -->"
+from advkeras.reporting.layout import NOTHING, made_with, markdown_table, percent_text, plain_table, share_text
 
 
 @dataclass(frozen=True)
@@ -69,8 +66,7 @@ def markdown_tables(evaluation: Evaluation) -> str:
 
 def caption(evaluation: Evaluation) -> str:
     """What the tables show and what they were made with, in a sentence or two."""
-    region, facts = evaluation.region, evaluation.provenance
-    versions = facts["versions"]
+    region = evaluation.region
     low, high = evaluation.bounds
     seconds = sum(row.seconds + row.region_seconds for model in evaluation.models for row in model.rows)
     return (
@@ -78,23 +74,8 @@ def caption(evaluation: Evaluation) -> str:
         f"{region['samples']} points of the hypercube of radius {region['radius']:g}. 95% intervals in brackets and "
         "after ±; success over the images that are classified correctly (for OptRegion, by the vote), RMS over the "
         f"successful examples in pixels of [{low:g}, {high:g}]. Protocol {evaluation.protocol}, seed "
-        f"{evaluation.seed}, advkeras "
-        f"{versions['advkeras']}, TensorFlow {versions['tensorflow']}, Keras {versions['keras']}, {facts['device']}, "
-        f"{seconds:.0f} s."
+        f"{evaluation.seed}, {made_with(evaluation.provenance)}, {seconds:.0f} s."
     )
-
-
-def replace_block(text: str, tables: str, where: str) -> str:
-    """A document with its tables, between the lines that mark them, exchanged.
-
-    Raises:
-        InvalidInputError: if the document does not have the two lines.
-    """
-    before, start, rest = text.partition(BLOCK_START)
-    _, end, after = rest.partition(BLOCK_END)
-    if not start or not end:
-        raise InvalidInputError(f"{where} lacks the lines {BLOCK_START} and {BLOCK_END}, between which tables go")
-    return f"{before}{start}\n{tables}{end}{after}"
 
 
 def _tables(evaluation: Evaluation, model: ModelResult) -> list[tuple[str, tuple[_Column, ...], list[Row]]]:

@@ -13,6 +13,7 @@ from advkeras.evaluation.boundaries import measure_boundaries, read_report
 from advkeras.evaluation.protocol import boundary_search
 from advkeras.reporting.boundary_figures import distances_figure, instance_figure, purity_figure
 from advkeras.reporting.boundary_tables import boundary_markdown
+from advkeras.reporting.documents import read_document
 
 from ..conftest import FEATURES, SHAPE, linear_classifier
 
@@ -48,6 +49,10 @@ def test_rows_say_what_was_found(data, tmp_path):
     assert brittle.purity[0] == pytest.approx(1.0)
     assert (fgsm.median_distance, fgsm.purity) == (None, ())
     assert read_report(tmp_path) == report
+    document = read_document(tmp_path)
+    assert len(document.tables) == 1
+    assert document.markdown.count("| OptBrittle | 9 |") == 1
+    assert document.caption in document.markdown
 
 
 def test_what_is_there_is_not_made_again(data, tmp_path, monkeypatch):

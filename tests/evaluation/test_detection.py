@@ -11,6 +11,7 @@ from advkeras.boundary.detector import BoundaryDetector
 from advkeras.datasets import LabelledImages, registry
 from advkeras.errors import InvalidInputError
 from advkeras.evaluation.detection import AGREEMENT, BOUNDARIES, best_threshold, detect, read_detection
+from advkeras.reporting.documents import read_document
 
 from ..conftest import FEATURES, SHAPE, linear_classifier
 
@@ -45,6 +46,7 @@ def test_examples_right_behind_a_boundary_are_detected(data, tmp_path):
         assert row.false_negatives["OptBrittle"].rate <= 0.2
     assert report.distortion["OptBrittle"] < report.distortion["OptRegion"]
     assert read_detection(tmp_path) == report
+    assert read_document(tmp_path / "detection.json").markdown.count("| OptBrittle | region agreement |") == 2
     loaded = BoundaryDetector.load(tmp_path / "linear" / "detector-optbrittle.keras")
     found = SEARCH(CLASSIFIER, data.images[80:])
     assert (loaded.score(found) > 0.5).sum() == boundaries.false_positives.count

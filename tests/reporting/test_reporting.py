@@ -9,13 +9,15 @@ from rich.console import Console
 from advkeras.errors import InvalidInputError
 from advkeras.evaluation.examples import Examples
 from advkeras.evaluation.paper import PaperRow
-from advkeras.evaluation.results import Distortion, Evaluation, ModelResult, Row, read
+from advkeras.evaluation.results import Distortion, Evaluation, ModelResult, Row
 from advkeras.proportion import Proportion
+from advkeras.reporting.documents import block_marks, read_document, replace_block
 from advkeras.reporting.figures import example_picture
-from advkeras.reporting.tables import BLOCK_END, BLOCK_START, markdown_tables, replace_block, rich_tables
+from advkeras.reporting.tables import markdown_tables, rich_tables
 
 REPOSITORY = Path(__file__).parents[2]
 
+BLOCK_START, BLOCK_END = block_marks("results")
 EVALUATION = Evaluation(
     dataset="mnist",
     dataset_title="MNIST",
@@ -87,11 +89,27 @@ def test_markdown_tables_replace_the_block_of_a_document():
 
 
 @pytest.mark.parametrize(
-    ("document", "results"), [("README.md", "mnist"), ("docs/mnist.md", "mnist"), ("docs/cifar10.md", "cifar10")]
+    ("document", "results", "block"),
+    [
+        ("README.md", "mnist", "results"),
+        ("docs/mnist.md", "mnist", "results"),
+        ("docs/cifar10.md", "cifar10", "results"),
+    ],
 )
-def test_documents_show_the_results_that_are_in_the_repository(document, results):
-    evaluation = read(REPOSITORY / "docs" / "results" / f"{results}.json")
-    assert f"{BLOCK_START}\n{markdown_tables(evaluation)}{BLOCK_END}" in (REPOSITORY / document).read_text()
+def test_documents_show_the_results_that_are_in_the_repository(document, results, block):
+    found = read_document(REPOSITORY / "docs" / "results" / f"{results}.json")
+    start, end = block_marks(block)
+    assert f"{start}\n{found.markdown}{end}" in (REPOSITORY / document).read_text()
+
+
+def test_files_that_hold_no_results_are_refused(tmp_path):
+    with pytest.raises(InvalidInputError, match=r"holds none of results.json, boundaries.json, detection.json"):
+        read_document(tmp_path)
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(InvalidInputError, match=r"other.json does not hold the results of an evaluation"):
+        read_document(tmp_path / "other.json")
+    with pytest.raises(InvalidInputError, match=r"cannot read .*missing.json: No such file"):
+        read_document(tmp_path / "missing.json")
 
 
 def test_proportions_have_wilsons_interval():
