@@ -100,7 +100,8 @@ class RegionVote:
             images: (B, H, W, C) float32, in pixel units.
             num_classes: of the logits.
             bounds: lowest and highest pixel value, to which points are clipped.
-            seed: (2,) int32: an image's points depend on it and on the image's place in the batch; None draws afresh.
+            seed: (2,) int32: an image's points depend on it and on the image's place in the batch; (B, 2) int32, a
+                seed for each image: its points depend on nothing else; None draws afresh.
 
         Returns:
             ``votes`` (B, classes) int32, points for each class; ``class`` (B,) int32; ``agreement`` (B,) float32,
@@ -208,7 +209,7 @@ class RegionVote:
         start = tf.gather(state.drawn, chosen) + size * (tf.range(tf.size(chosen)) % rounds)
         image = tf.repeat(chosen, size)
         needed = tf.repeat(start, size) + tf.tile(tf.range(size), [tf.size(chosen)]) < self.samples
-        offsets = self._offsets(chosen * (self.samples + 1) + start, size, tf.shape(images)[1:], seed)
+        offsets = self._offsets(chosen, start, size, tf.shape(images)[1:], seed)
         image, offsets = tf.boolean_mask(image, needed), tf.boolean_mask(offsets, needed)
         logits = classify(tf.gather(images, image) + offsets)
         ballots = tf.one_hot(tf.argmax(logits, axis=1), tf.shape(logits)[1], dtype=tf.int32)
@@ -233,14 +234,18 @@ class RegionVote:
             return finished | (best[:, 0] - best[:, 1] > tf.cast(self.samples - drawn, tf.float32) + slack)
         return finished | (best[:, 0] >= tf.gather(tf.constant(self.votes_needed), drawn))
 
-    def _offsets(self, indices: Any, size: int, shape: Any, seed: Any | None) -> Any:
-        """Offsets (len(indices) * size, H, W, C): a round's are the same in whatever company it is drawn."""
+    def _offsets(self, chosen: Any, start: Any, size: int, shape: Any, seed: Any | None) -> Any:
+        """Offsets (len(chosen) * size, H, W, C): a round's are the same in whatever company it is drawn."""
         if seed is None:
-            return self.region.offsets(tf.concat([[tf.size(indices) * size], shape], 0), None)
+            return self.region.offsets(tf.concat([[tf.size(chosen) * size], shape], 0), None)
         one = tf.concat([[size], shape], 0)
+        if seed.shape.rank == 1:
+            seeds, rounds = tf.repeat(seed[None], tf.size(chosen), axis=0), chosen * (self.samples + 1) + start
+        else:
+            seeds, rounds = tf.gather(seed, chosen), start
         drawn = tf.map_fn(
-            lambda index: self.region.offsets(one, tf.random.experimental.stateless_fold_in(seed, index)),
-            indices,
+            lambda pair: self.region.offsets(one, tf.random.experimental.stateless_fold_in(pair[0], pair[1])),
+            (seeds, rounds),
             fn_output_signature=tf.float32,
         )
         return tf.reshape(drawn, tf.concat([[-1], shape], 0))

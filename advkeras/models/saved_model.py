@@ -2,14 +2,14 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from advkeras.errors import InvalidInputError, first_line
+from advkeras.files import require_writable_folder
 from advkeras.models import layout
 
 
@@ -79,28 +79,66 @@ def save(model: Any, parent: Path, *, complete: Callable[[Path], None] | None = 
     Returns:
         The version's folder.
     """
+    images = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="images")
+    signatures = {"serving_default": (point_answers(lambda batch: model(batch, training=False)), [images])}
+    return write(signatures, parent, holding=[model], complete=complete)
+
+
+def point_answers(logits_of: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]]:
+    """What ``serving_default`` answers: logits (B, classes), probabilities (B, classes), class (B,) of images."""
 
     def serve(images: Any) -> dict[str, Any]:
-        logits = model(images, training=False)
+        logits = logits_of(images)
         return {
             "logits": logits,
             "probabilities": tf.nn.softmax(logits),
             "class": tf.argmax(logits, axis=1, output_type=tf.int32),
         }
 
-    parent.mkdir(parents=True, exist_ok=True)
+    return serve
+
+
+def write(
+    signatures: Mapping[str, tuple[Callable[..., dict[str, Any]], Sequence[Any]]],
+    parent: Path,
+    *,
+    holding: Sequence[Any],
+    complete: Callable[[Path], None] | None = None,
+) -> Path:
+    """Writes functions as the signatures of the next version of a SavedModel; never a half-written version.
+
+    Args:
+        signatures: for each name the function, from tensors to a dictionary of tensors, and the named specs of its
+            arguments.
+        parent: the folder above the versions.
+        holding: the objects that the functions' variables belong to.
+        complete: writes further files into the version's folder before it gets its final name.
+
+    Returns:
+        The version's folder.
+
+    Raises:
+        InvalidInputError: if a function uses variables that none of the objects holds, or the folder cannot be written.
+    """
+    module = tf.Module()
+    module.holding = list(holding)
+    functions = {
+        name: tf.function(function, input_signature=specs, autograph=False)
+        for name, (function, specs) in signatures.items()
+    }
+    require_writable_folder(parent)
     scratch = Path(tempfile.mkdtemp(prefix=".writing-", dir=parent))
     try:
-        archive = keras.export.ExportArchive()
-        # Not track(model) as well: the endpoint's variables are tracked already, and would be written twice.
-        signature = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="images")
-        archive.add_endpoint("serve", serve, input_signature=[signature])
-        archive.write_out(str(scratch), verbose=False)
+        concrete = {name: function.get_concrete_function() for name, function in functions.items()}
+        tf.saved_model.save(module, str(scratch), signatures=concrete)
         if complete is not None:
             complete(scratch)
         scratch.chmod(0o755)
         taken = [int(child.name) for child in parent.iterdir() if child.name.isdigit()]
         return scratch.rename(parent / str(max(taken, default=0) + 1))
+    except (AssertionError, tf.errors.OpError) as error:
+        # An untracked resource is an AssertionError to TensorFlow.
+        raise InvalidInputError(f"cannot write a SavedModel into {parent}: {first_line(error)}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
