@@ -42,7 +42,7 @@ def models(context: typer.Context, as_json: options.Json = False) -> None:
         table.add_row(
             name,
             card.architecture,
-            f"{card.parameters:,}",
+            "-" if card.parameters is None else f"{card.parameters:,}",
             card.defense,
             _accuracy(card.accuracies.get("benign")),
             _accuracy(card.accuracies.get("pgd")),

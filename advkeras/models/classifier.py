@@ -163,6 +163,12 @@ class Classifier:
         return self._graphs[key]
 
     @property
+    def holding(self) -> list[Any]:
+        """The objects that the function's variables belong to, as far as they are known."""
+        known = [self.model, getattr(self._function, "loaded", None)]
+        return [each for each in known if each is not None]
+
+    @property
     def image_signature(self) -> Any:
         """The signature (batch, H, W, C) float32 that compiled functions over this classifier share."""
         return tf.TensorSpec((None, *self.input_shape), tf.float32)

@@ -143,7 +143,8 @@ def test_a_model_without_a_fixed_shape_is_refused():
 
 def test_a_damaged_card_is_named(tmp_path):
     folder = saved_model.save(network(), tmp_path)
-    (folder / "model_card.json").write_text(json.dumps({"name": "x"}))
+    (folder / "assets").mkdir(exist_ok=True)
+    (folder / "assets" / "model_card.json").write_text(json.dumps({"name": "x"}))
     with pytest.raises(InvalidInputError, match="no readable model card"):
         Classifier.load(tmp_path)
 

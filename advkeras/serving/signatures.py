@@ -1,0 +1,160 @@
+"""What a served model takes and gives: its signatures, and the functions behind those that advkeras writes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import saved_model_pb2
+
+from advkeras.boundary.detector import BoundaryDetector
+from advkeras.errors import InvalidInputError, first_line
+from advkeras.models import Classifier
+from advkeras.models.saved_model import point_answers
+from advkeras.voting import RegionVote
+
+DEFAULT, BYTES, REGION, REGION_SEEDED, DETECT = "serving_default", "serving_bytes", "region", "region_seeded", "detect"
+_INITIALISATION = "__saved_model_init_op"
+# Sets a request's seeds apart from the seeds that experiments use.
+_SEED_DOMAIN = 0x5EED
+
+Served = tuple[Callable[..., dict[str, Any]], list[Any]]
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A tensor of a signature.
+
+    Attributes:
+        tensor: its name in the graph.
+        dtype: NumPy's name of its type; ``object`` for strings.
+        shape: None for sizes that are free.
+    """
+
+    tensor: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A signature of a SavedModel.
+
+    Attributes:
+        inputs: by their names.
+        outputs: by their names.
+    """
+
+    inputs: dict[str, TensorInfo]
+    outputs: dict[str, TensorInfo]
+
+
+def signatures_of(folder: Path) -> dict[str, Signature]:
+    """The signatures of a SavedModel, read from its file without loading the model.
+
+    Args:
+        folder: of a version.
+
+    Raises:
+        InvalidInputError: if the file cannot be read.
+    """
+    saved = saved_model_pb2.SavedModel()
+    try:
+        saved.ParseFromString((folder / "saved_model.pb").read_bytes())
+        definitions = saved.meta_graphs[0].signature_def
+    except (OSError, DecodeError, IndexError) as error:
+        raise InvalidInputError(f"{folder} is no readable SavedModel: {first_line(error)}") from None
+    return {
+        name: Signature(infos_of(definition.inputs), infos_of(definition.outputs))
+        for name, definition in definitions.items()
+        if name != _INITIALISATION
+    }
+
+
+def point(classifier: Classifier) -> Served:
+    """``images`` (B, H, W, C) float32 -> ``logits``, ``probabilities`` (B, classes) and ``class`` (B,) int32."""
+    return point_answers(classifier), [_images(classifier)]
+
+
+def point_of_bytes(classifier: Classifier) -> Served:
+    """``image_bytes`` (B,), encoded PNG or JPEG -> as :func:`point`.
+
+    The 8-bit pixels are scaled to the classifier's bounds; a picture of another size is an error of the request.
+    """
+    answer = point_answers(classifier)
+    height, width, channels = classifier.input_shape
+    low, high = classifier.bounds
+
+    def decode(encoded: Any) -> Any:
+        pixels = tf.io.decode_image(encoded, channels=channels, expand_animations=False)
+        fits = tf.reduce_all(tf.equal(tf.shape(pixels), [height, width, channels]))
+        wanted = f"expected a picture of {height} x {width} pixels; height, width and channels received:"
+        with tf.control_dependencies([tf.debugging.Assert(fits, [wanted, tf.shape(pixels)])]):
+            return tf.ensure_shape(low + tf.cast(pixels, tf.float32) / 255.0 * (high - low), classifier.input_shape)
+
+    def serve(image_bytes: Any) -> dict[str, Any]:
+        return answer(tf.map_fn(decode, image_bytes, fn_output_signature=tf.float32))
+
+    return serve, [tf.TensorSpec((None,), tf.string, name="image_bytes")]
+
+
+def region(classifier: Classifier, vote: RegionVote) -> Served:
+    """``images`` -> ``class`` (B,) int32, ``votes`` (B, classes) int32, ``agreement`` (B,) float32; fresh points."""
+
+    def serve(images: Any) -> dict[str, Any]:
+        return _answers(classifier, vote, images, None)
+
+    return serve, [_images(classifier)]
+
+
+def region_seeded(classifier: Classifier, vote: RegionVote) -> Served:
+    """``images``, ``seed`` (B,) int32, one for each image -> as :func:`region`.
+
+    An image's answer depends on the image and its seed alone, so it is the same in whatever batch a server puts it.
+    """
+
+    def serve(images: Any, seed: Any) -> dict[str, Any]:
+        return _answers(classifier, vote, images, seeds(seed))
+
+    return serve, [_images(classifier), tf.TensorSpec((None,), tf.int32, name="seed")]
+
+
+def seeds(seed: Any) -> Any:
+    """A request's seeds (B,) int32 as those of a region's vote, (B, 2) int32."""
+    return tf.stack([seed, tf.fill(tf.shape(seed), _SEED_DOMAIN)], axis=1)
+
+
+def detect(classifier: Classifier, detector: BoundaryDetector) -> Served:
+    """``images`` -> ``probability`` (B,) float32 of being adversarial."""
+    function = detector.function(classifier)
+
+    def serve(images: Any) -> dict[str, Any]:
+        return {"probability": function(images)}
+
+    return serve, [_images(classifier)]
+
+
+def _answers(classifier: Classifier, vote: RegionVote, images: Any, seed: Any | None) -> dict[str, Any]:
+    answer = vote(classifier, images, num_classes=classifier.num_classes, bounds=classifier.bounds, seed=seed)
+    return {key: answer[key] for key in ("class", "votes", "agreement")}
+
+
+def _images(classifier: Classifier) -> Any:
+    return tf.TensorSpec((None, *classifier.input_shape), tf.float32, name="images")
+
+
+def infos_of(tensors: Any) -> dict[str, TensorInfo]:
+    """The tensors of a SignatureDef's inputs or outputs."""
+    return {
+        key: tensor_info(info.name, info.dtype, [dim.size for dim in info.tensor_shape.dim])
+        for key, info in tensors.items()
+    }
+
+
+def tensor_info(tensor: str, dtype: int, sizes: Sequence[int]) -> TensorInfo:
+    """A tensor from its protocol buffer's number of the type, and its sizes, of which negative ones are free."""
+    name = np.dtype(tf.dtypes.as_dtype(dtype).as_numpy_dtype).name
+    return TensorInfo(tensor, name, tuple(size if size >= 0 else None for size in sizes))
