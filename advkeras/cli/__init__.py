@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from advkeras import __version__
-from advkeras.cli import attack, boundary, datasets, detect, evaluate, export, models, report, train
+from advkeras.cli import attack, boundary, datasets, detect, evaluate, export, models, probe, report, train
 from advkeras.cli.console import fail, out
 from advkeras.errors import AdvkerasError
 
@@ -37,6 +37,7 @@ app.command()(train.train)
 app.command()(boundary.boundary)
 app.command()(detect.detect)
 app.command()(export.export)
+app.command()(probe.probe)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(models.app, name="models")
 app.command()(report.report)

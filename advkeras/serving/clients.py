@@ -58,6 +58,7 @@ class Client(abc.ABC):
             ServingError: if the server cannot be reached or answers with an error.
         """
 
+    @abc.abstractmethod
     def close(self) -> None:
         """Ends the connection."""
 

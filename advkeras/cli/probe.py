@@ -1,0 +1,154 @@
+"""``advkeras probe``."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from advkeras.cli import options
+from advkeras.cli.console import counted, counting, err, import_tensorflow, out, progress_bar
+from advkeras.errors import AdvkerasError, InvalidInputError
+from advkeras.reporting.layout import plain_table, share_text
+
+# Differing images that are named.
+_NAMED = 20
+
+
+def probe(
+    url: Annotated[
+        str,
+        typer.Argument(metavar="URL", help="http://HOST:PORT (TF Serving's REST API) or grpc://HOST:PORT."),
+    ],
+    model: Annotated[str, typer.Option(help="Name of the model on the server.", show_default=False)],
+    version: Annotated[int | None, typer.Option(help="Of the model; the server's choice by default.")] = None,
+    signature: Annotated[str, typer.Option(help="That maps images to logits.")] = "serving_default",
+    local: Annotated[
+        str | None,
+        typer.Option(
+            help="Zoo name, SavedModel folder or .keras file of what is served; the server's name by default."
+        ),
+    ] = None,
+    concurrency: Annotated[int, typer.Option(help="Requests under way at once.", rich_help_panel="Load")] = 4,
+    requests: Annotated[int, typer.Option(help="Number of all.", rich_help_panel="Load")] = 200,
+    batch_size: Annotated[int, typer.Option(help="Images in a request.", rich_help_panel="Load")] = 8,
+    attack: Annotated[
+        str | None,
+        typer.Option(help="square or hopskipjump: attack the endpoint by queries alone.", rich_help_panel="Attack"),
+    ] = None,
+    queries: Annotated[int, typer.Option(help="For each image, at most.", rich_help_panel="Attack")] = 1_000,
+    epsilon: Annotated[
+        float | None,
+        typer.Option(help="Of Square, in pixel units; the protocol's by default.", rich_help_panel="Attack"),
+    ] = None,
+    owned: Annotated[
+        bool,
+        typer.Option("--i-own-this-endpoint", help="Needed for an address that is not this machine's own."),
+    ] = False,
+    dataset: options.Dataset = "mnist",
+    bounds: options.Bounds = None,
+    classes: options.Classes = None,
+    resize: options.Resize = False,
+    examples: options.Examples = None,
+    data_dir: options.DataDir = None,
+    seed: options.Seed = 0,
+    as_json: options.Json = False,
+) -> None:
+    """Ask a served model whether it is the one that was exported, how fast it answers, and how robust it is.
+
+    Exit code 1 if the server fails or its model gives other classes than the local one.
+
+    Example: [bold]advkeras probe http://localhost:8501 --model mnist-pgd --attack square --examples 50[/]
+    """
+    import_tensorflow()
+    from advkeras.attacks.registry import configure, has_epsilon
+    from advkeras.cli.subjects import classifiers_and_data
+    from advkeras.serving.clients import connect, is_loopback
+    from advkeras.serving.probe import ProbeReport, attack_served, compare, measure_load
+    from advkeras.serving.served import ServedClassifier
+
+    client = connect(url, model, version=version)
+    if not (owned or is_loopback(url)):
+        raise InvalidInputError(
+            f"{url} is not this machine: a probe sends many requests and may attack; give --i-own-this-endpoint if it "
+            "is yours"
+        )
+    client.signatures()  # says so, if there is no such server or model
+    (reference,), spec, data = classifiers_and_data(
+        dataset, (local or model,), bounds=bounds, classes=classes, resize=resize, examples=examples, data_dir=data_dir
+    )
+    given: dict[str, Any] = {"epsilon": epsilon} if attack and has_epsilon(attack) else {}
+    configured = configure(attack, spec.constants, queries=queries, seed=seed, **given) if attack else None
+    err.print(f"{counted(len(data), 'image')}: {data.source}", soft_wrap=True)
+    served = ServedClassifier(client, bounds=reference.bounds, signature=signature)
+    comparison = compare(served, reference, data, spec.class_names)
+
+    def inputs(number: int) -> dict[str, Any]:
+        return {served.input_name: data.images.take(range(number, number + batch_size), axis=0, mode="wrap")}
+
+    load = measure_load(
+        lambda: connect(url, model, version=version),
+        inputs,
+        signature=signature,
+        threads=concurrency,
+        requests=requests,
+        batch_size=batch_size,
+    )
+    attacked = None
+    if configured is not None:
+        with progress_bar() as progress:
+            attacked = attack_served(configured, served, reference, data, progress=counting(progress, configured.title))
+    report = ProbeReport(
+        url=url,
+        model=model,
+        signatures={
+            name: {"inputs": sorted(entry.inputs), "outputs": sorted(entry.outputs)}
+            for name, entry in client.signatures().items()
+        },
+        comparison=comparison,
+        load=load,
+        attack=attacked,
+    )
+    client.close()
+    if as_json:
+        out.print_json(json.dumps(report.to_json()))
+    else:
+        _show(report)
+    if comparison.differing:
+        named = ", ".join(map(str, comparison.differing[:_NAMED]))
+        raise AdvkerasError(
+            f"the served {model} gives other classes than the local {reference.name} on "
+            f"{len(comparison.differing)} of {len(data)} images: {named}"
+            f"{' ...' if len(comparison.differing) > _NAMED else ''}"
+        )
+    if load.errors:
+        raise AdvkerasError(f"{load.errors} of {load.requests} requests failed: {load.first_error}")
+
+
+def _show(report: Any) -> None:
+    comparison, load, attacked = report.comparison, report.load, report.attack
+    for name, entry in sorted(report.signatures.items()):
+        out.print(f"{name}: {', '.join(entry['inputs'])} -> {', '.join(entry['outputs'])}", soft_wrap=True)
+    table = plain_table(None, ("Accuracy %", "Served", "Local"))
+    for name, (theirs, ours) in comparison.by_class.items():
+        table.add_row(name, share_text(theirs), share_text(ours))
+    table.add_row("all", share_text(comparison.served), share_text(comparison.local))
+    out.print(table)
+    out.print(
+        f"{counted(len(comparison.differing), 'image')} with another class than the local model's; logits differ by "
+        f"{comparison.largest_difference:.1e} of the largest at most",
+        soft_wrap=True,
+    )
+    out.print(
+        f"{load.requests} requests of {counted(load.batch_size, 'image')}, {load.threads} at once: p50 "
+        f"{1000 * load.p50:.1f} ms, p95 {1000 * load.p95:.1f} ms, p99 {1000 * load.p99:.1f} ms, "
+        f"{load.images_per_second:,.0f} images a second, {counted(load.errors, 'error')}",
+        soft_wrap=True,
+    )
+    if attacked is not None:
+        average = "" if attacked.distortion is None else f", average RMS {attacked.distortion:.4g}"
+        shares = f"{share_text(attacked.served)}% served, {share_text(attacked.local)}% locally with the same seed"
+        out.print(
+            f"{attacked.title}, {attacked.queries:,.0f} queries an attacked image: accuracy {shares}{average}, "
+            f"{attacked.seconds:.0f} s",
+            soft_wrap=True,
+        )
