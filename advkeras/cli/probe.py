@@ -78,8 +78,8 @@ def probe(
     )
     given: dict[str, Any] = {"epsilon": epsilon} if attack and has_epsilon(attack) else {}
     configured = configure(attack, spec.constants, queries=queries, seed=seed, **given) if attack else None
-    err.print(f"{counted(len(data), 'image')}: {data.source}", soft_wrap=True)
     served = ServedClassifier(client, bounds=reference.bounds, signature=signature)
+    err.print(f"{counted(len(data), 'image')}: {data.source}", soft_wrap=True)
     comparison = compare(served, reference, data, spec.class_names)
 
     def inputs(number: int) -> dict[str, Any]:

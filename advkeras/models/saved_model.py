@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from advkeras.errors import InvalidInputError, first_line
@@ -121,7 +122,10 @@ def write(
         InvalidInputError: if a function uses variables that none of the objects holds, or the folder cannot be written.
     """
     module = tf.Module()
-    module.holding = list(holding)
+    # A server's loader restores TensorFlow's variables, and finds none inside a Keras object.
+    module.holding = [
+        [variable.value for variable in each.variables] if isinstance(each, keras.Layer) else each for each in holding
+    ]
     functions = {
         name: tf.function(function, input_signature=specs, autograph=False)
         for name, (function, specs) in signatures.items()

@@ -1,0 +1,92 @@
+"""Small exported models, and the stand-in server that serves them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from advkeras import regions
+from advkeras.boundary import BoundarySearch
+from advkeras.boundary.detector import BoundaryDetector
+from advkeras.models import Classifier
+from advkeras.serving.export import export
+from advkeras.voting import RegionVote
+
+SHAPE, BOUNDS = (6, 5, 1), (-1.0, 3.0)
+VOTE = RegionVote(region=regions.Hypercube(0.5), samples=40)
+
+
+def classifier_of(seed: int) -> Classifier:
+    """A small network with weights of its own."""
+    initial = keras.initializers.GlorotUniform(seed=seed)
+    layers = [
+        keras.Input(SHAPE),
+        keras.layers.Conv2D(3, 3, activation="relu", kernel_initializer=initial),
+        keras.layers.Flatten(),
+        keras.layers.Dense(4, kernel_initializer=initial),
+    ]
+    return Classifier.from_keras(keras.Sequential(layers, name="small"), bounds=BOUNDS)
+
+
+@pytest.fixture(scope="session")
+def small() -> Classifier:
+    return classifier_of(0)
+
+
+@pytest.fixture(scope="session")
+def images() -> np.ndarray:
+    return np.random.default_rng(0).uniform(*BOUNDS, (7, *SHAPE)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def exported(small, tmp_path_factory) -> Path:
+    """The folder above the versions of the small network, exported once."""
+    parent = tmp_path_factory.mktemp("served") / "small"
+    export(small, parent, vote=VOTE)
+    return parent
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the stand-in listens."""
+
+    grpc: str
+    rest: str
+
+
+@contextmanager
+def serving(*arguments: str) -> Iterator[Addresses]:
+    """The stand-in server, in a process of its own."""
+    command = [sys.executable, "-m", "tests.serving.standin", *arguments]
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(
+        command, cwd=root, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        ports = process.stdout.readline().split()
+        assert len(ports) == 2, "the stand-in did not start"
+        try:
+            yield Addresses(f"grpc://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}")
+        finally:
+            process.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def server(exported, tmp_path_factory) -> Iterator[Addresses]:
+    """Serves the small network, and one of the same name and shape with other weights."""
+    wrong = tmp_path_factory.mktemp("served") / "wrong"
+    export(classifier_of(1), wrong, vote=VOTE)
+    with serving(f"small={exported}", f"wrong={wrong}") as addresses:
+        yield addresses
+
+
+@pytest.fixture(scope="session")
+def detector() -> BoundaryDetector:
+    return BoundaryDetector.build(BoundarySearch(directions=40, negatives=True, step=0.2, reach=2.0), 4)
