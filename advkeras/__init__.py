@@ -7,7 +7,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from advkeras.attacks import FGSM, PGD, AttackResult, OptBrittle, OptMargin, OptMimic, OptRegion, OptStrong
+    from advkeras.attacks import (
+        FGSM,
+        PGD,
+        AttackResult,
+        HopSkipJump,
+        OptBrittle,
+        OptMargin,
+        OptMimic,
+        OptRegion,
+        OptStrong,
+        Square,
+    )
     from advkeras.defenses.region_classification import RegionClassification
     from advkeras.models import Classifier
 
@@ -18,12 +29,14 @@ __all__ = [
     "PGD",
     "AttackResult",
     "Classifier",
+    "HopSkipJump",
     "OptBrittle",
     "OptMargin",
     "OptMimic",
     "OptRegion",
     "OptStrong",
     "RegionClassification",
+    "Square",
 ]
 
 _HOMES = {

@@ -7,6 +7,8 @@ seed draws afresh at each call, on purpose.)
 
 import hashlib
 
+import numpy as np
+
 
 def derive_seed(seed: int, *unit: str | int) -> tuple[int, int]:
     """A seed for TensorFlow's stateless operations.
@@ -21,3 +23,8 @@ def derive_seed(seed: int, *unit: str | int) -> tuple[int, int]:
     digest = hashlib.sha256(repr((seed, *unit)).encode()).digest()
     first, second = (int.from_bytes(digest[i : i + 4], "big", signed=True) for i in (0, 4))
     return first, second
+
+
+def derive_generator(seed: int, *unit: str | int) -> np.random.Generator:
+    """A generator of its own for NumPy's random numbers, seeded as :func:`derive_seed` says."""
+    return np.random.default_rng([part % 2**32 for part in derive_seed(seed, *unit)])

@@ -9,16 +9,16 @@ import numpy as np
 from measuring import alternating, digits, models, report
 
 from advkeras.attacks import configure
-from advkeras.attacks.registry import names
 from advkeras.datasets import MNIST
 from advkeras.defenses.region_classification import RegionClassification
+from advkeras.evaluation.protocol import TABLE_ATTACKS
 from advkeras.voting import STOPS
 
 rows = []
 for classifier in models():
     benign, few = digits(1000), digits(100)
     sets = {"benign": benign.images}
-    for name in names():
+    for name in TABLE_ATTACKS:
         sets[name] = configure(name, MNIST.constants)(classifier, few.images, few.labels).adversarials
     layers = {
         stop: RegionClassification(classifier, radius=MNIST.constants.region_radius, samples=100, stop=stop, seed=1)

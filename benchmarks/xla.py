@@ -1,14 +1,15 @@
-"""(f) XLA on and off, for each attack on 64 images, compilation apart."""
+"""(f) XLA on and off, for each attack that has gradients to compile, on 64 images, compilation apart."""
 
 from measuring import alternating, digits, models, report, seconds
 
 from advkeras.attacks import configure, names
+from advkeras.attacks.registry import get
 from advkeras.datasets import MNIST
 
 rows = []
 classifier = models()[0]
 data = digits(64)
-for name in names():
+for name in (name for name in names() if get(name).needs_gradient):
     plain, compiled = (configure(name, MNIST.constants, jit_compile=on) for on in (False, True))
     first = seconds(lambda: compiled(classifier, data.images, data.labels))
     timed = alternating(

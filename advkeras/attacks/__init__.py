@@ -1,13 +1,18 @@
-"""Attacks: fixed-norm (FGSM, PGD) and minimum-norm (OptBrittle, OptStrong, OptMargin, OptRegion, OptMimic)."""
+"""Attacks: fixed-norm (FGSM, PGD, Square) and minimum-norm (the Opt attacks, HopSkipJump).
+
+Square and HopSkipJump need no gradients, only queries.
+"""
 
 from advkeras.attacks.base import Attack, AttackResult, FixedNormAttack, MinimumNormAttack
 from advkeras.attacks.carlini_wagner import OptBrittle, OptStrong
 from advkeras.attacks.fgsm import FGSM
+from advkeras.attacks.hopskipjump import HopSkipJump
 from advkeras.attacks.optmargin import OptMargin
 from advkeras.attacks.optmimic import OptMimic
 from advkeras.attacks.optregion import OptRegion
 from advkeras.attacks.pgd import PGD
 from advkeras.attacks.registry import configure, names
+from advkeras.attacks.square import Square
 
 __all__ = [
     "FGSM",
@@ -15,12 +20,14 @@ __all__ = [
     "Attack",
     "AttackResult",
     "FixedNormAttack",
+    "HopSkipJump",
     "MinimumNormAttack",
     "OptBrittle",
     "OptMargin",
     "OptMimic",
     "OptRegion",
     "OptStrong",
+    "Square",
     "configure",
     "names",
 ]

@@ -92,6 +92,10 @@ class Attack(abc.ABC):
         seed: of all the attack's randomness.
         batch_size: images, or members of ensembles, that go through the network at once.
         jit_compile: compile the attack's loop by XLA. Measure it: on CPUs it is mostly slower.
+
+    Attributes:
+        needs_gradient: whether the attack differentiates the classifier. One that does not asks for its logits only,
+            as arrays, so that the classifier may be out of reach, and has nothing to compile.
     """
 
     seed: int = 0
@@ -100,9 +104,15 @@ class Attack(abc.ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
+    needs_gradient: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 1, "batch_size must be at least 1", batch_size=self.batch_size)
+        require(
+            self.needs_gradient or not self.jit_compile,
+            f"jit_compile must be False: {self.title} has nothing to compile",
+            jit_compile=self.jit_compile,
+        )
 
     @abc.abstractmethod
     def run(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
@@ -135,9 +145,15 @@ class Attack(abc.ABC):
             progress: called with the number of images done and to do.
 
         Raises:
-            InvalidInputError: if shapes, classes or pixels do not fit the classifier.
+            InvalidInputError: if shapes, classes or pixels do not fit the classifier, or the attack needs gradients
+                that the classifier does not give.
         """
         start = time.perf_counter()
+        require(
+            classifier.differentiable or not self.needs_gradient,
+            f"{self.title} needs gradients, which {classifier.name} does not give: use Square or HopSkipJump",
+            differentiable=classifier.differentiable,
+        )
         checked = classifier.check_images(images)
         truth = _check_classes("labels", labels, len(checked), classifier)
         goals = truth if targets is None else _check_classes("targets", targets, len(checked), classifier)

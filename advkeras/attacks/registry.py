@@ -6,15 +6,19 @@ from typing import Any, get_args
 from advkeras.attacks.base import Attack, FixedNormAttack
 from advkeras.attacks.carlini_wagner import OptBrittle, OptStrong
 from advkeras.attacks.fgsm import FGSM
+from advkeras.attacks.hopskipjump import HopSkipJump
+from advkeras.attacks.opt_attack import OptAttack
 from advkeras.attacks.optmargin import OptMargin
 from advkeras.attacks.optmimic import OptMimic
 from advkeras.attacks.optregion import OptRegion
 from advkeras.attacks.pgd import PGD
+from advkeras.attacks.square import Square
 from advkeras.datasets.registry import ProtocolConstants
 from advkeras.errors import InvalidInputError, unknown_name
 
 _REGISTRY: dict[str, type[Attack]] = {
-    attack.name: attack for attack in (FGSM, PGD, OptBrittle, OptMargin, OptStrong, OptRegion, OptMimic)
+    attack.name: attack
+    for attack in (FGSM, PGD, OptBrittle, OptMargin, OptStrong, OptRegion, OptMimic, Square, HopSkipJump)
 }
 # The authors' search: 4 weights with at most 1,000 iterations each.
 _FULL_SEARCH = {"weight_steps": 4, "iterations": 1_000}
@@ -83,7 +87,7 @@ def _check_type(parameter: str, value: Any, annotation: Any) -> None:
 
 
 def _parameters(attack: type[Attack], constants: ProtocolConstants, full_search: bool) -> dict[str, Any]:
-    if attack is FGSM:
+    if attack in (FGSM, Square):
         return {"epsilon": constants.epsilon}
     if attack is PGD:
         return {
@@ -103,4 +107,4 @@ def _parameters(attack: type[Attack], constants: ProtocolConstants, full_search:
             "distance_scale": constants.distance_scale,
             "patience": None if full_search else _PATIENCE,
         }
-    return {"search": "penalty", **authors} if full_search else {}
+    return {"search": "penalty", **authors} if full_search and issubclass(attack, OptAttack) else {}

@@ -14,7 +14,11 @@ from advkeras.errors import InvalidInputError
 def attack(
     name: Annotated[
         str,
-        typer.Argument(metavar="ATTACK", help="fgsm, pgd, optbrittle, optmargin, optstrong, optregion or optmimic."),
+        typer.Argument(
+            metavar="ATTACK",
+            help="fgsm, pgd, optbrittle, optmargin, optstrong, optregion or optmimic; without gradients, square or "
+            "hopskipjump.",
+        ),
     ],
     model: options.Model = "mnist-natural",
     parameters: Annotated[
@@ -28,7 +32,10 @@ def attack(
     ] = None,
     epsilon: Annotated[
         float | None,
-        typer.Option(help="Of FGSM and PGD, in pixel units; the protocol's by default.", rich_help_panel="What to run"),
+        typer.Option(
+            help="Of FGSM, PGD and Square, in pixel units; the protocol's by default.",
+            rich_help_panel="What to run",
+        ),
     ] = None,
     target: Annotated[
         int | None,

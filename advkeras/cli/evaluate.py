@@ -28,7 +28,10 @@ def evaluate(
     ] = "quick",
     epsilon: Annotated[
         float | None,
-        typer.Option(help="Of FGSM and PGD, in pixel units; the protocol's by default.", rich_help_panel="What to run"),
+        typer.Option(
+            help="Of FGSM, PGD and Square, in pixel units; the protocol's by default.",
+            rich_help_panel="What to run",
+        ),
     ] = None,
     radius: Annotated[
         float | None,

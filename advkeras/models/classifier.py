@@ -33,6 +33,10 @@ class Classifier:
         model: the Keras model behind the function, for a classifier that has one.
         card: the model card, where there is one.
 
+    Attributes:
+        differentiable: whether gradients run through the function; False in a subclass whose :meth:`logits` come from
+            elsewhere.
+
     Raises:
         InvalidInputError: if the bounds are not increasing, the function does not take such images, or it returns
             something else than one row of logits for each image. Probabilities (rows that sum to 1) are refused,
@@ -43,6 +47,8 @@ class Classifier:
         >>> classifier.predict(images)
         array([7, 2, 1, 0, 4], dtype=int32)
     """
+
+    differentiable: bool = True
 
     def __init__(
         self,

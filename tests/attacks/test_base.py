@@ -6,7 +6,18 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from advkeras.attacks import FGSM, PGD, FixedNormAttack, MinimumNormAttack, OptBrittle, OptMargin, OptRegion, configure
+from advkeras.attacks import (
+    FGSM,
+    PGD,
+    FixedNormAttack,
+    HopSkipJump,
+    MinimumNormAttack,
+    OptBrittle,
+    OptMargin,
+    OptRegion,
+    Square,
+    configure,
+)
 from advkeras.datasets import MNIST
 from advkeras.errors import InvalidInputError
 
@@ -106,7 +117,12 @@ def test_work_is_counted(half_space, grey_images):
 def test_progress_ends_with_everything_done(half_space, grey_images):
     classifier, _ = half_space()
     images = grey_images(count=5)
-    for attack in (FGSM(epsilon=0.1, batch_size=2), OptBrittle(steps=20, batch_size=2)):
+    for attack in (
+        FGSM(epsilon=0.1, batch_size=2),
+        OptBrittle(steps=20, batch_size=2),
+        Square(epsilon=0.001, queries=20, batch_size=2),
+        HopSkipJump(queries=60, batch_size=50),
+    ):
         seen = []
         attack(classifier, images, classifier.predict(images), progress=lambda done, total: seen.append((done, total)))  # noqa: B023
         assert seen[-1] == (5, 5)
@@ -129,6 +145,12 @@ def test_progress_ends_with_everything_done(half_space, grey_images):
         (lambda: OptRegion(radius=0.1, combine="mode"), "combine='mode'"),
         (lambda: OptRegion(radius=0.1, share=0.4), "share=0.4"),
         (lambda: OptRegion(radius=0.1, confidence=1.0), "confidence=1.0"),
+        (lambda: Square(epsilon=0.1, queries=0), "queries=0"),
+        (lambda: Square(epsilon=0.1, initial_share=0.0), "initial_share=0.0"),
+        (lambda: Square(epsilon=0.1, jit_compile=True), "jit_compile=True"),
+        (lambda: HopSkipJump(queries=0), "queries=0"),
+        (lambda: HopSkipJump(initial_samples=0), "initial_samples=0"),
+        (lambda: HopSkipJump(confidence=1.0), "confidence=1.0"),
         (lambda: configure("fgsm", MNIST.constants, steps=3), "'steps'"),
         (lambda: configure("fgms", MNIST.constants), "did you mean 'fgsm'"),
     ],

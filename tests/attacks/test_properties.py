@@ -5,7 +5,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from advkeras.attacks import FGSM, PGD, OptBrittle, OptMargin, OptMimic, OptRegion, OptStrong, configure, names
+from advkeras.attacks import (
+    FGSM,
+    PGD,
+    HopSkipJump,
+    OptBrittle,
+    OptMargin,
+    OptMimic,
+    OptRegion,
+    OptStrong,
+    Square,
+    configure,
+    names,
+)
 from advkeras.datasets import MNIST
 
 from ..conftest import FEATURES, SHAPE, linear_classifier
@@ -24,10 +36,14 @@ ATTACKS = [
     OptRegion(radius=0.2, samples=20, steps=15),
     OptRegion(radius=0.2, samples=20, steps=15, region="gaussian", combine="mean_logits"),
     OptMimic(reach=0.2, samples=20, steps=15),
+    Square(epsilon=0.2, queries=30),
+    HopSkipJump(queries=120, initial_samples=20),
 ]
 IDS = [f"{index}-{attack.name}" for index, attack in enumerate(ATTACKS)]
 # These draw random points at each step.
 DRAWING = ("optregion", "optmimic")
+# What these draw for an image depends on its place.
+PLACED = ("pgd", *DRAWING, "square", "hopskipjump")
 CLASSIFIER = linear_classifier(
     np.random.default_rng(0).standard_normal((FEATURES, 3)) * 4, np.zeros(3), bounds=(-1.0, 1.0)
 )
@@ -70,7 +86,7 @@ def test_the_same_seed_gives_the_same_result(attack, seed):
     np.testing.assert_array_equal(first.adversarials, second.adversarials)
 
 
-@pytest.mark.parametrize("attack", [a for a in ATTACKS if a.name not in ("pgd", *DRAWING)], ids=lambda a: a.name)
+@pytest.mark.parametrize("attack", [a for a in ATTACKS if a.name not in PLACED], ids=lambda a: a.name)
 @settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_permuting_the_batch_permutes_the_result(attack, seed):
@@ -110,7 +126,9 @@ def test_xla_is_as_another_seed_to_attacks_that_draw(attack):
     np.testing.assert_allclose(compiled.distortion[both].mean(), plain.distortion[both].mean(), rtol=0.1)
 
 
-@pytest.mark.parametrize("attack", [a for a in ATTACKS if a.name not in DRAWING], ids=lambda a: a.name)
+@pytest.mark.parametrize(
+    "attack", [a for a in ATTACKS if a.needs_gradient and a.name not in DRAWING], ids=lambda a: a.name
+)
 def test_xla_finds_the_same(attack):
     """PGD's random start is another one, since XLA draws other random numbers from the same seed."""
     images = random_images(1, 5)
@@ -126,7 +144,15 @@ def test_xla_finds_the_same(attack):
         np.testing.assert_allclose(compiled.adversarials, plain.adversarials, atol=5e-3)
 
 
-@pytest.mark.parametrize("seeded", [PGD(epsilon=0.2, step=0.001, iterations=1), OptMargin(member_rms=0.4, **SEARCH)])
+@pytest.mark.parametrize(
+    "seeded",
+    [
+        PGD(epsilon=0.2, step=0.001, iterations=1),
+        OptMargin(member_rms=0.4, **SEARCH),
+        Square(epsilon=0.2, queries=2),
+        HopSkipJump(queries=120, initial_samples=20),
+    ],
+)
 def test_another_seed_gives_another_result(seeded):
     images = random_images(2, 8)
     labels = CLASSIFIER.predict(images)
