@@ -127,7 +127,7 @@ def write(
         [variable.value for variable in each.variables] if isinstance(each, keras.Layer) else each for each in holding
     ]
     functions = {
-        name: tf.function(function, input_signature=specs, autograph=False)
+        name: tf.function(_guarded(function, specs), input_signature=specs, autograph=False)
         for name, (function, specs) in signatures.items()
     }
     require_writable_folder(parent)
@@ -145,6 +145,18 @@ def write(
         raise InvalidInputError(f"cannot write a SavedModel into {parent}: {first_line(error)}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _guarded(function: Callable[..., dict[str, Any]], specs: Sequence[Any]) -> Callable[..., dict[str, Any]]:
+    """The function behind a check of its arguments' shapes, which a server's session does not make.
+
+    Without it an image of another rank ends the whole server: a convolution on CPUs takes its rank for granted.
+    """
+
+    def guarded(*arguments: Any) -> dict[str, Any]:
+        return function(*(tf.ensure_shape(each, spec.shape) for each, spec in zip(arguments, specs, strict=True)))
+
+    return guarded
 
 
 def _load(folder: Path) -> Any:

@@ -28,9 +28,9 @@ def export(
 ) -> Path:
     """Writes the next version of a SavedModel with every signature; never a half-written version.
 
-    ``serving_default``, ``serving_bytes``, ``region`` and ``region_seeded``, and ``detect`` where a detector is given,
-    as :mod:`advkeras.serving.signatures` defines them. Nothing in it needs XLA, no seed is baked in, and the memory of
-    a vote depends on its chunk.
+    ``serving_default``, ``region`` and ``region_seeded``, ``serving_bytes`` where images have the channels of
+    pictures, and ``detect`` where a detector is given, as :mod:`advkeras.serving.signatures` defines them. Nothing in
+    it needs XLA, no seed is baked in, and the memory of a vote depends on its chunk.
 
     Args:
         classifier: what is served.
@@ -49,10 +49,11 @@ def export(
     name = name or parent.resolve().name
     served = {
         signatures.DEFAULT: signatures.point(classifier),
-        signatures.BYTES: signatures.point_of_bytes(classifier),
         signatures.REGION: signatures.region(classifier, vote),
         signatures.REGION_SEEDED: signatures.region_seeded(classifier, vote),
     }
+    if classifier.input_shape[2] in signatures.PICTURE_CHANNELS:
+        served[signatures.BYTES] = signatures.point_of_bytes(classifier)
     if detector is not None:
         served[signatures.DETECT] = signatures.detect(classifier, detector)
     # A global seed would become part of every random operation of the graph.
@@ -126,7 +127,7 @@ def encode_png(images: Any, bounds: tuple[float, float]) -> list[bytes]:
     """
     low, high = bounds
     pixels = np.rint((np.asarray(images, np.float64) - low) / (high - low) * 255).clip(0, 255).astype(np.uint8)
-    if pixels.shape[-1] not in (1, 3, 4):
+    if pixels.shape[-1] not in signatures.PICTURE_CHANNELS:
         raise InvalidInputError(f"pictures have 1, 3 or 4 channels. Received: images of {pixels.shape[-1]}")
     return [tf.io.encode_png(image).numpy() for image in pixels]
 

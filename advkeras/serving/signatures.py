@@ -17,6 +17,8 @@ from advkeras.models.saved_model import point_answers
 from advkeras.voting import RegionVote
 
 DEFAULT, BYTES, REGION, REGION_SEEDED, DETECT = "serving_default", "serving_bytes", "region", "region_seeded", "detect"
+# Channels that pictures have.
+PICTURE_CHANNELS = (1, 3, 4)
 _INITIALISATION = "__saved_model_init_op"
 # Sets a request's seeds apart from the seeds that experiments use.
 _SEED_DOMAIN = 0x5EED
@@ -85,15 +87,13 @@ def point_of_bytes(classifier: Classifier) -> Served:
     The 8-bit pixels are scaled to the classifier's bounds; a picture of another size is an error of the request.
     """
     answer = point_answers(classifier)
-    height, width, channels = classifier.input_shape
     low, high = classifier.bounds
 
     def decode(encoded: Any) -> Any:
-        pixels = tf.io.decode_image(encoded, channels=channels, expand_animations=False)
-        fits = tf.reduce_all(tf.equal(tf.shape(pixels), [height, width, channels]))
-        wanted = f"expected a picture of {height} x {width} pixels; height, width and channels received:"
-        with tf.control_dependencies([tf.debugging.Assert(fits, [wanted, tf.shape(pixels)])]):
-            return tf.ensure_shape(low + tf.cast(pixels, tf.float32) / 255.0 * (high - low), classifier.input_shape)
+        pixels = tf.io.decode_image(encoded, channels=classifier.input_shape[2], expand_animations=False)
+        # Says which shape was received and which is expected.
+        fitting = tf.ensure_shape(pixels, classifier.input_shape)
+        return low + tf.cast(fitting, tf.float32) / 255.0 * (high - low)
 
     def serve(image_bytes: Any) -> dict[str, Any]:
         return answer(tf.map_fn(decode, image_bytes, fn_output_signature=tf.float32))
