@@ -14,7 +14,7 @@ from advkeras.serving.export import encode_png
 from advkeras.serving.probe import attack_served, compare, measure_load
 from advkeras.serving.served import ServedClassifier
 from advkeras.serving.signatures import signatures_of
-from advkeras.serving.verify import voted
+from advkeras.serving.verify import split_images, voted
 
 from ..commands import error_of, run
 from .conftest import BOUNDS, SHAPE, VOTE
@@ -76,8 +76,8 @@ def test_an_attack_by_queries_finds_the_same_there_and_here(server, api, small, 
         PGD(epsilon=0.1, step=0.1, iterations=1)(served(server, api), data.images, data.labels)
 
 
-def test_load_is_answered_without_errors_and_with_fresh_regions(server, images):
-    votes, lock = {}, threading.Lock()
+def test_load_is_answered_without_errors_and_with_fresh_regions(server, small):
+    votes, lock, images = {}, threading.Lock(), split_images(small, VOTE)
 
     def keep(number, answer):
         with lock:
@@ -85,11 +85,11 @@ def test_load_is_answered_without_errors_and_with_fresh_regions(server, images):
 
     load = measure_load(
         lambda: connect(server.grpc, "small"),
-        lambda number: {"images": images, "seed": np.full(7, number, np.int32)},
+        lambda number: {"images": images, "seed": np.full(len(images), number, np.int32)},
         signature="region_seeded",
         threads=4,
         requests=40,
-        batch_size=7,
+        batch_size=len(images),
         keep=keep,
     )
     assert load.errors == 0
@@ -101,7 +101,7 @@ def test_load_is_answered_without_errors_and_with_fresh_regions(server, images):
         signature="serving_default",
         threads=2,
         requests=4,
-        batch_size=7,
+        batch_size=len(images),
     )
     assert broken.errors == 4
     assert "404 for model missing" in broken.first_error
