@@ -55,10 +55,11 @@ def exported(small, tmp_path_factory) -> Path:
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the stand-in listens."""
+    """Where the stand-in listens, and its process."""
 
     grpc: str
     rest: str
+    pid: int
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def serving(*arguments: str) -> Iterator[Addresses]:
         ports = process.stdout.readline().split()
         assert len(ports) == 2, "the stand-in did not start"
         try:
-            yield Addresses(f"grpc://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}")
+            yield Addresses(f"grpc://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}", process.pid)
         finally:
             process.stdin.close()
 
