@@ -22,6 +22,7 @@ from advkeras.voting import RegionVote
 
 _TOLERANCE = 1e-5
 _COUNT = 8
+_BISECTIONS = 12
 _MUST_COMPILE = b"_XlaMustCompile"
 
 
@@ -81,15 +82,24 @@ def vote_of(card: ModelCard) -> RegionVote:
 def split_images(classifier: Classifier, vote: RegionVote, count: int = _COUNT) -> FloatArray:
     """Images (count, H, W, C) whose votes differ from sample to sample, as far as any are found.
 
-    Noise of all sizes around random levels; those whose agreement is nearest to a half.
+    Noise around random levels, and the points where the class changes on the lines between such images; those whose
+    agreement is nearest to a half.
     """
     generator = np.random.default_rng(0)
     low, high = classifier.bounds
     shape = (8 * count, *classifier.input_shape)
-    spread = generator.uniform(0, 1, (shape[0], 1, 1, 1))
-    level = generator.uniform(0, 1, (shape[0], 1, 1, 1))
-    images = low + (high - low) * np.clip(level + spread * (generator.uniform(0, 1, shape) - 0.5), 0, 1)
-    points: FloatArray = images.astype(np.float32)
+    spread, level = generator.uniform(0, 1, (2, shape[0], 1, 1, 1))
+    noise = low + (high - low) * np.clip(level + spread * (generator.uniform(0, 1, shape) - 0.5), 0, 1)
+    start: FloatArray = noise.astype(np.float32)
+    end = start[generator.permutation(len(start))]
+    classes = classifier.predict(start)
+    inner, outer = np.zeros((2, len(start), 1, 1, 1), np.float32)
+    outer += 1
+    for _ in range(_BISECTIONS):
+        middle = (inner + outer) / 2
+        changed = (classifier.predict(start + middle * (end - start)) != classes)[:, None, None, None]
+        inner, outer = np.where(changed, inner, middle), np.where(changed, middle, outer)
+    points = np.concatenate([start, start + outer * (end - start)])
     votes = voted(classifier, vote, points, np.zeros(len(points), np.int32))
     order = np.argsort(np.abs(votes["agreement"] - 0.5), kind="stable")
     return np.asarray(points[order[:count]])
