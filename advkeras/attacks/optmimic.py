@@ -33,7 +33,8 @@ class OptMimic(SurroundingsAttack):
     """
 
     reach: float
-    share: float = 0.9
+    samples: int = 400
+    share: float = 0.98
 
     name: ClassVar[str] = "optmimic"
     title: ClassVar[str] = "OptMimic"
