@@ -1,11 +1,10 @@
 """Decision boundaries around benign images and around what attacks make of them: measured, kept on disk, summed up."""
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,12 @@ from advkeras.attacks.base import Attack, FloatArray, IntArray, Progress
 from advkeras.boundary import Boundaries, BoundarySearch, purity
 from advkeras.datasets import DatasetSpec, LabelledImages
 from advkeras.errors import InvalidInputError
+from advkeras.evaluation.boundary_results import BoundaryReport, BoundaryRow
 from advkeras.evaluation.crafting import Unit, Watch, units
 from advkeras.evaluation.examples import Examples
-from advkeras.files import read_arrays, require_writable_folder, write_arrays, write_atomically
+from advkeras.files import read_arrays, require_writable_folder, write_arrays
 from advkeras.models import Classifier
 
-FILE_NAME = "boundaries.json"
 _ARRAYS = ("images", "labels", "indices", "distortion")
 _FOUND = ("distances", "adjacent", "classes")
 
@@ -64,107 +63,22 @@ class MeasuredBoundaries:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class BoundaryRow:
-    """What the boundaries around images of one kind have in common.
-
-    Attributes:
-        kind: ``"benign"`` or the attack's name.
-        title: as tables call it.
-        images: number of images.
-        median_distance: over images and directions, RMS in pixel units; None where most directions meet no boundary.
-        unmet: share of the directions that meet no boundary.
-        purity: mean purities of the top 1, 2, ... adjacent classes, over the images around which a boundary was met.
-        forward_count: single images sent forward.
-        seconds: of the search.
-    """
-
-    kind: str
-    title: str
-    images: int
-    median_distance: float | None
-    unmet: float
-    purity: tuple[float, ...]
-    forward_count: int
-    seconds: float
-
-    @classmethod
-    def of(cls, measured: MeasuredBoundaries, num_classes: int) -> "BoundaryRow":
-        """The row of measured boundaries."""
-        found = measured.found
-        median = float(np.median(found.distances)) if len(found.classes) else float("inf")
-        purities = purity(found.adjacent, num_classes)
-        met = found.met.any(axis=1)
-        return cls(
-            kind=measured.kind,
-            title=measured.title,
-            images=len(found.classes),
-            median_distance=median if np.isfinite(median) else None,
-            unmet=float(1 - found.met.mean()) if found.met.size else 0.0,
-            purity=tuple(float(value) for value in purities[met].mean(axis=0)) if met.any() else (),
-            forward_count=found.forward_count,
-            seconds=round(found.seconds, 3),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class BoundaryReport:
-    """The boundaries of one or several models, as boundaries.json holds them.
-
-    Attributes:
-        dataset: name.
-        dataset_title: as tables call it.
-        data_source: where the images come from.
-        examples: number of images that were attacked.
-        bounds: lowest and highest pixel value.
-        search: parameters of the search for boundaries.
-        region_radius: of region classification, in pixel units.
-        models: for each model's name, its rows.
-        provenance: what it was made with.
-    """
-
-    dataset: str
-    dataset_title: str
-    data_source: str
-    examples: int
-    bounds: tuple[float, float]
-    search: dict[str, Any]
-    region_radius: float
-    models: dict[str, tuple[BoundaryRow, ...]]
-    provenance: dict[str, Any]
-
-    @property
-    def region_distance(self) -> float:
-        """Expected RMS of a point of region classification's hypercube."""
-        return self.region_radius / float(np.sqrt(3))
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        return {**asdict(self), "region_distance": self.region_distance}
-
-    def write(self, folder: Path) -> None:
-        """Writes boundaries.json, whole or not at all."""
-        write_atomically(folder / FILE_NAME, (json.dumps(self.to_json(), indent=2) + "\n").encode())
-
-
-def read_report(path: str | os.PathLike[str]) -> BoundaryReport:
-    """Reads boundaries.json, or the one in a folder.
-
-    Raises:
-        InvalidInputError: if there is none, or it cannot be read.
-    """
-    path = Path(path)
-    path = path / FILE_NAME if path.is_dir() else path
-    try:
-        data = json.loads(path.read_text())
-        del data["region_distance"]
-        models = {
-            name: tuple(BoundaryRow(**{**row, "purity": tuple(row["purity"])}) for row in rows)
-            for name, rows in data.pop("models").items()
-        }
-        return BoundaryReport(**{**data, "bounds": tuple(data["bounds"]), "models": models})
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InvalidInputError(f"{path} holds no boundaries: {error}") from None
+def row_of(measured: MeasuredBoundaries, num_classes: int) -> BoundaryRow:
+    """What measured boundaries have in common."""
+    found = measured.found
+    median = float(np.median(found.distances)) if len(found.classes) else float("inf")
+    purities = purity(found.adjacent, num_classes)
+    met = found.met.any(axis=1)
+    return BoundaryRow(
+        kind=measured.kind,
+        title=measured.title,
+        images=len(found.classes),
+        median_distance=median if np.isfinite(median) else None,
+        unmet=float(1 - found.met.mean()) if found.met.size else 0.0,
+        purity=tuple(float(value) for value in purities[met].mean(axis=0)) if met.any() else (),
+        forward_count=found.forward_count,
+        seconds=round(found.seconds, 3),
+    )
 
 
 def measure_boundaries(
@@ -210,8 +124,7 @@ def measure_boundaries(
         search=search.get_config(),
         region_radius=spec.constants.region_radius,
         models={
-            name: tuple(BoundaryRow.of(entry, spec.num_classes) for entry in entries)
-            for name, entries in measured.items()
+            name: tuple(row_of(entry, spec.num_classes) for entry in entries) for name, entries in measured.items()
         },
         provenance=provenance.of_run(time.perf_counter() - start),
     )

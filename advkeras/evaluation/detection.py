@@ -1,10 +1,7 @@
 """Detecting adversarial examples: trained on one attack, tested on others, beside a simpler detector."""
 
-import json
-import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,108 +15,16 @@ from advkeras.boundary import BoundarySearch
 from advkeras.boundary.detector import BoundaryDetector
 from advkeras.datasets import DatasetSpec, LabelledImages
 from advkeras.defenses.region_classification import RegionClassification
-from advkeras.errors import InvalidInputError
 from advkeras.evaluation.boundaries import MeasuredBoundaries, boundaries_of
 from advkeras.evaluation.crafting import Watch, units
-from advkeras.files import require_writable_folder, write_atomically
+from advkeras.evaluation.detection_results import DetectionReport, DetectionRow
+from advkeras.files import require_writable_folder
 from advkeras.models import Classifier
 from advkeras.proportion import Proportion
 from advkeras.randomness import derive_seed
 
-FILE_NAME = "detection.json"
 BOUNDARIES, AGREEMENT = "boundaries", "region agreement"
 _TRAINING_SHARE = 0.8
-
-
-@dataclass(frozen=True, kw_only=True)
-class DetectionRow:
-    """One detector.
-
-    Attributes:
-        detector: ``"boundaries"``, the network of :class:`BoundaryDetector`; or ``"region agreement"``, the share of a
-            region's points that have the image's own class, held against the threshold that parts the training images
-            best.
-        trained_on: title of the attack whose examples it was trained on.
-        false_positives: benign images of the test part that it takes for adversarial.
-        false_negatives: for each attack's title, examples of the test part that it takes for benign.
-        auc: for each attack's title, the area under the ROC curve.
-    """
-
-    detector: str
-    trained_on: str
-    false_positives: Proportion
-    false_negatives: dict[str, Proportion]
-    auc: dict[str, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DetectionReport:
-    """What detectors of adversarial examples on one model are worth, as detection.json holds it.
-
-    Attributes:
-        dataset: name.
-        dataset_title: as tables call it.
-        data_source: where the images come from.
-        model: name.
-        examples: images that were attacked; the first four fifths are the training part, the rest the test part.
-        search: parameters of the search for boundaries.
-        rows: one for each detector.
-        distortion: for each attack's title, mean RMS of its successful examples in the test part.
-        provenance: what it was made with.
-    """
-
-    dataset: str
-    dataset_title: str
-    data_source: str
-    model: str
-    examples: int
-    search: dict[str, Any]
-    rows: tuple[DetectionRow, ...]
-    distortion: dict[str, float]
-    provenance: dict[str, Any]
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        rows = [
-            {
-                "detector": row.detector,
-                "trained_on": row.trained_on,
-                "false_positives": row.false_positives.to_json(),
-                "false_negatives": {title: share.to_json() for title, share in row.false_negatives.items()},
-                "auc": row.auc,
-            }
-            for row in self.rows
-        ]
-        return {**asdict(self), "rows": rows}
-
-    def write(self, folder: Path) -> None:
-        """Writes detection.json, whole or not at all."""
-        write_atomically(folder / FILE_NAME, (json.dumps(self.to_json(), indent=2) + "\n").encode())
-
-
-def read_detection(path: str | os.PathLike[str]) -> DetectionReport:
-    """Reads detection.json, or the one in a folder.
-
-    Raises:
-        InvalidInputError: if there is none, or it cannot be read.
-    """
-    path = Path(path)
-    path = path / FILE_NAME if path.is_dir() else path
-    try:
-        data = json.loads(path.read_text())
-        rows = tuple(
-            DetectionRow(
-                detector=row["detector"],
-                trained_on=row["trained_on"],
-                false_positives=Proportion.from_json(row["false_positives"]),
-                false_negatives={title: Proportion.from_json(share) for title, share in row["false_negatives"].items()},
-                auc=row["auc"],
-            )
-            for row in data.pop("rows")
-        )
-        return DetectionReport(**data, rows=rows)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InvalidInputError(f"{path} holds no detection: {error}") from None
 
 
 def detect(

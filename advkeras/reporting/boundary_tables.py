@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from advkeras.evaluation.boundaries import BoundaryReport
+from advkeras.evaluation.boundary_results import BoundaryReport
 from advkeras.reporting.layout import made_with, markdown_table, plain_table
 
 _HEADINGS = ("Images", "Number", "Median RMS", "Unmet %", "Purity 1", "Purity 3", "Forwards/img")

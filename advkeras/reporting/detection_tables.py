@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from advkeras.evaluation.detection import DetectionReport
+from advkeras.evaluation.detection_results import DetectionReport
 from advkeras.reporting.layout import made_with, markdown_table, plain_table, share_text
 
 _HEADINGS = ("Trained on", "Detector", "Tested on", "RMS", "False pos.", "False neg.", "AUC")

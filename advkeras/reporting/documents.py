@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from advkeras.errors import InvalidInputError
-from advkeras.evaluation import boundaries, detection, results
+from advkeras.evaluation import boundary_results, detection_results, results
 from advkeras.reporting.boundary_tables import boundary_caption, boundary_markdown, boundary_tables
 from advkeras.reporting.detection_tables import detection_caption, detection_markdown, detection_table
 from advkeras.reporting.tables import caption, markdown_tables, rich_tables
@@ -41,10 +41,12 @@ class _Kind:
 
 _KINDS = (
     _Kind(results.FILE_NAME, results.read, rich_tables, markdown_tables, caption),
-    _Kind(boundaries.FILE_NAME, boundaries.read_report, boundary_tables, boundary_markdown, boundary_caption),
     _Kind(
-        detection.FILE_NAME,
-        detection.read_detection,
+        boundary_results.FILE_NAME, boundary_results.read_report, boundary_tables, boundary_markdown, boundary_caption
+    ),
+    _Kind(
+        detection_results.FILE_NAME,
+        detection_results.read_detection,
         lambda report: [detection_table(report)],
         detection_markdown,
         detection_caption,

@@ -238,7 +238,15 @@ def test_a_missing_network_is_one_line_and_exit_code_1(monkeypatch):
     assert "cannot be downloaded (no route to host)" in error_of("datasets", "prepare", "mnist", code=1)
 
 
-@pytest.mark.parametrize("arguments", [["-c", "import advkeras"], ["-m", "advkeras", "--help"], ["cli.py", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-c", "import advkeras"],
+        ["-m", "advkeras", "--help"],
+        ["cli.py", "--help"],
+        ["cli.py", "report", "docs/results/mnist.json"],
+    ],
+)
 def test_tensorflow_is_not_imported_before_it_is_needed(arguments):
     result = subprocess.run(
         [sys.executable, "-X", "importtime", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True

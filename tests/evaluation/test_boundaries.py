@@ -9,7 +9,8 @@ from advkeras.attacks import FGSM, OptBrittle
 from advkeras.boundary import BoundarySearch, purity
 from advkeras.datasets import MNIST, LabelledImages, registry
 from advkeras.errors import InvalidInputError
-from advkeras.evaluation.boundaries import measure_boundaries, read_report
+from advkeras.evaluation.boundaries import measure_boundaries
+from advkeras.evaluation.boundary_results import read_report
 from advkeras.evaluation.protocol import boundary_search
 from advkeras.reporting.boundary_figures import distances_figure, instance_figure, purity_figure
 from advkeras.reporting.boundary_tables import boundary_markdown

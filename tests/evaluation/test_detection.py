@@ -10,7 +10,8 @@ from advkeras.boundary import BoundarySearch
 from advkeras.boundary.detector import BoundaryDetector
 from advkeras.datasets import LabelledImages, registry
 from advkeras.errors import InvalidInputError
-from advkeras.evaluation.detection import AGREEMENT, BOUNDARIES, best_threshold, detect, read_detection
+from advkeras.evaluation.detection import AGREEMENT, BOUNDARIES, best_threshold, detect
+from advkeras.evaluation.detection_results import read_detection
 from advkeras.reporting.documents import read_document
 
 from ..conftest import FEATURES, SHAPE, linear_classifier
