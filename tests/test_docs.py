@@ -25,5 +25,5 @@ def test_code_prints_what_the_page_shows(page):
         shown, got = block["output"], printed.getvalue()
         assert NUMBER.sub("#", got) == NUMBER.sub("#", shown), got
         for new, old in zip(NUMBER.findall(got), NUMBER.findall(shown), strict=True):
-            slack = 0.05 if "." in old else 6
+            slack = 0.1 if "." in old else 0
             assert float(new) == pytest.approx(float(old), rel=0.05, abs=slack), got
