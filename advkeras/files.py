@@ -48,10 +48,14 @@ def read_arrays(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str,
     Raises:
         InvalidInputError: if the file cannot be read or lacks one of them.
     """
+    if not Path(path).is_file():
+        raise InvalidInputError(f"there is no file {path}")
     try:
         with np.load(path, allow_pickle=False) as archive:
+            if missing := [name for name in names if name not in archive]:
+                raise ValueError(f"{', '.join(missing)} missing, it has {', '.join(archive) or 'none'}")
             return {name: np.asarray(archive[name]) for name in names}
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise InvalidInputError(f"{path} is no .npz file with the arrays {', '.join(names)}: {error}") from None
 
 

@@ -48,6 +48,16 @@ class AttackResult:
     gradient_count: int
     seconds: float
 
+    @property
+    def success_rate(self) -> float:
+        """Successes over the images that were attacked; NaN where there were none."""
+        return float(self.success.sum() / self.attacked.sum()) if self.attacked.any() else float("nan")
+
+    @property
+    def average_distortion(self) -> float:
+        """Mean distortion of the successful examples; NaN where there are none."""
+        return float(self.distortion[self.success].mean()) if self.success.any() else float("nan")
+
 
 @dataclass(frozen=True)
 class Problem:

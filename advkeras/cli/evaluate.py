@@ -67,6 +67,7 @@ def evaluate(
     from advkeras.evaluation import runner
     from advkeras.evaluation.doubts import doubts
     from advkeras.evaluation.protocol import Protocol
+    from advkeras.evaluation.results import rows_held
     from advkeras.files import require_writable_folder
     from advkeras.reporting.tables import caption, rich_tables
 
@@ -78,9 +79,17 @@ def evaluate(
     folder = output or Path("advkeras-results") / spec.name
     require_writable_folder(folder)
     err.print(f"{len(data):,} images: {data.source}", soft_wrap=True)
+    before = rows_held(folder)
     with progress_bar() as progress:
         evaluation = runner.evaluate(classifiers, data, spec, run, folder, watch=watching(progress))
-    for line in doubts(evaluation, num_classes=spec.num_classes):
+    if lost := sorted(before - rows_held(folder)):
+        err.print(
+            f"{folder}/results.json no longer has {', '.join(lost)}, whose examples are still there: give each run an "
+            "--output of its own, or name all models and attacks in one",
+            soft_wrap=True,
+        )
+    pixels = (float(data.images.min()), float(data.images.max()))
+    for line in doubts(evaluation, num_classes=spec.num_classes, pixels=pixels):
         err.print(f"Doubtful: {line}", style="yellow", soft_wrap=True)
     if as_json:
         out.print_json(json.dumps(evaluation.to_json()))

@@ -1,7 +1,7 @@
 """``advkeras train``."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +31,9 @@ def train(
         bool, typer.Option(help="Continue an unfinished run in the folder, or throw it away and start again.")
     ] = True,
     epochs: Annotated[int | None, typer.Option(rich_help_panel=_RECIPE)] = None,
-    batch_size: Annotated[int | None, typer.Option(rich_help_panel=_RECIPE)] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="128 by default, down to 16 on few images.", rich_help_panel=_RECIPE)
+    ] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam or sgd.", rich_help_panel=_RECIPE)] = None,
     learning_rate: Annotated[float | None, typer.Option(rich_help_panel=_RECIPE)] = None,
     schedule: Annotated[str | None, typer.Option(help="cosine or one-cycle.", rich_help_panel=_RECIPE)] = None,
@@ -94,7 +96,7 @@ def train(
     import_tensorflow()
     from advkeras import datasets
     from advkeras.defenses import distribution
-    from advkeras.defenses.recipes import TrainingRecipe
+    from advkeras.defenses.recipes import TrainingRecipe, batch_size_for
     from advkeras.defenses.training import train as run_training
 
     devices = distribution.strategy(strategy)
@@ -123,6 +125,8 @@ def train(
         seed=seed,
     )
     training_data, test_data = source.training_and_test(examples=examples)
+    if batch_size is None:
+        recipe = replace(recipe, batch_size=batch_size_for(len(training_data)))
     err.print(f"training on {len(training_data):,} images: {training_data.source}", soft_wrap=True)
     with progress_bar() as progress:
         task = progress.add_task("training", total=recipe.epochs * (len(training_data) // recipe.batch_size))

@@ -1,5 +1,6 @@
 """How a network is trained, as data: the hyperparameters of a run, and their defaults."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
@@ -7,6 +8,8 @@ from advkeras.attacks.base import require
 from advkeras.datasets import DatasetSpec
 from advkeras.errors import InvalidInputError
 from advkeras.models import architectures
+
+_LARGEST_BATCH, _SMALLEST_BATCH, _STEPS_AN_EPOCH = 128, 16, 32
 
 Defense = Literal["none", "fast", "pgd", "trades"]
 DEFENSES: tuple[Defense, ...] = get_args(Defense)
@@ -53,7 +56,7 @@ class TrainingRecipe:
     architecture: str
     defense: Defense
     epochs: int
-    batch_size: int = 128
+    batch_size: int = _LARGEST_BATCH
     optimizer: Optimizer = "adam"
     learning_rate: float = 1e-3
     schedule: Schedule = "cosine"
@@ -118,6 +121,12 @@ class TrainingRecipe:
         given = {key: value for key, value in overrides.items() if value is not None}
         recipe = {"architecture": architectures.default_for(spec), "defense": defense, **values, **given}
         return cls(**recipe)
+
+
+def batch_size_for(images: int) -> int:
+    """The batch size for so many training images: smaller where these are few, so that an epoch has enough steps."""
+    fitting = 1 << int(math.log2(max(1, images // _STEPS_AN_EPOCH)))
+    return min(_LARGEST_BATCH, max(_SMALLEST_BATCH, fitting))
 
 
 # The models of the zoo say in their cards what these have led to; where no card names a defence on a data set, its

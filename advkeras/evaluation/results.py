@@ -166,6 +166,15 @@ def read(path: str | os.PathLike[str]) -> Evaluation:
         raise InvalidInputError(f"{path} does not hold the results of an evaluation: {error}") from None
 
 
+def rows_held(folder: Path) -> set[str]:
+    """What the results.json of a folder has rows for, ``MODEL: ATTACK``; nothing where there is none to be read."""
+    try:
+        found = read(folder)
+    except InvalidInputError:
+        return set()
+    return {f"{model.name}: {row.title}" for model in found.models for row in model.rows}
+
+
 def _row(data: dict[str, Any]) -> Row:
     data = dict(data)
     for key in ("region", "point"):

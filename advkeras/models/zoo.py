@@ -50,6 +50,8 @@ def locate(source: str | os.PathLike[str]) -> Path:
     if str(source) in names():
         return path(str(source))
     if not Path(source).exists():
+        if Path(source).suffix:
+            raise InvalidInputError(f"there is no model {source}: give a SavedModel's folder or a .keras file")
         raise InvalidInputError(unknown_model(str(source)))
     return Path(source)
 

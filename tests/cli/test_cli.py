@@ -36,9 +36,12 @@ def test_evaluate_prints_both_tables_and_writes_the_results(tmp_path):
     assert {path.name for path in (tmp_path / "out" / "mnist-natural").iterdir()} == {"benign.npz", "fgsm.npz"}
     again = run(*arguments, "--output", tmp_path / "out")
     assert "mnist-natural: FGSM: already there" in again.stderr
+    assert "no longer has" not in again.stderr
     report = run("report", tmp_path / "out").stdout
     assert report.splitlines()[:6] == result.stdout.splitlines()[:6]
     assert "| FGSM |" in run("report", tmp_path / "out", "--markdown").stdout
+    other = run(*arguments[:-3], "pgd", *arguments[-2:], "--output", tmp_path / "out").stderr
+    assert "results.json no longer has mnist-natural: FGSM, whose examples are still there" in other
 
 
 def test_evaluate_prints_json(tmp_path):

@@ -120,7 +120,7 @@ def test_what_is_no_data_set_is_said(tmp_path, folder):
     for name, message in (
         ("cifar", "did you mean 'cifar10'.*tensorflow-datasets has prepared"),
         (tmp_path / "empty", "holds no images to classify.*Received: no subfolder"),
-        (tmp_path / "gone.npz", "no .npz file"),
+        (tmp_path / "gone.npz", "there is no file .*gone.npz"),
         (folder, "8.png is no readable image"),
     ):
         with pytest.raises(InvalidInputError, match=message):

@@ -13,7 +13,7 @@ from advkeras.defenses import robust_validation
 from advkeras.defenses import training as run_training
 from advkeras.defenses.adversarial_training import AdversarialTraining, TrainingAttack
 from advkeras.defenses.batches import shuffled_batches
-from advkeras.defenses.recipes import TrainingRecipe
+from advkeras.defenses.recipes import TrainingRecipe, batch_size_for
 from advkeras.defenses.robust_validation import RobustValidation
 from advkeras.defenses.training import train
 from advkeras.errors import InvalidInputError
@@ -348,3 +348,8 @@ def test_senseless_recipes_are_refused(tmp_path, sample):
     ):
         with pytest.raises(InvalidInputError, match=message):
             call()
+
+
+@pytest.mark.parametrize(("images", "batch_size"), [(1, 16), (360, 16), (2_000, 32), (3_000, 64), (50_000, 128)])
+def test_few_images_are_trained_on_in_small_batches(images, batch_size):
+    assert batch_size_for(images) == batch_size
