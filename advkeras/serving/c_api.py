@@ -10,7 +10,6 @@ import ctypes
 import importlib.util
 import io
 import os
-import resource
 import struct
 import subprocess
 import sys
@@ -274,9 +273,13 @@ def _read(stream: IO[bytes]) -> dict[str, npt.NDArray[Any]] | None:
 
 
 def _memory() -> npt.NDArray[np.int64]:
-    pages = int(Path("/proc/self/statm").read_text().split()[1]) if Path("/proc/self/statm").is_file() else 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return np.array([pages * resource.getpagesize(), peak * (1 if sys.platform == "darwin" else 1024)])
+    """Resident memory now and at its peak, in bytes; zeros where the system has no /proc.
+
+    Not getrusage's peak, which a process inherits from the one that has started it.
+    """
+    status = Path("/proc/self/status")
+    lines = dict(line.split(":", 1) for line in status.read_text().splitlines()) if status.is_file() else {}
+    return np.array([1024 * int(lines.get(key, "0 kB").split()[0]) for key in ("VmRSS", "VmHWM")])
 
 
 def _serve(folder: str) -> None:
