@@ -19,6 +19,7 @@ _CLASSES = (
     *("#332288", "#88CCEE", "#44AA99", "#117733", "#999933"),
     *("#DDCC77", "#CC6677", "#882255", "#AA4499", "#888888"),
 )
+_UNMET = "#BBBBBB"
 _STYLES = ("-", "--", "-.", ":")
 _FORMATS = (".png", ".svg")
 
@@ -49,7 +50,7 @@ def distances_figure(measured: Measured, report: BoundaryReport, path: Path) -> 
         axes.set_xlabel("directions, sorted by distance (%)")
         axes.set_xlim(0, 100)
         axes.set_ylim(0, reach * 1.02)
-        axes.legend(fontsize=8, frameon=False)
+        axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     panels[0].set_ylabel(f"distance to the boundary (RMS, pixels in {_unit(report)})")
     figure.suptitle(
         f"{report.dataset_title}: sorted distances, mean and 10-90% of the images\n"
@@ -121,6 +122,7 @@ def instance_figure(
     )
     reach = report.search["reach"]
     seen: set[int] = set()
+    unmet = False
     for row, (entry, place) in enumerate(shown):
         own = class_names[entry.found.classes[place[0]]]
         picture, axes = grid[row]
@@ -132,16 +134,16 @@ def instance_figure(
         rank = np.linspace(0, 100, len(order))
         colours = [_CLASSES[label % len(_CLASSES)] for label in adjacent[order][met]]
         axes.scatter(rank[met], distances[order][met], c=colours, s=5, linewidths=0)
-        axes.scatter(rank[~met], np.full((~met).sum(), reach), c="#DDDDDD", s=5, linewidths=0)
+        axes.scatter(rank[~met], np.full((~met).sum(), reach), c=_UNMET, s=8, linewidths=0.8, marker="x")
         axes.axhline(report.region_distance, color="black", linewidth=0.8, linestyle="--")
         axes.set_ylim(0, reach * 1.04)
         axes.set_ylabel("RMS", fontsize=9)
         seen.update(int(label) for label in adjacent[adjacent >= 0])
+        unmet = unmet or not met.all()
     grid[-1][1].set_xlabel("directions, sorted by distance (%); dashed: where a region's points are expected")
-    handles = [
-        Line2D([], [], marker="o", linestyle="", color=_CLASSES[label % len(_CLASSES)], label=class_names[label])
-        for label in sorted(seen)
-    ]
+    names = [(class_names[label], _CLASSES[label % len(_CLASSES)], "o") for label in sorted(seen)]
+    names += [("none met", _UNMET, "x")] if unmet else []
+    handles = [Line2D([], [], marker=mark, linestyle="", color=colour, label=name) for name, colour, mark in names]
     if handles:
         figure.legend(handles=handles, title="class beyond", loc="outside right center", fontsize=8, frameon=False)
     figure.suptitle(f"{report.dataset_title}, {model}: boundaries around test image {index}", fontsize=10)

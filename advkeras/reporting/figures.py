@@ -40,7 +40,7 @@ def example_picture(
     for column, index in enumerate(order):
         benign, adversarial = examples.images[index], examples.adversarials[index]
         panels = (
-            (benign, f"{class_names[examples.benign_predictions[index]]}"),
+            (benign, _benign_caption(examples, index, class_names)),
             (adversarial, f"{class_names[examples.predictions[index]]}{_remark(examples, index)}"),
             (np.clip(adversarial - benign + middle, low, high), f"RMS {examples.distortion[index]:.3g}"),
         )
@@ -69,7 +69,15 @@ def show_image(axes: Any, image: FloatArray, bounds: tuple[float, float]) -> Non
     axes.set_yticks([])
 
 
+def _benign_caption(examples: Examples, index: int, class_names: tuple[str, ...]) -> str:
+    """The class, and what the model takes it for where that is another one."""
+    label, answer = class_names[examples.labels[index]], class_names[examples.benign_predictions[index]]
+    return label if label == answer else f"{label}, taken for {answer}"
+
+
 def _remark(examples: Examples, index: int) -> str:
+    if not examples.attacked[index]:
+        return " (not attacked)"
     if not examples.success[index]:
         return " (failed)"
     # An attack on region classification may turn the vote around a point whose own class is still the right one.
