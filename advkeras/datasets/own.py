@@ -56,12 +56,17 @@ def open_npz(path: Path, bounds: Bounds | None) -> Found:
     images, labels = arrays["images"], arrays["labels"]
     if images.ndim != 4 or labels.shape != images.shape[:1] or not len(labels):
         raise InvalidInputError(
-            f"{path}: expected images (N, H, W, C) and labels (N,). Received: {images.shape} and {labels.shape}"
+            f"{path}: expected images (N, H, W, C) and labels (N,), not one-hot rows. Received: {images.shape} and "
+            f"{labels.shape}"
         )
     if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or labels.max() >= 2**31:
-        raise InvalidInputError(f"{path}: labels must be whole numbers from 0. Received: {labels[:3]}, {labels.dtype}")
+        raise InvalidInputError(
+            f"{path}: labels must be whole numbers from 0 (labels.astype(int)). Received: {labels[:3]}, {labels.dtype}"
+        )
     if not np.issubdtype(images.dtype, np.number) or np.iscomplexobj(images):
         raise InvalidInputError(f"{path}: images must be numbers. Received: dtype {images.dtype}")
+    if len(odd := np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))):
+        raise InvalidInputError(f"{path}: pixels must be finite. Received: NaN or infinite ones in image {odd[0]}")
     eight_bits = images.dtype == np.uint8
     if bounds is None and not eight_bits:
         raise InvalidInputError(

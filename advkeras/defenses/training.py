@@ -103,8 +103,10 @@ def train(
     with strategy.scope():
         model = _model(recipe, spec, steps)
         model.prepare(training_data.images[:2], training_data.labels[:2])
+    validated = held_out or kept.first(min(count, _VALIDATION_IMAGES))
+    report(f"val_ figures: {len(validated):,} images {'held out' if held_out else 'of those trained on'}")
     validation = RobustValidation(
-        *(_arrays(held_out) if held_out else _arrays(kept.first(min(count, _VALIDATION_IMAGES)))),
+        *_arrays(validated),
         epsilon=recipe.epsilon or spec.constants.epsilon,
         grown_after=recipe.ramp_epochs,
         report=report,

@@ -65,7 +65,11 @@ def test_an_npz_of_floats_is_taken_as_it_is(tmp_path):
 
 def test_damaged_npz_files_are_named(tmp_path):
     bad = {
-        "labels": {"images": np.zeros((3, 2, 2, 1))},
+        "labels missing, it has images": {"images": np.zeros((3, 2, 2, 1))},
+        "NaN or infinite ones in image 1": {
+            "images": np.array([0, np.nan, np.inf]).reshape(3, 1, 1, 1),
+            "labels": np.zeros(3, int),
+        },
         "expected images": {"images": np.zeros((3, 2, 2)), "labels": np.zeros(3, int)},
         "whole numbers": {"images": np.zeros((3, 2, 2, 1)), "labels": np.zeros(3)},
         "numbers from 0": {"images": np.zeros((3, 2, 2, 1)), "labels": np.array([0, 1, 2**32 + 7])},
