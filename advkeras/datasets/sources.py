@@ -121,6 +121,11 @@ def find(
             + "; or give an .npz file, a folder with a subfolder for each class, or an image classification set that "
             "tensorflow-datasets has prepared"
         )
+    if class_names and found.class_names and class_names != found.class_names == tuple(sorted(class_names)):
+        raise InvalidInputError(
+            f"{name} has its classes in the order {', '.join(found.class_names)}, which --classes cannot change. "
+            f"Received: {', '.join(class_names)}"
+        )
     names = class_names or found.class_names or tuple(map(str, range(num_classes or found.labels_seen())))
     spec = registry.own(found.name, bounds=found.bounds, shape=found.shape, class_names=names)
     return Source(spec=spec, splits=found.splits, read=found.read)

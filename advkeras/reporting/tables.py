@@ -81,10 +81,18 @@ def caption(evaluation: Evaluation) -> str:
 def _tables(evaluation: Evaluation, model: ModelResult) -> list[tuple[str, tuple[_Column, ...], list[Row]]]:
     attacks = [row for row in model.rows if row.attack != BENIGN]
     where = f"{evaluation.dataset_title}, {model.name}"
-    return [
+    tables = (
         (f"{where}: success and average distortion", _TABLE_1, attacks),
         (f"{where}: region and point accuracy", _TABLE_2, list(model.rows)),
-    ]
+    )
+    return [(title, _shown(columns, rows), rows) for title, columns, rows in tables]
+
+
+def _shown(columns: tuple[_Column, ...], rows: list[Row]) -> tuple[_Column, ...]:
+    """The columns without those of the paper that have nothing to say."""
+    return tuple(
+        column for column in columns if not column.from_paper or any(column.text(row) != NOTHING for row in rows)
+    )
 
 
 def _paper(row: Row) -> PaperRow:

@@ -94,6 +94,12 @@ def test_a_folder_has_a_class_for_each_subfolder(folder, pictures):
     np.testing.assert_array_equal(source.load(examples=9).images, data.images[:9])
 
 
+def test_names_of_classes_do_not_change_a_folders_order(folder):
+    assert datasets.find(folder, class_names=("Katze", "Hund", "Emu")).spec.class_names[0] == "Katze"
+    with pytest.raises(InvalidInputError, match="in the order cat, dog, emu, which .* Received: emu, dog, cat"):
+        datasets.find(folder, class_names=("emu", "dog", "cat"))
+
+
 def test_a_folder_may_have_a_part_to_train_on(folder, tmp_path):
     both = tmp_path / "both"
     both.mkdir()

@@ -1,5 +1,6 @@
 """Tables and pictures from results on disk."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,13 @@ def test_documents_show_the_results_that_are_in_the_repository(document, results
     found = read_document(REPOSITORY / "docs" / "results" / f"{results}.json")
     start, end = block_marks(block)
     assert f"{start}\n{found.markdown}{end}" in (REPOSITORY / document).read_text()
+
+
+def test_without_the_papers_figures_there_are_no_columns_for_them():
+    model = EVALUATION.models[0]
+    bare = replace(EVALUATION, models=(replace(model, rows=tuple(replace(row, paper=None) for row in model.rows)),))
+    assert "| Attack | Success % | RMS | Grads/img | s |" in markdown_tables(bare)
+    assert "| Images | Region % | Point % |" in markdown_tables(bare)
 
 
 def test_files_that_hold_no_results_are_refused(tmp_path):
