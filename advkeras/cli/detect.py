@@ -56,7 +56,7 @@ def detect(
     from advkeras.cli.subjects import classifiers_and_data
     from advkeras.evaluation.detection import detect as run_detection
     from advkeras.evaluation.protocol import Protocol, boundary_search
-    from advkeras.reporting.detection_tables import detection_table
+    from advkeras.reporting.detection_tables import detection_caption, detection_table
 
     (classifier,), spec, data = classifiers_and_data(
         dataset, (model,), bounds=bounds, classes=classes, resize=resize, examples=examples, data_dir=data_dir
@@ -84,4 +84,5 @@ def detect(
         out.print_json(json.dumps(report.to_json()))
         return
     out.print(detection_table(report))
+    out.print(detection_caption(report), style="bright_black")
     out.print(f"results, examples and detectors in {folder}", soft_wrap=True)

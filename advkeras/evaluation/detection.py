@@ -23,7 +23,7 @@ from advkeras.models import Classifier
 from advkeras.proportion import Proportion
 from advkeras.randomness import derive_seed
 
-BOUNDARIES, AGREEMENT = "boundaries", "region agreement"
+BOUNDARIES, AGREEMENT = "boundaries", "agreement"
 _TRAINING_SHARE = 0.8
 
 

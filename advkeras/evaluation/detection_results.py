@@ -18,7 +18,7 @@ class DetectionRow:
     """One detector.
 
     Attributes:
-        detector: ``"boundaries"``, the network of :class:`BoundaryDetector`; or ``"region agreement"``, the share of a
+        detector: ``"boundaries"``, the network of :class:`BoundaryDetector`; or ``"agreement"``, the share of a
             region's points that have the image's own class, held against the threshold that parts the training images
             best.
         trained_on: title of the attack whose examples it was trained on.

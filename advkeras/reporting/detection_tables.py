@@ -5,7 +5,7 @@ from rich.table import Table
 from advkeras.evaluation.detection_results import DetectionReport
 from advkeras.reporting.layout import made_with, markdown_table, plain_table, share_text
 
-_HEADINGS = ("Trained on", "Detector", "Tested on", "RMS", "False pos.", "False neg.", "AUC")
+_HEADINGS = ("Trained on", "Detector", "Tested on", "RMS", "FP %", "FN %", "AUC")
 
 
 def detection_table(report: DetectionReport) -> Table:
@@ -26,16 +26,13 @@ def detection_caption(report: DetectionReport) -> str:
     return (
         f"{report.examples:,} images: {report.data_source}; only benign ones that are classified correctly and "
         f"successful examples count. Boundaries along {report.search['directions']:,} directions; RMS of the test "
-        "part's examples; false positives: benign images taken for adversarial; false negatives: examples taken for "
-        f"benign; 95% intervals in brackets. {made_with(report.provenance)}."
+        "part's examples; FP: benign images taken for adversarial; FN: examples taken for benign; agreement: of the "
+        f"region's points with the image; 95% intervals in brackets. {made_with(report.provenance)}."
     )
 
 
 def _title(report: DetectionReport) -> str:
-    return (
-        f"{report.dataset_title}, {report.model}: errors of detectors on the last fifth of {report.examples:,} images "
-        "(%), and AUC"
-    )
+    return f"{report.dataset_title}, {report.model}: detectors on the last fifth of {report.examples:,} images"
 
 
 def _cells(report: DetectionReport) -> list[tuple[str, ...]]:

@@ -47,7 +47,7 @@ def test_examples_right_behind_a_boundary_are_detected(data, tmp_path):
         assert row.false_negatives["OptBrittle"].rate <= 0.2
     assert report.distortion["OptBrittle"] < report.distortion["OptRegion"]
     assert read_detection(tmp_path) == report
-    assert read_document(tmp_path / "detection.json").markdown.count("| OptBrittle | region agreement |") == 2
+    assert read_document(tmp_path / "detection.json").markdown.count("| OptBrittle | agreement |") == 2
     loaded = BoundaryDetector.load(tmp_path / "linear" / "detector-optbrittle.keras")
     found = SEARCH(CLASSIFIER, data.images[80:])
     assert (loaded.score(found) > 0.5).sum() == boundaries.false_positives.count
