@@ -14,7 +14,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -164,7 +164,10 @@ class CApiProcess:
 
     def run(self, feeds: Arrays, fetches: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
         """As :meth:`CApiSession.run`."""
-        _write(self._stdin, {**{f"feed {name}": array for name, array in feeds.items()}, "fetches": np.array(fetches)})
+        request = {f"feed {name}": array for name, array in feeds.items()}
+        # A process that has ended has no answer, which says so.
+        with suppress(BrokenPipeError):
+            _write(self._stdin, {**request, "fetches": np.array(fetches)})
         return self._answer()
 
     def memory(self) -> tuple[int, int]:
@@ -174,7 +177,8 @@ class CApiProcess:
 
     def close(self) -> None:
         """Ends the process."""
-        self._stdin.close()
+        with suppress(BrokenPipeError):
+            self._stdin.close()
         self._process.wait()
         self._stdout.close()
 

@@ -163,6 +163,9 @@ def test_the_c_api_says_what_is_wrong(exported, images, tmp_path):
         assert call("serving_default", {"images": images})["class"].shape == (7,), "it goes on after an error"
         now, peak = process.memory()
         assert 10**7 < now <= peak
+        process._process.kill()
+        with pytest.raises(CApiError, match="the process ended with exit code -9"):
+            call("serving_default", {"images": images})
 
 
 def test_the_command_exports_and_verifies_a_users_model(small, tmp_path):
