@@ -26,9 +26,12 @@ def by_hand(classifier, images: np.ndarray, search: BoundarySearch) -> tuple[np.
         for j, direction in enumerate(directions):
             points = np.clip(image + lengths[:, None, None, None] * direction, *classifier.bounds)
             classes = classifier.predict(points.astype(np.float32))
-            changed = np.flatnonzero(classes != own)
-            if len(changed):
-                distances[i, j], adjacent[i, j] = lengths[changed[0]], classes[changed[0]]
+            looked_at = np.append(np.arange(search.stride, search.steps, search.stride), search.steps) - 1
+            beyond = looked_at[classes[looked_at] != own]
+            if len(beyond):
+                before = np.arange(max(beyond[0] - search.stride + 1, 0), beyond[0] + 1)
+                first = before[classes[before] != own][0]
+                distances[i, j], adjacent[i, j] = lengths[first], classes[first]
     return distances, adjacent
 
 
@@ -75,16 +78,37 @@ def test_points_are_clipped_to_the_bounds(grey_images):
 
 
 @settings(max_examples=10, deadline=None)
-@given(st.integers(1, 40), st.integers(1, 9), st.booleans())
-def test_the_result_does_not_depend_on_the_batch(batch_size, count, negatives):
+@given(st.integers(1, 40), st.integers(1, 9), st.booleans(), st.integers(1, 25))
+def test_the_result_does_not_depend_on_the_batch(batch_size, count, negatives, stride):
     images = np.random.default_rng(count).uniform(0.3, 0.7, (count, *SHAPE)).astype(np.float32)
-    search = BoundarySearch(directions=6, negatives=negatives, step=0.02, reach=0.4, seed=count, batch_size=batch_size)
+    search = BoundarySearch(
+        directions=6,
+        negatives=negatives,
+        step=0.02,
+        reach=0.4,
+        stride=stride,
+        seed=count,
+        batch_size=batch_size,
+    )
     found = search(THREE_CLASSES, images)
     distances, adjacent = by_hand(THREE_CLASSES, images, search)
     np.testing.assert_allclose(found.distances, distances, rtol=1e-6)
     np.testing.assert_array_equal(found.adjacent, adjacent)
-    walked = np.where(found.met, np.rint(found.distances / search.step), search.steps)
-    assert found.forward_count == walked.sum() + count
+    if stride == 1:
+        walked = np.where(found.met, np.rint(found.distances / search.step), search.steps)
+        assert found.forward_count == walked.sum() + count
+
+
+def test_with_a_stride_a_boundary_that_is_crossed_once_is_found_at_the_same_step(half_space, grey_images):
+    classifier, _ = half_space(bounds=(0.0, 1.0))
+    images = grey_images(bounds=(0.0, 1.0), spread=0.02)
+    every, some = (
+        BoundarySearch(directions=24, negatives=True, step=STEP, reach=REACH, stride=stride)(classifier, images)
+        for stride in (1, 5)
+    )
+    np.testing.assert_array_equal(some.distances, every.distances)
+    np.testing.assert_array_equal(some.adjacent, every.adjacent)
+    assert some.forward_count < every.forward_count / 2
 
 
 def test_no_forward_is_wasted_on_more_images_than_are_walked_at_once():
@@ -122,6 +146,7 @@ def test_senseless_searches_are_refused(grey_images):
         (lambda: BoundarySearch(directions=0, step=1, reach=1), "directions=0"),
         (lambda: BoundarySearch(directions=3, negatives=True, step=1, reach=1), "even number"),
         (lambda: BoundarySearch(directions=3, step=0, reach=1), "step=0"),
+        (lambda: BoundarySearch(directions=3, step=1, reach=2, stride=0), "stride=0"),
         (lambda: BoundarySearch(directions=3, step=1, reach=0.5), "reach must be at least a step"),
         (
             lambda: BoundarySearch(directions=25, step=0.1, reach=1)(THREE_CLASSES, grey_images()),
