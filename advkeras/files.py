@@ -1,18 +1,21 @@
-"""Writing files whole or not at all."""
+"""Writing files whole or not at all, and reading them with messages that say what is wrong."""
 
+import json
 import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from advkeras.errors import InvalidInputError
+
+T = TypeVar("T")
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -57,6 +60,49 @@ def read_arrays(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str,
             return {name: np.asarray(archive[name]) for name in names}
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise InvalidInputError(f"{path} is no .npz file with the arrays {', '.join(names)}: {error}") from None
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Writes plain values as indented JSON, whole or not at all."""
+    write_atomically(path, (json.dumps(data, indent=2) + "\n").encode())
+
+
+def read_json(path: str | os.PathLike[str], name: str, build: Callable[[Any], T], *, what: str) -> T:
+    """What is built of a JSON file, or of the one of that name in a folder.
+
+    Args:
+        path: of the file or the folder.
+        name: of the file in a folder.
+        build: makes it of the file's plain values.
+        what: it is, for the message.
+
+    Raises:
+        InvalidInputError: if there is none, or it is damaged; its path stands before what ``build`` finds wrong.
+    """
+    path = Path(path)
+    path = path / name if path.is_dir() else path
+    try:
+        return build(json.loads(path.read_text()))
+    except OSError as error:
+        raise InvalidInputError(f"cannot read {path}: {error.strerror}") from None
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{path} {error}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidInputError(f"{path} does not hold {what}: {error}") from None
+
+
+def require_schema(data: dict[str, Any], version: int) -> None:
+    """Makes sure that what a file holds is structured as this version of advkeras expects.
+
+    Raises:
+        InvalidInputError: if not.
+        KeyError: if it has no version.
+    """
+    if data["schema_version"] != version:
+        raise InvalidInputError(
+            f"has schema version {data['schema_version']}, this version of advkeras reads {version}: "
+            "make the results again"
+        )
 
 
 def require_writable_folder(folder: Path) -> None:

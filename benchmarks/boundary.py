@@ -3,9 +3,11 @@
 200 directions around MNIST images and around what OptBrittle makes of them, whose boundaries are next door. The bare
 forwards are as many as the search needed, in batches of its size. The other search takes the images one at a time and
 does as its author would without the walks side by side: at each step it adds the directions in NumPy and classifies
-those that have not met a boundary.
+those that have not met a boundary. Both look at every step; the last column but one says how much is gained by taking
+5 at a time, as the quick search does, and the last whether the two find the same distances.
 """
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -43,7 +45,8 @@ def bare_forwards(classifier, images, forwards, batch_size):
 
 
 rows = []
-search = boundary_search(MNIST)
+strided = boundary_search(MNIST, directions=200)
+search = replace(strided, stride=1)
 for classifier in models():
     data = digits(COUNT)
     right = data.where(classifier.predict(data.images) == data.labels)
@@ -51,11 +54,13 @@ for classifier in models():
     directions = random_directions(search.directions, MNIST.shape, negatives=search.negatives, seed=search.seed)
     for kind, images in (("benign", right.images), ("OptBrittle", brittle.adversarials[brittle.success])):
         found = search(classifier, images)
+        strided(classifier, images)
         plain = one_at_a_time(classifier, images, directions, search)
         times = alternating(
             {
                 "search": partial(search, classifier, images),
                 "forwards": partial(bare_forwards, classifier, images, found.forward_count, search.batch_size),
+                "strided": partial(strided, classifier, images),
                 "plain": partial(one_at_a_time, classifier, images, directions, search),
             },
             rounds=ROUNDS,
@@ -69,6 +74,7 @@ for classifier in models():
                 "seconds_per_image": times["search"] / len(images),
                 "time_over_forwards": times["search"] / times["forwards"],
                 "one_at_a_time_over_search": times["plain"] / times["search"],
+                "strides_gain": times["search"] / times["strided"],
                 "same_distances_%": float(100 * (plain == found.distances).mean()),
             }
         )

@@ -1,6 +1,5 @@
 """What the decision boundaries around images have in common, as boundaries.json holds it; nothing needs TensorFlow."""
 
-import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from advkeras.errors import InvalidInputError
-from advkeras.files import write_atomically
+from advkeras.files import read_json, require_schema, write_json
 
+SCHEMA_VERSION = 1
 FILE_NAME = "boundaries.json"
 
 
@@ -53,6 +52,7 @@ class BoundaryReport:
         region_radius: of region classification, in pixel units.
         models: for each model's name, its rows.
         provenance: what it was made with.
+        schema_version: of this structure.
     """
 
     dataset: str
@@ -64,6 +64,7 @@ class BoundaryReport:
     region_radius: float
     models: dict[str, tuple[BoundaryRow, ...]]
     provenance: dict[str, Any]
+    schema_version: int = SCHEMA_VERSION
 
     @property
     def region_distance(self) -> float:
@@ -74,26 +75,26 @@ class BoundaryReport:
         """As plain values."""
         return {**asdict(self), "region_distance": self.region_distance}
 
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "BoundaryReport":
+        """The inverse of :meth:`to_json`."""
+        require_schema(data, SCHEMA_VERSION)
+        models = {
+            name: tuple(BoundaryRow(**{**row, "purity": tuple(row["purity"])}) for row in rows)
+            for name, rows in data["models"].items()
+        }
+        kept = {key: value for key, value in data.items() if key != "region_distance"}
+        return cls(**{**kept, "bounds": tuple(data["bounds"]), "models": models})
+
     def write(self, folder: Path) -> None:
         """Writes boundaries.json, whole or not at all."""
-        write_atomically(folder / FILE_NAME, (json.dumps(self.to_json(), indent=2) + "\n").encode())
+        write_json(folder / FILE_NAME, self.to_json())
 
 
 def read_report(path: str | os.PathLike[str]) -> BoundaryReport:
     """Reads boundaries.json, or the one in a folder.
 
     Raises:
-        InvalidInputError: if there is none, or it cannot be read.
+        InvalidInputError: if there is none, it is damaged, or another version of advkeras wrote it.
     """
-    path = Path(path)
-    path = path / FILE_NAME if path.is_dir() else path
-    try:
-        data = json.loads(path.read_text())
-        del data["region_distance"]
-        models = {
-            name: tuple(BoundaryRow(**{**row, "purity": tuple(row["purity"])}) for row in rows)
-            for name, rows in data.pop("models").items()
-        }
-        return BoundaryReport(**{**data, "bounds": tuple(data["bounds"]), "models": models})
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InvalidInputError(f"{path} holds no boundaries: {error}") from None
+    return read_json(path, FILE_NAME, BoundaryReport.from_json, what="boundaries")

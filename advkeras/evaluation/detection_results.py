@@ -1,15 +1,14 @@
 """What detectors of adversarial examples are worth, as detection.json holds it; nothing needs TensorFlow."""
 
-import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from advkeras.errors import InvalidInputError
-from advkeras.files import write_atomically
+from advkeras.files import read_json, require_schema, write_json
 from advkeras.proportion import Proportion
 
+SCHEMA_VERSION = 1
 FILE_NAME = "detection.json"
 
 
@@ -48,6 +47,7 @@ class DetectionReport:
         rows: one for each detector.
         distortion: for each attack's title, mean RMS of its successful examples in the test part.
         provenance: what it was made with.
+        schema_version: of this structure.
     """
 
     dataset: str
@@ -59,6 +59,7 @@ class DetectionReport:
     rows: tuple[DetectionRow, ...]
     distortion: dict[str, float]
     provenance: dict[str, Any]
+    schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -74,21 +75,10 @@ class DetectionReport:
         ]
         return {**asdict(self), "rows": rows}
 
-    def write(self, folder: Path) -> None:
-        """Writes detection.json, whole or not at all."""
-        write_atomically(folder / FILE_NAME, (json.dumps(self.to_json(), indent=2) + "\n").encode())
-
-
-def read_detection(path: str | os.PathLike[str]) -> DetectionReport:
-    """Reads detection.json, or the one in a folder.
-
-    Raises:
-        InvalidInputError: if there is none, or it cannot be read.
-    """
-    path = Path(path)
-    path = path / FILE_NAME if path.is_dir() else path
-    try:
-        data = json.loads(path.read_text())
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "DetectionReport":
+        """The inverse of :meth:`to_json`."""
+        require_schema(data, SCHEMA_VERSION)
         rows = tuple(
             DetectionRow(
                 detector=row["detector"],
@@ -97,8 +87,19 @@ def read_detection(path: str | os.PathLike[str]) -> DetectionReport:
                 false_negatives={title: Proportion.from_json(share) for title, share in row["false_negatives"].items()},
                 auc=row["auc"],
             )
-            for row in data.pop("rows")
+            for row in data["rows"]
         )
-        return DetectionReport(**data, rows=rows)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InvalidInputError(f"{path} holds no detection: {error}") from None
+        return cls(**{**data, "rows": rows})
+
+    def write(self, folder: Path) -> None:
+        """Writes detection.json, whole or not at all."""
+        write_json(folder / FILE_NAME, self.to_json())
+
+
+def read_detection(path: str | os.PathLike[str]) -> DetectionReport:
+    """Reads detection.json, or the one in a folder.
+
+    Raises:
+        InvalidInputError: if there is none, it is damaged, or another version of advkeras wrote it.
+    """
+    return read_json(path, FILE_NAME, DetectionReport.from_json, what="detectors")

@@ -12,8 +12,7 @@ from advkeras.datasets import DatasetSpec
 from advkeras.errors import InvalidInputError
 
 # Directions along which boundaries are looked for without the paper's protocol.
-# Around benign images and examples of OptMargin and OptRegion on MNIST 99.6% of the walks or more end at the same step
-# with this stride as with 1, after a quarter of the forwards.
+# They show what the paper's search shows (benchmarks/directions.py).
 _QUICK_DIRECTIONS, _QUICK_STRIDE = 400, 5
 
 Mode = Literal["quick", "paper"]

@@ -1,6 +1,5 @@
 """The results of an evaluation as data: what results.json holds. Tables and reports are made from it alone."""
 
-import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from advkeras.errors import InvalidInputError
 from advkeras.evaluation.paper import PaperRow
-from advkeras.files import write_atomically
+from advkeras.files import read_json, require_schema, write_json
 from advkeras.proportion import Proportion
 
 SCHEMA_VERSION = 1
@@ -127,6 +126,7 @@ class Evaluation:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Evaluation":
         """The inverse of :meth:`to_json`."""
+        require_schema(data, SCHEMA_VERSION)
         for key in ("command", "versions", "device", "seconds"):
             data["provenance"][key]
         models = tuple(
@@ -137,7 +137,7 @@ class Evaluation:
     def write(self, folder: Path) -> Path:
         """Writes results.json into a folder, whole or not at all."""
         path = folder / FILE_NAME
-        write_atomically(path, (json.dumps(self.to_json(), indent=2) + "\n").encode())
+        write_json(path, self.to_json())
         return path
 
 
@@ -147,23 +147,7 @@ def read(path: str | os.PathLike[str]) -> Evaluation:
     Raises:
         InvalidInputError: if there is none, it is damaged, or another version of advkeras wrote it.
     """
-    path = Path(path)
-    path = path / FILE_NAME if path.is_dir() else path
-    try:
-        data = json.loads(path.read_text())
-        version = data["schema_version"]
-        if version != SCHEMA_VERSION:
-            raise InvalidInputError(
-                f"{path} has schema version {version}, this version of advkeras reads {SCHEMA_VERSION}: "
-                "run the evaluation again"
-            )
-        return Evaluation.from_json(data)
-    except OSError as error:
-        raise InvalidInputError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, InvalidInputError):
-            raise
-        raise InvalidInputError(f"{path} does not hold the results of an evaluation: {error}") from None
+    return read_json(path, FILE_NAME, Evaluation.from_json, what="the results of an evaluation")
 
 
 def rows_held(folder: Path) -> set[str]:

@@ -29,9 +29,10 @@ def boundary_caption(report: BoundaryReport) -> str:
     """What the tables show and what they were made with."""
     search = report.search
     low, high = report.bounds
+    stride = f", {search['stride']} at a time until a boundary lies behind" if search["stride"] > 1 else ""
     return (
         f"{report.examples:,} images: {report.data_source}; benign ones that are classified correctly, and successful "
-        f"examples. Distances in steps of {search['step']:g} up to {search['reach']:g}, in pixels of "
+        f"examples. Distances in steps of {search['step']:g} up to {search['reach']:g}{stride}, in pixels of "
         f"[{low:g}, {high:g}]; unmet: directions in which no boundary was met; purity of the top 1 and 3 classes "
         f"beyond the boundary. {made_with(report.provenance)}."
     )

@@ -82,7 +82,7 @@ def test_damaged_results_are_named_or_made_again(data, tmp_path):
     again, _ = measure_boundaries([CLASSIFIER], data, SPEC, (), SEARCH, tmp_path)
     assert again.models["linear"][0].median_distance == report.models["linear"][0].median_distance
     (tmp_path / "boundaries.json").write_text("{}")
-    with pytest.raises(InvalidInputError, match="holds no boundaries"):
+    with pytest.raises(InvalidInputError, match="does not hold boundaries"):
         read_report(tmp_path)
 
 

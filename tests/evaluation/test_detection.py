@@ -67,7 +67,7 @@ def test_a_part_without_images_is_refused(data, tmp_path):
             output=tmp_path,
         )
     (tmp_path / "detection.json").write_text("[]")
-    with pytest.raises(InvalidInputError, match="holds no detection"):
+    with pytest.raises(InvalidInputError, match="does not hold detectors"):
         read_detection(tmp_path)
 
 
