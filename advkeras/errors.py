@@ -20,14 +20,16 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def unknown_name(kind: str, received: str, known: tuple[str, ...]) -> str:
+def unknown_name(kind: str, received: str, known: tuple[str, ...], *, others: tuple[str, ...] = ()) -> str:
     """One line about a name that is not in a registry, with the nearest known one where there is one.
 
     Args:
         kind: what is named, for example ``"data set"``.
         received: the unknown name.
         known: the names that exist.
+        others: names that exist, too, and are too many to be listed.
     """
-    close = difflib.get_close_matches(received, known, n=1)
+    close = difflib.get_close_matches(received, (*known, *others), n=1)
     advice = f"did you mean {close[0]!r}? " if close else ""
-    return f"unknown {kind} {received!r}: {advice}known are {', '.join(known)}"
+    more = f" and {len(others):,} others" if others else ""
+    return f"unknown {kind} {received!r}: {advice}known are {', '.join(known)}{more}"

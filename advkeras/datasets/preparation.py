@@ -127,7 +127,8 @@ def _builder_of_any(name: str) -> Any:
 
     available = tfds.list_builders(with_community_datasets=False)
     if name.partition("/")[0] not in available:
-        raise InvalidInputError(unknown_name("data set", name, (*names(), *available)).partition(": known are")[0])
+        others = tuple(each for each in available if each not in names())
+        raise InvalidInputError(unknown_name("data set", name, names(), others=others))
     _require_network(_TFDS_URL, name, f"`tfds build {name}`, and copy its folder to the cache")
     tfds.disable_progress_bar()
     return functools.partial(tfds.builder, name)

@@ -102,7 +102,8 @@ class Classifier:
         shape: Any = getattr(model, "input_shape", (None,))[1:]
         if len(shape) != 3 or None in shape:
             raise InvalidInputError(
-                f"model {model.name!r} must take images of a fixed height, width and channels. "
+                f"model {model.name!r} must take images of a fixed height, width and channels: call it on a "
+                f"keras.Input of that shape and make a keras.Model of the two. "
                 f"Received: input_shape={getattr(model, 'input_shape', None)}"
             )
         return cls(
@@ -226,8 +227,8 @@ class Classifier:
             ) from error
         if outputs.ndim != 2 or len(outputs) != _PROBE_IMAGES or outputs.shape[1] < 2:
             raise InvalidInputError(
-                f"{self.name} must return one row of logits for each image. Received: shape {outputs.shape} "
-                f"for {_PROBE_IMAGES} images"
+                f"{self.name} must return one row of logits for each image, one logit for each of two classes or more. "
+                f"Received: shape {outputs.shape} for {_PROBE_IMAGES} images"
             )
         if outputs.min() >= 0.0 and np.allclose(outputs.sum(axis=1), 1.0, atol=1e-3):
             raise InvalidInputError(

@@ -129,6 +129,11 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, sample, soft_model):
         "unknown protocol 'slow'": ("evaluate", "--protocol", "slow"),
         "returns probabilities": ("evaluate", "--model", soft_model),
         "cannot write to the folder": ("evaluate", "--output", tmp_path / "file" / "out"),
+        "unknown data set 'mnits': did you mean 'mnist'? known are mnist, cifar10 and": (
+            "datasets",
+            "prepare",
+            "mnits",
+        ),
         "is not the original file": ("datasets", "prepare", "mnist", "--from", raw),
         "there is no such file or folder": ("datasets", "prepare", "mnist", "--from", tmp_path / "nowhere"),
         "the bounds are [0, 1], but pixels of the file": (
