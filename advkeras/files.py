@@ -87,7 +87,7 @@ def read_json(path: str | os.PathLike[str], name: str, build: Callable[[Any], T]
         raise InvalidInputError(f"cannot read {path}: {error.strerror}") from None
     except InvalidInputError as error:
         raise InvalidInputError(f"{path} {error}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidInputError(f"{path} does not hold {what}: {error}") from None
 
 

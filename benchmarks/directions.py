@@ -37,6 +37,8 @@ def compared(kind, classifier, images, spec):
         "again": replace(quick, seed=1),
         "every": replace(quick, stride=1),
     }
+    for search in searches.values():
+        search(classifier, images[:1])  # compiles it
     found = {name: search(classifier, images) for name, search in searches.items()}
     curves = {name: curve(boundaries, quick.reach) for name, boundaries in found.items()}
     purities = {name: np.nanmean(purity(found[name].adjacent, 10), axis=0) for name in found}
@@ -67,5 +69,6 @@ for name, spec, count in (("mnist-natural", MNIST, 10), ("cifar10-natural", CIFA
     rows.append(compared("benign", classifier, right.images, spec))
     for attack in ATTACKS:
         result = configure(attack, spec.constants)(classifier, right.images, right.labels)
-        rows.append(compared(attack, classifier, result.adversarials[result.success], spec))
+        if result.success.any():
+            rows.append(compared(attack, classifier, result.adversarials[result.success], spec))
 report("directions", "The quick search for boundaries (400 directions, 5 steps at a time) against the paper's", rows)

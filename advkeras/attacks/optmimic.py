@@ -21,7 +21,7 @@ class OptMimic(SurroundingsAttack):
     runs on fresh points at each step, and ends with a direction; along it the norm is settled by larger samples.
 
     An image counts as attacked when it is classified correctly. Success is judged on the example itself and on points
-    that nothing else has seen: the example has to be misclassified, and more than half of the points.
+    that nothing else has seen: the example has to be misclassified, and so has the vote of the points.
 
     Args:
         reach: largest RMS of a point's offset, in the classifier's pixel unit.
@@ -44,7 +44,7 @@ class OptMimic(SurroundingsAttack):
         return Radial(self.reach)
 
     def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally) -> BoolArray:
-        """Whether the examples, and most of fresh points around them, are on the attacker's side."""
+        """Whether the examples, and the vote of fresh points around them, are on the attacker's side."""
         itself = super().verify(classifier, problem, candidates, tally)
         around = self._votes(classifier, candidates, "verification", tally)
         turned = around == problem.goals if problem.targeted else around != problem.goals

@@ -63,7 +63,6 @@ class SurroundingsAttack(MinimumNormAttack):
         super().__post_init__()
         self._vote()
         require(self.confidence == 0, f"confidence must be 0: {self.title} has share", confidence=self.confidence)
-        require(self.samples >= 1, "samples must be at least 1", samples=self.samples)
         require(self.members >= 1, "members must be at least 1", members=self.members)
         require(0.5 <= self.share < 1, "share must lie in [0.5, 1)", share=self.share)
         require(self.steps >= 1, "steps must be at least 1", steps=self.steps)

@@ -1,6 +1,7 @@
 """The decision boundary classifier (He, Li and Song, ICLR 2018, section 6): is an image adversarial?"""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from advkeras.attacks.base import FloatArray, require
 from advkeras.boundary.distances import NO_CLASS, Boundaries, BoundarySearch
 from advkeras.errors import InvalidInputError, first_line
 from advkeras.models import Classifier
-from advkeras.randomness import derive_seed
+from advkeras.randomness import derive_generator, derive_seed
 
 _PURITIES = 3
 _KERNEL, _STRIDE = 8, 4
@@ -30,6 +31,8 @@ class BoundaryFeatures(keras.layers.Layer):  # type: ignore[misc]
     Args:
         search: the parameters of the search that found them, as :meth:`BoundarySearch.get_config` gives them.
         num_classes: of the classifier.
+        bounds: of its images' pixels.
+        input_shape: of its images, (H, W, C).
         name: of the layer.
 
     Call arguments:
@@ -38,13 +41,24 @@ class BoundaryFeatures(keras.layers.Layer):  # type: ignore[misc]
 
     Output shape:
         The distances, sorted and as shares of the search's reach, (B, D); the purities of the top 1, 2 and 3 adjacent
-        classes, (B, 3), 0 where no boundary was met.
+        classes, (B, 3), 0 where no boundary was met; of two classes the third one's is 1.
     """
 
-    def __init__(self, search: dict[str, Any], num_classes: int, *, name: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        search: dict[str, Any],
+        num_classes: int,
+        *,
+        bounds: Sequence[float],
+        input_shape: Sequence[int],
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, dtype="float32", **kwargs)
         self.search = BoundarySearch(**search)
         self.num_classes = num_classes
+        self.bounds = (float(bounds[0]), float(bounds[1]))
+        self.images_shape = tuple(input_shape)
 
     def call(self, distances: Any, adjacent: Any) -> tuple[Any, Any]:
         """Sorted distances and purities."""
@@ -66,8 +80,14 @@ class BoundaryFeatures(keras.layers.Layer):  # type: ignore[misc]
         )
 
     def get_config(self) -> dict[str, Any]:
-        """The search's parameters and the number of classes."""
-        return {**super().get_config(), "search": self.search.get_config(), "num_classes": self.num_classes}
+        """The search's parameters and what the classifier takes and returns."""
+        return {
+            **super().get_config(),
+            "search": self.search.get_config(),
+            "num_classes": self.num_classes,
+            "bounds": list(self.bounds),
+            "input_shape": list(self.images_shape),
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "BoundaryFeatures":
@@ -94,31 +114,33 @@ class BoundaryDetector:
         """The search for boundaries that the network was trained on."""
         return self._features.search
 
-    @property
-    def num_classes(self) -> int:
-        """Classes of the classifier that the network was trained on."""
-        return self._features.num_classes
-
     @classmethod
-    def build(cls, search: BoundarySearch, num_classes: int, *, seed: int = 0) -> "BoundaryDetector":
+    def build(cls, search: BoundarySearch, classifier: Classifier, *, seed: int = 0) -> "BoundaryDetector":
         """An untrained detector: two convolutions over the sorted distances, the purities, a dense layer.
 
         Args:
             search: for the boundaries.
-            num_classes: of the classifier.
+            classifier: whose boundaries.
             seed: of the initial weights and of dropout.
 
         Raises:
-            InvalidInputError: if there are too few directions for two convolutions.
+            InvalidInputError: if there are too few directions for two convolutions, or more than images have features.
         """
         require(
             search.directions >= _LEAST_DIRECTIONS,
             f"a detector needs at least {_LEAST_DIRECTIONS} directions",
             directions=search.directions,
         )
+        search.directions_for(classifier)  # says so, if there are too many
         distances = keras.Input((search.directions,), name="distances")
         adjacent = keras.Input((search.directions,), dtype="int32", name="adjacent")
-        ordered, purities = BoundaryFeatures(search.get_config(), num_classes, name=_FEATURES)(distances, adjacent)
+        ordered, purities = BoundaryFeatures(
+            search.get_config(),
+            classifier.num_classes,
+            bounds=classifier.bounds,
+            input_shape=classifier.input_shape,
+            name=_FEATURES,
+        )(distances, adjacent)
         features = keras.layers.Reshape((search.directions, 1))(ordered)
         for layer, filters in enumerate((8, 16)):
             convolution = keras.layers.Conv1D(
@@ -147,24 +169,25 @@ class BoundaryDetector:
             benign: around benign images that are classified correctly.
             adversarial: around successful adversarial examples.
             steps: of Adam, at a rate of 0.001.
-            batch_size: boundaries in a step.
+            batch_size: boundaries in a step, an even number.
             seed: of the batches.
             callbacks: of Keras.
 
         Raises:
-            InvalidInputError: if there is nothing of either kind.
+            InvalidInputError: if there is nothing of either kind, or nothing to do.
         """
+        require(steps >= 1, "steps must be at least 1", steps=steps)
+        require(
+            batch_size >= 2 and batch_size % 2 == 0,
+            "batch_size must be an even number of at least 2",
+            batch_size=batch_size,
+        )
         kinds = {"benign": benign, "adversarial": adversarial}
         for kind, boundaries in kinds.items():
             require(len(boundaries.classes) > 0, f"there must be {kind} images to train on", images=0)
         halves = [
-            tf.data.Dataset.from_tensor_slices(
-                (self._inputs(boundaries), np.full(len(boundaries.classes), label, np.int32))
-            )
-            .shuffle(len(boundaries.classes), seed=seed + label)
-            .repeat()
-            .batch(max(1, batch_size // 2))
-            for label, boundaries in enumerate(kinds.values())
+            _shuffled(self._inputs(boundaries), label, batch_size // 2, steps, derive_generator(seed, "detector", kind))
+            for label, (kind, boundaries) in enumerate(kinds.items())
         ]
         batches = tf.data.Dataset.zip(*halves).map(
             lambda *pair: tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *pair)
@@ -174,10 +197,12 @@ class BoundaryDetector:
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
         )
-        self.network.fit(batches, steps_per_epoch=steps, epochs=1, verbose=0, callbacks=list(callbacks))
+        self.network.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=list(callbacks))
 
     def score(self, boundaries: Boundaries) -> FloatArray:
         """The probability that each image is adversarial, (N,) float32."""
+        if not len(boundaries.classes):
+            return np.zeros(0, np.float32)
         logits = self.network.predict(self._inputs(boundaries), verbose=0, batch_size=256)
         return np.asarray(tf.nn.softmax(logits)[:, 1], np.float32)
 
@@ -194,15 +219,19 @@ class BoundaryDetector:
         return detect
 
     def check(self, classifier: Classifier) -> None:
-        """Makes sure that the classifier has as many classes as the one that the detector was trained on.
+        """Makes sure that the classifier takes and returns the same as the one that the detector was trained on.
 
         Raises:
             InvalidInputError: if not.
         """
-        if classifier.num_classes != self.num_classes:
+        trained = self._features
+        expected = (trained.images_shape, trained.bounds, trained.num_classes)
+        received = (classifier.input_shape, classifier.bounds, classifier.num_classes)
+        if received != expected:
             raise InvalidInputError(
-                f"the detector was trained on a classifier of {self.num_classes} classes. Received: "
-                f"{classifier.name} with {classifier.num_classes}"
+                f"the detector was trained on a classifier of images of shape {expected[0]} in {list(expected[1])} and "
+                f"{expected[2]} classes. Received: {classifier.name}, {received[0]} in {list(received[1])} and "
+                f"{received[2]} classes"
             )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -226,6 +255,21 @@ class BoundaryDetector:
     @staticmethod
     def _inputs(boundaries: Boundaries) -> dict[str, npt.NDArray[Any]]:
         return {"distances": boundaries.distances, "adjacent": boundaries.adjacent}
+
+
+def _shuffled(
+    inputs: dict[str, npt.NDArray[Any]], label: int, batch_size: int, batches: int, generator: np.random.Generator
+) -> Any:
+    """Batches of the inputs, all of them in one order, then in another, and the label."""
+    count = len(next(iter(inputs.values())))
+    rounds = -(-batches * batch_size // count)
+    order = np.concatenate([generator.permutation(count) for _ in range(rounds)])
+    tensors = {name: tf.constant(values) for name, values in inputs.items()}
+
+    def look_up(indices: Any) -> Any:
+        return {name: tf.gather(values, indices) for name, values in tensors.items()}, tf.fill((batch_size,), label)
+
+    return tf.data.Dataset.from_tensor_slices(order).batch(batch_size, drop_remainder=True).take(batches).map(look_up)
 
 
 def _number(seed: int, layer: int) -> int:

@@ -23,6 +23,7 @@ def boundary(
     ] = None,
     protocol: options.BoundaryProtocol = "quick",
     directions: options.Directions = None,
+    reach: options.Reach = None,
     instance: Annotated[
         int | None,
         typer.Option(
@@ -51,12 +52,13 @@ def boundary(
     Example: [bold]advkeras boundary --dataset mnist --model mnist-natural --attack optmargin --examples 50[/]
     """
     import_tensorflow()
+    from advkeras.attacks.base import require
     from advkeras.cli.subjects import classifiers_and_data
     from advkeras.evaluation.boundaries import measure_boundaries
     from advkeras.evaluation.protocol import Protocol, boundary_search
     from advkeras.files import require_writable_folder
     from advkeras.reporting.boundary_figures import distances_figure, instance_figure, purity_figure
-    from advkeras.reporting.boundary_tables import boundary_tables
+    from advkeras.reporting.boundary_tables import boundary_caption, boundary_tables
 
     start = time.perf_counter()
     classifiers, spec, data = classifiers_and_data(
@@ -64,9 +66,12 @@ def boundary(
     )
     chosen = attack or ("optbrittle", "optmargin", "optregion")
     run = Protocol.build(spec, mode=protocol, attacks=chosen, seed=seed)
-    search = boundary_search(spec, mode=run.mode, directions=directions, seed=seed)
+    search = boundary_search(spec, mode=run.mode, directions=directions, reach=reach, seed=seed)
     folder = output or Path("advkeras-results") / f"{spec.name}-boundaries"
     require_writable_folder(folder)
+    require(
+        instance is None or 0 <= instance < len(data), f"instance must lie in 0...{len(data) - 1}", instance=instance
+    )
     err.print(f"{len(data):,} images: {data.source}", soft_wrap=True)
     with progress_bar() as progress:
         report, measured = measure_boundaries(
@@ -85,6 +90,7 @@ def boundary(
         return
     for table in boundary_tables(report):
         out.print(table)
+    out.print(boundary_caption(report), style="bright_black")
     forwards = sum(row.forward_count for rows in report.models.values() for row in rows)
     out.print(
         f"{counted(len(data), 'image')}, {counted(search.directions, 'direction')} and {forwards:,} forward passes in "

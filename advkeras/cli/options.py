@@ -56,12 +56,20 @@ Models = Annotated[
 BoundaryProtocol = Annotated[
     str,
     typer.Option(
-        help="quick: 200 directions; paper: all 1,568 (MNIST) or 1,000 of them, and the authors' search.",
+        help="quick: 400 directions, 5 steps at a time; paper: 1,568 (MNIST) or 1,000, step by step, and the authors' "
+        "searches for adversarial examples.",
         rich_help_panel="What to run",
     ),
 ]
 Directions = Annotated[
     int | None, typer.Option(help="Directions; the protocol's by default.", rich_help_panel="What to run")
+]
+Reach = Annotated[
+    float | None,
+    typer.Option(
+        help="RMS up to which boundaries are looked for, in pixel units; the protocol's by default.",
+        rich_help_panel="What to run",
+    ),
 ]
 Seed = Annotated[int, typer.Option(help="Of all the randomness.", rich_help_panel="Run")]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON.", rich_help_panel="Run")]

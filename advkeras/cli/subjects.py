@@ -24,7 +24,7 @@ def classifiers_and_data(
         Classifiers, the data set's spec and its images.
     """
     from advkeras import datasets
-    from advkeras.evaluation.runner import check_fit
+    from advkeras.evaluation.fit import check_fit
     from advkeras.models import Classifier, zoo
 
     known = dataset in datasets.names()

@@ -28,6 +28,8 @@ class ProtocolConstants:
         boundary_negatives: whether half of them are the opposites of the other half.
         boundary_step: RMS of a step along a direction.
         boundary_reach: RMS up to which boundaries are looked for.
+        detector_steps: of the training of a detector of adversarial examples.
+        detector_batch: images in a step of it.
         distance_scale: what the authors' search divides the squared distance by, once pixels are scaled to [0, 1].
     """
 
@@ -47,6 +49,8 @@ class ProtocolConstants:
     boundary_negatives: bool
     boundary_step: float
     boundary_reach: float
+    detector_steps: int
+    detector_batch: int
 
     def scaled(self, factor: float) -> "ProtocolConstants":
         """The same constants in a pixel unit of which ``factor`` make one of the present unit."""
@@ -126,6 +130,8 @@ MNIST = DatasetSpec(
         boundary_negatives=True,
         boundary_step=0.01,
         boundary_reach=0.5,
+        detector_steps=2_000,
+        detector_batch=128,
     ),
 )
 
@@ -153,6 +159,8 @@ CIFAR10 = DatasetSpec(
         boundary_negatives=False,
         boundary_step=2.0,
         boundary_reach=127.5,
+        detector_steps=4_000,
+        detector_batch=150,
     ),
 )
 

@@ -19,6 +19,7 @@ from advkeras.errors import InvalidInputError
 from advkeras.evaluation.boundary_results import BoundaryReport, BoundaryRow
 from advkeras.evaluation.crafting import Unit, Watch, units
 from advkeras.evaluation.examples import Examples
+from advkeras.evaluation.fit import check_all_fit
 from advkeras.files import read_arrays, require_writable_folder, write_arrays
 from advkeras.models import Classifier
 
@@ -107,13 +108,17 @@ def measure_boundaries(
         The report, and for each model's name the boundaries of each kind.
 
     Raises:
-        InvalidInputError: if the folder cannot be written, or the search does not fit the images.
+        InvalidInputError: if the folder cannot be written, two models or two attacks have the same name, or a model or
+            the search does not fit the images.
     """
     start = time.perf_counter()
     require_writable_folder(output)
+    check_all_fit(classifiers, spec)
+    planned = {classifier.name: units(classifier, attacks, output) for classifier in classifiers}
+    for classifier in classifiers:
+        search.directions_for(classifier)  # says so, if there are too many
     measured = {
-        classifier.name: [boundaries_of(unit, data, search, watch=watch) for unit in units(classifier, attacks, output)]
-        for classifier in classifiers
+        name: [boundaries_of(unit, data, search, watch=watch) for unit in parts] for name, parts in planned.items()
     }
     report = BoundaryReport(
         dataset=spec.name,
@@ -122,6 +127,8 @@ def measure_boundaries(
         examples=len(data),
         bounds=spec.bounds,
         search=search.get_config(),
+        attacks={attack.title: attack.get_config() for attack in attacks},
+        checksums={name: parts[0].checksum for name, parts in planned.items()},
         region_radius=spec.constants.region_radius,
         models={
             name: tuple(row_of(entry, spec.num_classes) for entry in entries) for name, entries in measured.items()
@@ -142,7 +149,7 @@ def boundaries_of(
     with watch(unit.classifier.name, unit.title, known is not None) if watch else nullcontext() as progress:
         if known is not None:
             return known
-        examples = examples or unit.craft(data)
+        examples = examples or unit.craft(data, progress)
         return _search(path, unit, search, examples, progress)
 
 

@@ -49,6 +49,8 @@ class BoundaryReport:
         examples: number of images that were attacked.
         bounds: lowest and highest pixel value.
         search: parameters of the search for boundaries.
+        attacks: for each attack's title, its hyperparameters.
+        checksums: for each model's name, the checksum of its files.
         region_radius: of region classification, in pixel units.
         models: for each model's name, its rows.
         provenance: what it was made with.
@@ -61,6 +63,8 @@ class BoundaryReport:
     examples: int
     bounds: tuple[float, float]
     search: dict[str, Any]
+    attacks: dict[str, dict[str, Any]]
+    checksums: dict[str, str]
     region_radius: float
     models: dict[str, tuple[BoundaryRow, ...]]
     provenance: dict[str, Any]

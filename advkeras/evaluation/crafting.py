@@ -86,7 +86,14 @@ class Unit:
 
 
 def units(classifier: Classifier, attacks: Sequence[Attack], output: Path) -> list[Unit]:
-    """Benign images and each attack on a classifier, below a folder that several classifiers share."""
+    """Benign images and each attack on a classifier, below a folder that several classifiers share.
+
+    Raises:
+        InvalidInputError: if two attacks have the same name, since their examples would replace each other.
+    """
+    names = [attack.name for attack in attacks]
+    if len(set(names)) < len(names):
+        raise InvalidInputError(f"attacks must have different names. Received: {', '.join(names)}")
     digest, folder = checksum(classifier), output / classifier.name
     return [
         Unit(classifier, digest, attack, folder / f"{attack.name if attack else BENIGN}.npz")

@@ -18,6 +18,8 @@ from advkeras.defenses.region_classification import RegionClassification
 from advkeras.evaluation.boundaries import MeasuredBoundaries, boundaries_of
 from advkeras.evaluation.crafting import Watch, units
 from advkeras.evaluation.detection_results import DetectionReport, DetectionRow
+from advkeras.evaluation.fit import check_fit
+from advkeras.evaluation.results import BENIGN
 from advkeras.files import require_writable_folder
 from advkeras.models import Classifier
 from advkeras.proportion import Proportion
@@ -36,7 +38,7 @@ def detect(
     test_attacks: Sequence[Attack],
     search: BoundarySearch,
     output: Path,
-    steps: int = 2_000,
+    steps: int | None = None,
     seed: int = 0,
     watch: Watch | None = None,
 ) -> DetectionReport:
@@ -53,36 +55,45 @@ def detect(
         search: for the boundaries.
         output: folder for detection.json and, below it, a folder of examples, boundaries and trained detectors
             (.keras). Examples and boundaries that are already there, made the same way, are not made again.
-        steps: of a detector's training.
+        steps: of a detector's training; the protocol's by default.
         seed: of the detectors and of the regions.
         watch: gives a progress callback for each kind of images.
 
     Raises:
-        InvalidInputError: if the folder cannot be written, or a part has no images of some kind.
+        InvalidInputError: if the folder cannot be written, the model or the search does not fit, two attacks have the
+            same name, a part has no benign images or the training part no examples of an attack.
     """
     start = time.perf_counter()
     require_writable_folder(output)
     require(len(data) >= 2, "there must be images to train on and to test on", images=len(data))
+    check_fit(classifier, spec)
+    steps = spec.constants.detector_steps if steps is None else steps
+    batch_size = spec.constants.detector_batch
+    require(steps >= 1, "steps must be at least 1", steps=steps)
+    detectors = {attack.name: BoundaryDetector.build(search, classifier, seed=seed) for attack in train_attacks}
     attacks = tuple(dict.fromkeys((*train_attacks, *test_attacks)))
     planned = units(classifier, attacks, output)
     measured = {unit.name: boundaries_of(unit, data, search, watch=watch) for unit in planned}
-    first_of_test = round(_TRAINING_SHARE * len(data))
+    first_of_test = min(round(_TRAINING_SHARE * len(data)), len(data) - 1)
     training = {name: entry.where(entry.indices < first_of_test) for name, entry in measured.items()}
-    test = {name: entry.where(entry.indices >= first_of_test) for name, entry in measured.items()}
-    for name in ("benign", *(attack.name for attack in test_attacks)):
-        require(len(test[name]) > 0, f"the test part has no {test[name].title} images", images=len(data))
+    test = {
+        name: measured[name].where(measured[name].indices >= first_of_test)
+        for name in (BENIGN, *(attack.name for attack in test_attacks))
+    }
+    require(len(test[BENIGN]) > 0, "the test part has no benign images that are classified correctly", images=len(data))
+    for name in (BENIGN, *detectors):
+        require(len(training[name]) > 0, f"the training part has no {training[name].title} images", images=len(data))
     region = _Agreement(classifier, spec, seed)
+    agreements = {name: region.score(entry) for name, entry in test.items()}
+    benign_agreements = region.score(training[BENIGN])
     rows = []
     for attack in train_attacks:
-        trained = training[attack.name]
-        require(len(trained) > 0, f"the training part has no {trained.title} images", images=len(data))
-        detector = BoundaryDetector.build(search, classifier.num_classes, seed=seed)
-        detector.fit(training["benign"].found, trained.found, steps=steps, seed=seed)
+        detector, trained = detectors[attack.name], training[attack.name]
+        detector.fit(training[BENIGN].found, trained.found, steps=steps, batch_size=batch_size, seed=seed)
         detector.save(output / classifier.name / f"detector-{attack.name}.keras")
         scores = {name: detector.score(entry.found) for name, entry in test.items()}
         rows.append(_row(BOUNDARIES, attack, test_attacks, scores, threshold=0.5))
-        agreements = {name: region.score(entry) for name, entry in test.items()}
-        threshold = best_threshold(region.score(training["benign"]), region.score(trained))
+        threshold = best_threshold(benign_agreements, region.score(trained))
         rows.append(_row(AGREEMENT, attack, test_attacks, agreements, threshold=threshold))
     report = DetectionReport(
         dataset=spec.name,
@@ -92,7 +103,11 @@ def detect(
         examples=len(data),
         search=search.get_config(),
         rows=tuple(rows),
-        distortion={test[attack.name].title: float(np.mean(test[attack.name].distortion)) for attack in test_attacks},
+        attacks={attack.title: attack.get_config() for attack in attacks},
+        checksum=planned[0].checksum,
+        training={"steps": steps, "batch_size": batch_size, "seed": seed},
+        agreement={"radius": spec.constants.region_radius, "samples": spec.constants.region_samples},
+        distortion={attack.title: _mean(test[attack.name].distortion) for attack in test_attacks},
         provenance=provenance.of_run(time.perf_counter() - start),
     )
     report.write(output)
@@ -119,6 +134,8 @@ class _Agreement:
         )
 
     def score(self, entry: MeasuredBoundaries) -> FloatArray:
+        if not len(entry):
+            return np.zeros(0, np.float32)
         votes = self._layer.predict(entry.images)["votes"]
         own = np.take_along_axis(votes, entry.found.classes[:, None].astype(np.int64), axis=1)[:, 0]
         return np.asarray(1.0 - own / votes.sum(axis=1), np.float32)
@@ -132,7 +149,7 @@ def _row(
     *,
     threshold: float,
 ) -> DetectionRow:
-    benign = scores["benign"]
+    benign = scores[BENIGN]
     return DetectionRow(
         detector=detector,
         trained_on=trained_on.title,
@@ -145,6 +162,12 @@ def _row(
             attack.title: float(
                 mannwhitneyu(scores[attack.name], benign).statistic / (len(scores[attack.name]) * len(benign))
             )
+            if len(scores[attack.name])
+            else None
             for attack in test_attacks
         },
     )
+
+
+def _mean(values: FloatArray) -> float | None:
+    return float(np.mean(values)) if len(values) else None

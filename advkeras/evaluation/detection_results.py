@@ -23,14 +23,14 @@ class DetectionRow:
         trained_on: title of the attack whose examples it was trained on.
         false_positives: benign images of the test part that it takes for adversarial.
         false_negatives: for each attack's title, examples of the test part that it takes for benign.
-        auc: for each attack's title, the area under the ROC curve.
+        auc: for each attack's title, the area under the ROC curve; None without examples.
     """
 
     detector: str
     trained_on: str
     false_positives: Proportion
     false_negatives: dict[str, Proportion]
-    auc: dict[str, float]
+    auc: dict[str, float | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +44,12 @@ class DetectionReport:
         model: name.
         examples: images that were attacked; the first four fifths are the training part, the rest the test part.
         search: parameters of the search for boundaries.
+        attacks: for each attack's title, its hyperparameters.
+        checksum: of the model's files.
+        training: steps, batch size and seed of the detectors' training.
+        agreement: radius and number of points of the region whose agreement is the simpler detector's score.
         rows: one for each detector.
-        distortion: for each attack's title, mean RMS of its successful examples in the test part.
+        distortion: for each attack's title, mean RMS of its successful examples in the test part; None without any.
         provenance: what it was made with.
         schema_version: of this structure.
     """
@@ -56,8 +60,12 @@ class DetectionReport:
     model: str
     examples: int
     search: dict[str, Any]
+    attacks: dict[str, dict[str, Any]]
+    checksum: str
+    training: dict[str, int]
+    agreement: dict[str, Any]
     rows: tuple[DetectionRow, ...]
-    distortion: dict[str, float]
+    distortion: dict[str, float | None]
     provenance: dict[str, Any]
     schema_version: int = SCHEMA_VERSION
 

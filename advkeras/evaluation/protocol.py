@@ -88,20 +88,25 @@ class Protocol:
 
 
 def boundary_search(
-    spec: DatasetSpec, *, mode: Mode = "quick", directions: int | None = None, seed: int = 0
+    spec: DatasetSpec, *, mode: Mode = "quick", directions: int | None = None, reach: float | None = None, seed: int = 0
 ) -> BoundarySearch:
     """The protocol's search for decision boundaries on a data set.
 
     Args:
         spec: the data set.
-        mode: ``paper`` takes as many directions as the paper and looks at every step; ``quick`` takes 400 of them, or
-            as many as images have features, with a stride of 5 steps.
+        mode: ``paper`` takes as many directions as the paper and looks at every step; ``quick`` takes 400 of them with
+            a stride of 5 steps. Neither takes more than the images have.
         directions: another number.
+        reach: another RMS, in pixel units, up to which boundaries are looked for.
         seed: of the directions.
     """
     paper = BoundarySearch.paper(spec.constants, seed=seed)
     features = math.prod(spec.shape)
-    quick = min(_QUICK_DIRECTIONS, paper.directions, 2 * features if paper.negatives else features)
-    if mode == "paper":
-        return replace(paper, directions=directions or paper.directions)
-    return replace(paper, directions=directions or quick, stride=_QUICK_STRIDE)
+    most = min(paper.directions, 2 * features if paper.negatives else features)
+    usual = most if mode == "paper" else min(most, _QUICK_DIRECTIONS)
+    return replace(
+        paper,
+        directions=usual if directions is None else directions,
+        reach=paper.reach if reach is None else reach,
+        stride=1 if mode == "paper" else _QUICK_STRIDE,
+    )

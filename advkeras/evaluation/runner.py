@@ -13,10 +13,10 @@ from advkeras import datasets, provenance
 from advkeras.attacks.base import FixedNormAttack
 from advkeras.datasets import DatasetSpec, LabelledImages
 from advkeras.defenses.region_classification import RegionClassification
-from advkeras.errors import InvalidInputError
 from advkeras.evaluation import paper
 from advkeras.evaluation.crafting import Unit, Watch, units
 from advkeras.evaluation.examples import Examples
+from advkeras.evaluation.fit import check_all_fit
 from advkeras.evaluation.protocol import Protocol
 from advkeras.evaluation.results import Distortion, Evaluation, ModelResult, Row
 from advkeras.files import require_writable_folder
@@ -53,11 +53,7 @@ def evaluate(
     """
     start = time.perf_counter()
     require_writable_folder(output)
-    for classifier in classifiers:
-        check_fit(classifier, spec)
-    names = [classifier.name for classifier in classifiers]
-    if len(set(names)) < len(names):
-        raise InvalidInputError(f"models must have different names. Received: {', '.join(names)}")
+    check_all_fit(classifiers, spec)
     models = tuple(_evaluate_model(classifier, data, spec, protocol, output, watch=watch) for classifier in classifiers)
     evaluation = Evaluation(
         dataset=spec.name,
@@ -165,19 +161,3 @@ def _distortion(values: Any) -> Distortion | None:
         return Distortion(mean=mean, low=None, high=None, median=median)
     half = _Z_95 * float(np.std(values, ddof=1)) / float(np.sqrt(len(values)))
     return Distortion(mean=mean, low=max(0.0, mean - half), high=mean + half, median=median)
-
-
-def check_fit(classifier: Classifier, spec: DatasetSpec) -> None:
-    """Makes sure that a classifier takes a data set's images and knows as many classes.
-
-    Raises:
-        InvalidInputError: if not.
-    """
-    received = (classifier.input_shape, classifier.bounds, classifier.num_classes)
-    expected = (spec.shape, spec.bounds, spec.num_classes)
-    if received != expected:
-        raise InvalidInputError(
-            f"{classifier.name} does not fit {spec.name}: expected images of shape {expected[0]} in "
-            f"{list(expected[1])} and {expected[2]} classes. Received: {received[0]} in {list(received[1])} and "
-            f"{received[2]} classes"
-        )

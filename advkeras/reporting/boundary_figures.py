@@ -144,6 +144,10 @@ def instance_figure(
     names = [(class_names[label], _CLASSES[label % len(_CLASSES)], "o") for label in sorted(seen)]
     names += [("none met", _UNMET, "x")] if unmet else []
     handles = [Line2D([], [], marker=mark, linestyle="", color=colour, label=name) for name, colour, mark in names]
+    if not shown:
+        grid[0][1].text(
+            0.5, 0.5, "classified wrongly: nothing to be shown", transform=grid[0][1].transAxes, ha="center"
+        )
     if handles:
         figure.legend(handles=handles, title="class beyond", loc="outside right center", fontsize=8, frameon=False)
     figure.suptitle(f"{report.dataset_title}, {model}: boundaries around test image {index}", fontsize=10)

@@ -2,8 +2,8 @@
 
 from rich.table import Table
 
-from advkeras.evaluation.boundary_results import BoundaryReport
-from advkeras.reporting.layout import made_with, markdown_table, plain_table
+from advkeras.evaluation.boundary_results import BoundaryReport, BoundaryRow
+from advkeras.reporting.layout import NOTHING, made_with, markdown_table, plain_table
 
 _HEADINGS = ("Images", "Number", "Median RMS", "Unmet %", "Purity 1", "Purity 3", "Forwards/img")
 
@@ -50,13 +50,19 @@ def _cells(report: BoundaryReport) -> list[tuple[str, list[tuple[str, ...]]]]:
             (
                 row.title,
                 f"{row.images:,}",
-                f"> {search['reach']:g}" if row.median_distance is None else f"{row.median_distance:.3g}",
-                f"{100 * row.unmet:.0f}",
-                f"{row.purity[0]:.2f}" if row.purity else "-",
-                f"{row.purity[min(2, len(row.purity) - 1)]:.2f}" if row.purity else "-",
-                f"{row.forward_count / max(row.images, 1):,.0f}",
+                _median(row, search["reach"]),
+                f"{100 * row.unmet:.0f}" if row.images else NOTHING,
+                f"{row.purity[0]:.2f}" if row.purity else NOTHING,
+                f"{row.purity[min(2, len(row.purity) - 1)]:.2f}" if row.purity else NOTHING,
+                f"{row.forward_count / row.images:,.0f}" if row.images else NOTHING,
             )
             for row in rows
         ]
         tables.append((title, cells))
     return tables
+
+
+def _median(row: BoundaryRow, reach: float) -> str:
+    if not row.images:
+        return NOTHING
+    return f"> {reach:g}" if row.median_distance is None else f"{row.median_distance:.3g}"

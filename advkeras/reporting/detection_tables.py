@@ -3,7 +3,7 @@
 from rich.table import Table
 
 from advkeras.evaluation.detection_results import DetectionReport
-from advkeras.reporting.layout import made_with, markdown_table, plain_table, share_text
+from advkeras.reporting.layout import NOTHING, made_with, markdown_table, plain_table, share_text
 
 _HEADINGS = ("Trained on", "Detector", "Tested on", "RMS", "FP %", "FN %", "AUC")
 
@@ -41,11 +41,15 @@ def _cells(report: DetectionReport) -> list[tuple[str, ...]]:
             row.trained_on,
             row.detector,
             title,
-            f"{report.distortion[title]:.3g}",
+            _number(report.distortion[title], ".3g"),
             share_text(row.false_positives),
             share_text(missed),
-            f"{row.auc[title]:.3f}",
+            _number(row.auc[title], ".3f"),
         )
         for row in report.rows
         for title, missed in row.false_negatives.items()
     ]
+
+
+def _number(value: float | None, form: str) -> str:
+    return NOTHING if value is None else f"{value:{form}}"

@@ -64,7 +64,10 @@ def read_document(path: str | os.PathLike[str]) -> Document:
         InvalidInputError: if there is none, it is damaged, or another version of advkeras wrote it.
     """
     given = Path(path)
-    kinds = [kind for kind in _KINDS if (given / kind.file_name).is_file()] if given.is_dir() else list(_KINDS)
+    if given.is_dir():
+        kinds = [kind for kind in _KINDS if (given / kind.file_name).is_file()]
+    else:
+        kinds = sorted(_KINDS, key=lambda kind: kind.file_name != given.name)
     errors = []
     for kind in kinds:
         try:

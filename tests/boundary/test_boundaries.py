@@ -116,6 +116,8 @@ def test_no_forward_is_wasted_on_more_images_than_are_walked_at_once():
     search, seen = BoundarySearch(directions=4, step=0.02, reach=0.4), []
     found = search(THREE_CLASSES, images, progress=lambda done, total: seen.append((done, total)))
     np.testing.assert_array_equal(found.adjacent[20:], search(THREE_CLASSES, images[20:]).adjacent)
+    walked = np.where(found.met, np.rint(found.distances / search.step), search.steps)
+    assert found.forward_count == walked.sum() + len(images)
     assert seen == [(16, 37), (32, 37), (37, 37)]
 
 

@@ -1,5 +1,6 @@
 """The detector of adversarial examples: what it sees, what it learns, and that it is one graph with its search."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,6 +13,7 @@ from ..conftest import FEATURES, SHAPE, linear_classifier
 
 SEARCH = BoundarySearch(directions=48, negatives=True, step=0.05, reach=0.5)
 CLASSES = 5
+CLASSIFIER = linear_classifier(np.zeros((FEATURES, CLASSES)), np.zeros(CLASSES))
 
 
 def made_up(count: int, *, nearest: float, seed: int) -> Boundaries:
@@ -32,7 +34,8 @@ def made_up(count: int, *, nearest: float, seed: int) -> Boundaries:
 def test_it_sees_sorted_shares_of_the_reach_and_purities():
     boundaries = made_up(6, nearest=0.1, seed=0)
     boundaries.distances[5], boundaries.adjacent[5] = np.inf, -1
-    ordered, purities = BoundaryFeatures(SEARCH.get_config(), CLASSES)(boundaries.distances, boundaries.adjacent)
+    features = BoundaryFeatures(SEARCH.get_config(), CLASSES, bounds=(0, 1), input_shape=SHAPE)
+    ordered, purities = features(boundaries.distances, boundaries.adjacent)
     np.testing.assert_allclose(
         ordered, np.sort(np.minimum(boundaries.distances / SEARCH.reach, 1.0), axis=1), rtol=1e-6
     )
@@ -42,26 +45,28 @@ def test_it_sees_sorted_shares_of_the_reach_and_purities():
 
 def test_two_classes_have_full_purity_from_the_second_on():
     adjacent = np.zeros((1, SEARCH.directions), np.int32)
-    _, purities = BoundaryFeatures(SEARCH.get_config(), 2)(np.full(adjacent.shape, 0.1, np.float32), adjacent)
+    features = BoundaryFeatures(SEARCH.get_config(), 2, bounds=(0, 1), input_shape=SHAPE)
+    _, purities = features(np.full(adjacent.shape, 0.1, np.float32), adjacent)
     np.testing.assert_array_equal(purities, [[1.0, 1.0, 1.0]])
 
 
 def test_it_learns_to_tell_near_boundaries_from_far_ones_and_survives_the_disk(tmp_path):
-    detector = BoundaryDetector.build(SEARCH, CLASSES)
+    detector = BoundaryDetector.build(SEARCH, CLASSIFIER)
     detector.fit(made_up(64, nearest=0.3, seed=1), made_up(64, nearest=0.05, seed=2), steps=150, batch_size=32)
     benign, adversarial = made_up(40, nearest=0.3, seed=3), made_up(40, nearest=0.05, seed=4)
     assert (detector.score(benign) < 0.5).mean() > 0.9
     assert (detector.score(adversarial) > 0.5).mean() > 0.9
     detector.save(tmp_path / "detector.keras")
     loaded = BoundaryDetector.load(tmp_path / "detector.keras")
-    assert (loaded.search, loaded.num_classes) == (SEARCH, CLASSES)
+    assert loaded.search == SEARCH
+    loaded.check(CLASSIFIER)
     np.testing.assert_allclose(loaded.score(benign), detector.score(benign), rtol=1e-6)
 
 
 def test_images_to_probabilities_is_one_graph(tmp_path, grey_images):
     search = BoundarySearch(directions=40, negatives=True, step=0.02, reach=0.4)
     classifier = linear_classifier(np.random.default_rng(2).standard_normal((FEATURES, 3)), np.zeros(3))
-    detector = BoundaryDetector.build(search, 3)
+    detector = BoundaryDetector.build(search, classifier)
     found = search(classifier, grey_images())
     module = tf.Module()
     module.detect = tf.function(
@@ -76,8 +81,9 @@ def test_images_to_probabilities_is_one_graph(tmp_path, grey_images):
 
 def test_the_same_seed_gives_the_same_detector():
     scores = []
-    for _ in range(2):
-        detector = BoundaryDetector.build(SEARCH, CLASSES, seed=4)
+    for global_seed in (1, 2):
+        keras.utils.set_random_seed(global_seed)
+        detector = BoundaryDetector.build(SEARCH, CLASSIFIER, seed=4)
         detector.fit(made_up(16, nearest=0.3, seed=1), made_up(16, nearest=0.05, seed=2), steps=5, batch_size=8, seed=4)
         scores.append(detector.score(made_up(8, nearest=0.2, seed=3)))
     np.testing.assert_array_equal(*scores)
@@ -87,12 +93,17 @@ def test_senseless_detectors_are_refused(tmp_path):
     (tmp_path / "text.keras").write_text("no model")
     few = BoundarySearch(directions=34, step=0.1, reach=1)
     nothing = made_up(0, nearest=0.1, seed=0)
-    detector = BoundaryDetector.build(SEARCH, CLASSES)
+    detector = BoundaryDetector.build(SEARCH, CLASSIFIER)
+    benign, adversarial = made_up(3, nearest=0.3, seed=1), made_up(3, nearest=0.05, seed=2)
+    brighter = linear_classifier(np.zeros((FEATURES, CLASSES)), np.zeros(CLASSES), bounds=(0.0, 255.0))
     two = linear_classifier(np.zeros((FEATURES, 2)), np.array([0.0, 2.0]))
     for call, message in (
-        (lambda: BoundaryDetector.build(few, 10), "at least 36 directions. Received: directions=34"),
+        (lambda: BoundaryDetector.build(few, two), "at least 36 directions. Received: directions=34"),
         (lambda: detector.fit(nothing, nothing), "there must be benign images"),
-        (lambda: detector.function(two), "trained on a classifier of 5 classes. Received: linear with 2"),
+        (lambda: detector.function(two), r"in \[0.0, 1.0\] and 5 classes. Received: linear, .* 2 classes"),
+        (lambda: detector.check(brighter), r"in \[0.0, 1.0\] and 5 classes. Received: linear, .* in \[0.0, 255.0\]"),
+        (lambda: detector.fit(benign, adversarial, steps=0), "steps must be at least 1. Received: steps=0"),
+        (lambda: detector.fit(benign, adversarial, batch_size=3), "batch_size must be an even number"),
         (lambda: BoundaryDetector.load(tmp_path / "nowhere.keras"), "there is no detector"),
         (lambda: BoundaryDetector.load(tmp_path / "text.keras"), "text.keras is no detector"),
     ):

@@ -177,9 +177,12 @@ def test_boundary_prints_a_table_and_draws_the_figures(tmp_path):
     report = json.loads(run(*arguments, "--json", "--output", tmp_path).stdout)
     assert [row["images"] for row in report["models"]["mnist-natural"]] == [3, 3]
     assert report["region_distance"] == pytest.approx(0.3 / 3**0.5)
-    assert "directions with their negatives must be an even number" in error_of(
-        *("boundary", "--model", "mnist-natural", "--directions", 3, "--output", tmp_path)
-    )
+    for message, wrong in (
+        ("directions with their negatives must be an even number", ("--directions", 3)),
+        ("directions must be at least 1. Received: directions=0", ("--directions", 0)),
+        ("instance must lie in 0...2. Received: instance=3", ("--instance", 3, "--examples", 3)),
+    ):
+        assert message in error_of("boundary", "--model", "mnist-natural", *wrong, "--output", tmp_path)
 
 
 def test_detect_trains_tests_and_keeps_a_detector(tmp_path):

@@ -102,7 +102,12 @@ def test_figures_and_tables_are_made(data, tmp_path):
     table = boundary_markdown(report)
     assert "made-up, linear: boundaries along 12 directions; a region's point is expected at RMS 0.0115" in table
     assert "| Benign | 9 |" in table
-    assert "| FGSM | 0 | > 1.5 | 0 | - | - | 0 |" in table
+    assert "| FGSM | 0 | - | - | - | - | - |" in table
+
+
+def test_models_of_one_name_are_refused(data, tmp_path):
+    with pytest.raises(InvalidInputError, match="models must have different names. Received: linear, linear"):
+        measure_boundaries([CLASSIFIER, CLASSIFIER], data, SPEC, (), SEARCH, tmp_path)
 
 
 def test_the_protocol_has_fewer_directions_unless_it_is_the_papers():
@@ -110,5 +115,6 @@ def test_the_protocol_has_fewer_directions_unless_it_is_the_papers():
     assert (quick.directions, quick.stride) == (400, 5)
     assert (paper.directions, paper.stride) == (1568, 1)
     assert boundary_search(MNIST, directions=20).directions == 20
-    assert boundary_search(SPEC).directions == FEATURES
+    assert boundary_search(MNIST, reach=0.7).reach == 0.7
+    assert boundary_search(SPEC).directions == boundary_search(SPEC, mode="paper").directions == FEATURES
     assert boundary_search(SPEC).step == pytest.approx(2 / 255)

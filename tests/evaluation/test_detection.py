@@ -1,11 +1,13 @@
 """Detectors of adversarial examples: trained, tested, and beside a simpler one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from advkeras.attacks import OptBrittle, OptRegion
+from advkeras.attacks import FGSM, OptBrittle, OptRegion
 from advkeras.boundary import BoundarySearch
 from advkeras.boundary.detector import BoundaryDetector
 from advkeras.datasets import LabelledImages, registry
@@ -53,10 +55,53 @@ def test_examples_right_behind_a_boundary_are_detected(data, tmp_path):
     assert (loaded.score(found) > 0.5).sum() == boundaries.false_positives.count
 
 
+def test_nothing_of_the_test_part_is_trained_on(data, tmp_path, monkeypatch):
+    trained = []
+    monkeypatch.setattr(BoundaryDetector, "fit", lambda _, *kinds, **__: trained.extend(kinds))
+    attacks = [OptBrittle()]
+    detect(CLASSIFIER, data, SPEC, train_attacks=attacks, test_attacks=attacks, search=SEARCH, output=tmp_path, steps=1)
+    benign, brittle = trained
+    np.testing.assert_array_equal(benign.distances, SEARCH(CLASSIFIER, data.images[:80]).distances)
+    assert len(brittle.classes) == 80
+
+
+def test_an_attack_that_never_succeeds_on_the_test_part_has_no_figures(data, tmp_path):
+    report = detect(
+        CLASSIFIER,
+        data,
+        SPEC,
+        train_attacks=[OptBrittle()],
+        test_attacks=[FGSM(epsilon=0.0), OptBrittle()],
+        search=SEARCH,
+        output=tmp_path,
+        steps=1,
+    )
+    assert [row.auc["FGSM"] for row in report.rows] == [None, None]
+    assert read_detection(tmp_path) == report
+    assert "| OptBrittle | boundaries | FGSM | - |" in read_document(tmp_path).markdown
+    assert report.attacks["FGSM"]["epsilon"] == 0.0
+
+
+def test_what_cannot_be_done_is_refused_before_anything_is_crafted(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(OptBrittle, "run", lambda *_: pytest.fail("examples were crafted"))
+    other = linear_classifier(np.zeros((FEATURES, 2)), np.array([0.0, 2.0]))
+    common = {"train_attacks": [OptBrittle()], "test_attacks": [OptBrittle()], "search": SEARCH, "output": tmp_path}
+    for arguments, message in (
+        ({"steps": 0}, "steps must be at least 1. Received: steps=0"),
+        ({"search": replace(SEARCH, directions=30)}, "a detector needs at least 36 directions"),
+        ({"test_attacks": [OptBrittle(seed=1)]}, "attacks must have different names. Received: optbrittle, optbrittle"),
+        ({"classifier": other}, "linear does not fit made-up"),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            detect(data=data, spec=SPEC, **{"classifier": CLASSIFIER, **common, **arguments})
+
+
 def test_a_part_without_images_is_refused(data, tmp_path):
     few = data.first(4)
     wrong = LabelledImages(few.images, (few.labels + 1) % 3, few.source, few.split)
-    with pytest.raises(InvalidInputError, match="the test part has no Benign images. Received: images=4"):
+    with pytest.raises(
+        InvalidInputError, match="the test part has no benign images that are classified correctly. Received: images=4"
+    ):
         detect(
             CLASSIFIER,
             wrong,

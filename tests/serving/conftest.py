@@ -90,4 +90,4 @@ def server(exported, tmp_path_factory) -> Iterator[Addresses]:
 
 @pytest.fixture(scope="session")
 def detector() -> BoundaryDetector:
-    return BoundaryDetector.build(BoundarySearch(directions=40, negatives=True, step=0.2, reach=2.0), 4)
+    return BoundaryDetector.build(BoundarySearch(directions=40, negatives=True, step=0.2, reach=2.0), classifier_of(0))

@@ -1,0 +1,36 @@
+"""Whether classifiers fit a data set, and can be told apart."""
+
+from collections.abc import Sequence
+
+from advkeras.datasets import DatasetSpec
+from advkeras.errors import InvalidInputError
+from advkeras.models import Classifier
+
+
+def check_fit(classifier: Classifier, spec: DatasetSpec) -> None:
+    """Makes sure that a classifier takes a data set's images and knows as many classes.
+
+    Raises:
+        InvalidInputError: if not.
+    """
+    received = (classifier.input_shape, classifier.bounds, classifier.num_classes)
+    expected = (spec.shape, spec.bounds, spec.num_classes)
+    if received != expected:
+        raise InvalidInputError(
+            f"{classifier.name} does not fit {spec.name}: expected images of shape {expected[0]} in "
+            f"{list(expected[1])} and {expected[2]} classes. Received: {received[0]} in {list(received[1])} and "
+            f"{received[2]} classes"
+        )
+
+
+def check_all_fit(classifiers: Sequence[Classifier], spec: DatasetSpec) -> None:
+    """Makes sure that each of some classifiers fits a data set, and that no two have the same name.
+
+    Raises:
+        InvalidInputError: if not.
+    """
+    for classifier in classifiers:
+        check_fit(classifier, spec)
+    names = [classifier.name for classifier in classifiers]
+    if len(set(names)) < len(names):
+        raise InvalidInputError(f"models must have different names. Received: {', '.join(names)}")
