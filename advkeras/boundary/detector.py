@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from advkeras.attacks.base import FloatArray, require
 from advkeras.boundary.distances import NO_CLASS, Boundaries, BoundarySearch
+from advkeras.boundary.threshold import balanced_threshold
 from advkeras.errors import InvalidInputError, first_line
 from advkeras.models import Classifier
 from advkeras.randomness import derive_generator, derive_seed
@@ -20,7 +21,8 @@ _PURITIES = 3
 _KERNEL, _STRIDE = 8, 4
 # The fewest directions after which the second convolution has one place.
 _LEAST_DIRECTIONS = (_KERNEL - 1) * _STRIDE + _KERNEL
-_FEATURES = "boundary_features"
+_FEATURES, _LOGITS = "boundary_features", "logits"
+_SCALED_DISTANCES, _SCALED_PURITIES = "scaled_distances", "scaled_purities"
 
 
 # Keras has no type information, so its classes look like Any to a type checker.
@@ -141,16 +143,18 @@ class BoundaryDetector:
             input_shape=classifier.input_shape,
             name=_FEATURES,
         )(distances, adjacent)
-        features = keras.layers.Reshape((search.directions, 1))(ordered)
+        scaled = keras.layers.Normalization(axis=None, name=_SCALED_DISTANCES)(ordered)
+        scaled_purities = keras.layers.Normalization(name=_SCALED_PURITIES)(purities)
+        features = keras.layers.Reshape((search.directions, 1))(scaled)
         for layer, filters in enumerate((8, 16)):
             convolution = keras.layers.Conv1D(
                 filters, _KERNEL, strides=_STRIDE, activation="relu", kernel_initializer=_initial(seed, layer)
             )
             features = keras.layers.Dropout(0.5, seed=_number(seed, layer))(convolution(features))
-        features = keras.layers.Concatenate()([keras.layers.Flatten()(features), purities])
+        features = keras.layers.Concatenate()([keras.layers.Flatten()(features), scaled_purities])
         dense = keras.layers.Dense(32, activation="relu", kernel_initializer=_initial(seed, 2))
         features = keras.layers.Dropout(0.5, seed=_number(seed, 2))(dense(features))
-        logits = keras.layers.Dense(2, kernel_initializer=_initial(seed, 3), name="logits")(features)
+        logits = keras.layers.Dense(2, kernel_initializer=_initial(seed, 3), name=_LOGITS)(features)
         return cls(keras.Model({"distances": distances, "adjacent": adjacent}, logits, name="boundary_detector"))
 
     def fit(
@@ -164,6 +168,10 @@ class BoundaryDetector:
         callbacks: Any = (),
     ) -> None:
         """Trains the network on batches that are half benign, half adversarial (He et al. 2018, section 6).
+
+        Distances and purities are shifted and scaled to mean 0 and variance 1 over the training images. In the end the
+        logits are shifted so that at a probability of a half the larger of the two shares of errors on the training
+        images is least, since a network that is trained with dropout is surer of one kind without it.
 
         Args:
             benign: around benign images that are classified correctly.
@@ -185,9 +193,11 @@ class BoundaryDetector:
         kinds = {"benign": benign, "adversarial": adversarial}
         for kind, boundaries in kinds.items():
             require(len(boundaries.classes) > 0, f"there must be {kind} images to train on", images=0)
+        inputs = [self._inputs(boundaries) for boundaries in kinds.values()]
+        self._adapt({name: np.concatenate([each[name] for each in inputs]) for name in inputs[0]})
         halves = [
-            _shuffled(self._inputs(boundaries), label, batch_size // 2, steps, derive_generator(seed, "detector", kind))
-            for label, (kind, boundaries) in enumerate(kinds.items())
+            _shuffled(inputs[label], label, batch_size // 2, steps, derive_generator(seed, "detector", kind))
+            for label, kind in enumerate(kinds)
         ]
         batches = tf.data.Dataset.zip(*halves).map(
             lambda *pair: tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *pair)
@@ -198,13 +208,25 @@ class BoundaryDetector:
             metrics=["accuracy"],
         )
         self.network.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=list(callbacks))
+        bias = self.network.get_layer(_LOGITS).bias
+        bias.assign_sub([0.0, balanced_threshold(*(self._margins(boundaries) for boundaries in kinds.values()))])
+
+    def _adapt(self, inputs: dict[str, npt.NDArray[Any]]) -> None:
+        """Fits shift and scale of distances and purities."""
+        ordered, purities = self._features(inputs["distances"], inputs["adjacent"])
+        self.network.get_layer(_SCALED_DISTANCES).adapt(np.asarray(ordered))
+        self.network.get_layer(_SCALED_PURITIES).adapt(np.asarray(purities))
 
     def score(self, boundaries: Boundaries) -> FloatArray:
         """The probability that each image is adversarial, (N,) float32."""
+        return np.asarray(tf.sigmoid(self._margins(boundaries)), np.float32)
+
+    def _margins(self, boundaries: Boundaries) -> FloatArray:
+        """By how much the logit of adversarial is above that of benign, (N,) float32."""
         if not len(boundaries.classes):
             return np.zeros(0, np.float32)
         logits = self.network.predict(self._inputs(boundaries), verbose=0, batch_size=256)
-        return np.asarray(tf.nn.softmax(logits)[:, 1], np.float32)
+        return np.asarray(logits[:, 1] - logits[:, 0], np.float32)
 
     def function(self, classifier: Classifier) -> Any:
         """Images (B, H, W, C) to the probability (B,) that they are adversarial, as one TensorFlow function."""

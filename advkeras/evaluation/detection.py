@@ -3,16 +3,15 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import mannwhitneyu
 
 from advkeras import provenance
 from advkeras.attacks.base import Attack, FloatArray, require
 from advkeras.boundary import BoundarySearch
 from advkeras.boundary.detector import BoundaryDetector
+from advkeras.boundary.threshold import balanced_threshold
 from advkeras.datasets import DatasetSpec, LabelledImages
 from advkeras.defenses.region_classification import RegionClassification
 from advkeras.evaluation.boundaries import MeasuredBoundaries, boundaries_of
@@ -93,7 +92,7 @@ def detect(
         detector.save(output / classifier.name / f"detector-{attack.name}.keras")
         scores = {name: detector.score(entry.found) for name, entry in test.items()}
         rows.append(_row(BOUNDARIES, attack, test_attacks, scores, threshold=0.5))
-        threshold = best_threshold(benign_agreements, region.score(trained))
+        threshold = balanced_threshold(benign_agreements, region.score(trained))
         rows.append(_row(AGREEMENT, attack, test_attacks, agreements, threshold=threshold))
     report = DetectionReport(
         dataset=spec.name,
@@ -112,14 +111,6 @@ def detect(
     )
     report.write(output)
     return report
-
-
-def best_threshold(benign: npt.NDArray[Any], adversarial: npt.NDArray[Any]) -> float:
-    """The score above which an image is best taken for adversarial: where the two shares of errors sum up to least."""
-    values = np.unique(np.concatenate([benign, adversarial]))
-    between = np.concatenate([[values[0] - 1.0], (values[1:] + values[:-1]) / 2, [values[-1] + 1.0]])
-    errors = [np.mean(benign > value) + np.mean(adversarial <= value) for value in between]
-    return float(between[int(np.argmin(errors))])
 
 
 class _Agreement:

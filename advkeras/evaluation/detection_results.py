@@ -18,8 +18,7 @@ class DetectionRow:
 
     Attributes:
         detector: ``"boundaries"``, the network of :class:`BoundaryDetector`; or ``"agreement"``, the share of a
-            region's points that have the image's own class, held against the threshold that parts the training images
-            best.
+            region's points that have the image's own class, held against the training images' balanced threshold.
         trained_on: title of the attack whose examples it was trained on.
         false_positives: benign images of the test part that it takes for adversarial.
         false_negatives: for each attack's title, examples of the test part that it takes for benign.

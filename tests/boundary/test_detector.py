@@ -4,9 +4,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 
 from advkeras.boundary import Boundaries, BoundarySearch, purity
 from advkeras.boundary.detector import BoundaryDetector, BoundaryFeatures
+from advkeras.boundary.threshold import balanced_threshold
 from advkeras.errors import InvalidInputError
 
 from ..conftest import FEATURES, SHAPE, linear_classifier
@@ -109,3 +112,23 @@ def test_senseless_detectors_are_refused(tmp_path):
     ):
         with pytest.raises(InvalidInputError, match=message):
             call()
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.lists(st.integers(0, 9), min_size=1, max_size=12))
+def test_no_threshold_is_more_balanced(benign, adversarial):
+    benign_scores, adversarial_scores = np.array(benign) / 10, np.array(adversarial) / 10
+
+    def errors(threshold: float) -> float:
+        return max(np.mean(benign_scores > threshold), np.mean(adversarial_scores <= threshold))
+
+    best = balanced_threshold(benign_scores, adversarial_scores)
+    assert all(errors(best) <= errors(other) + 1e-12 for other in np.arange(-0.05, 1.1, 0.05))
+
+
+def test_a_half_is_the_balanced_threshold_of_the_training_images():
+    benign, adversarial = made_up(30, nearest=0.2, seed=1), made_up(30, nearest=0.15, seed=2)
+    detector = BoundaryDetector.build(SEARCH, CLASSIFIER)
+    detector.fit(benign, adversarial, steps=20, batch_size=16)
+    scores = detector.score(benign), detector.score(adversarial)
+    errors = [max((scores[0] > t).mean(), (scores[1] <= t).mean()) for t in (0.5, balanced_threshold(*scores))]
+    assert errors[0] == errors[1] > 0

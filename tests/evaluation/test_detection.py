@@ -4,15 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from advkeras.attacks import FGSM, OptBrittle, OptRegion
 from advkeras.boundary import BoundarySearch
 from advkeras.boundary.detector import BoundaryDetector
 from advkeras.datasets import LabelledImages, registry
 from advkeras.errors import InvalidInputError
-from advkeras.evaluation.detection import AGREEMENT, BOUNDARIES, best_threshold, detect
+from advkeras.evaluation.detection import AGREEMENT, BOUNDARIES, detect
 from advkeras.evaluation.detection_results import read_detection
 from advkeras.reporting.documents import read_document
 
@@ -114,14 +112,3 @@ def test_a_part_without_images_is_refused(data, tmp_path):
     (tmp_path / "detection.json").write_text("[]")
     with pytest.raises(InvalidInputError, match="does not hold detectors"):
         read_detection(tmp_path)
-
-
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.lists(st.integers(0, 9), min_size=1, max_size=12))
-def test_no_threshold_has_fewer_errors_than_the_best(benign, adversarial):
-    benign_scores, adversarial_scores = np.array(benign) / 10, np.array(adversarial) / 10
-
-    def errors(threshold: float) -> float:
-        return np.mean(benign_scores > threshold) + np.mean(adversarial_scores <= threshold)
-
-    best = best_threshold(benign_scores, adversarial_scores)
-    assert all(errors(best) <= errors(other) + 1e-12 for other in np.arange(-0.05, 1.1, 0.05))
