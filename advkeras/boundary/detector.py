@@ -19,6 +19,8 @@ from advkeras.randomness import derive_generator, derive_seed
 
 _PURITIES = 3
 _KERNEL, _STRIDE = 8, 4
+# Momentum of the weights' exponential average.
+_AVERAGING = 0.99
 # The fewest directions after which the second convolution has one place.
 _LEAST_DIRECTIONS = (_KERNEL - 1) * _STRIDE + _KERNEL
 _FEATURES, _LOGITS = "boundary_features", "logits"
@@ -169,8 +171,9 @@ class BoundaryDetector:
     ) -> None:
         """Trains the network on batches that are half benign, half adversarial (He et al. 2018, section 6).
 
-        Distances and purities are shifted and scaled to mean 0 and variance 1 over the training images. In the end the
-        logits are shifted so that at a probability of a half the larger of the two shares of errors on the training
+        Distances and purities are shifted and scaled to mean 0 and variance 1 over the training images, and the weights
+        are averaged over the last hundred steps or so, which makes the seed matter less. In the end the logits are
+        shifted so that at a probability of a half the larger of the two shares of errors on the training
         images is least, since a network that is trained with dropout is surer of one kind without it.
 
         Args:
@@ -203,7 +206,7 @@ class BoundaryDetector:
             lambda *pair: tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *pair)
         )
         self.network.compile(
-            optimizer=keras.optimizers.Adam(1e-3),
+            optimizer=keras.optimizers.Adam(1e-3, use_ema=True, ema_momentum=_AVERAGING),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
         )
