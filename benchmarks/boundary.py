@@ -18,7 +18,7 @@ from advkeras.boundary import random_directions
 from advkeras.datasets import MNIST
 from advkeras.evaluation.protocol import boundary_search
 
-COUNT, ROUNDS = 20, 5
+COUNT, ROUNDS = 8, 3
 
 
 def one_at_a_time(classifier, images, directions, search):

@@ -19,7 +19,6 @@ from advkeras.evaluation.protocol import boundary_search
 from advkeras.models import Classifier
 
 SHARES = np.linspace(0, 1, 101)
-ATTACKS = ("optbrittle", "optmargin", "optregion", "optmimic")
 
 
 def curve(found, reach):
@@ -62,12 +61,15 @@ def compared(kind, classifier, images, spec):
 
 
 rows = []
-for name, spec, count in (("mnist-natural", MNIST, 10), ("cifar10-natural", CIFAR10, 2)):
+for name, spec, count, attacks in (
+    ("mnist-natural", MNIST, 8, ("optbrittle", "optmargin", "optregion", "optmimic")),
+    ("cifar10-natural", CIFAR10, 2, ("optmargin",)),
+):
     classifier = Classifier.load(name)
     data = load_sample(spec.name).first(count)
     right = data.where(classifier.predict(data.images) == data.labels)
     rows.append(compared("benign", classifier, right.images, spec))
-    for attack in ATTACKS:
+    for attack in attacks:
         result = configure(attack, spec.constants)(classifier, right.images, right.labels)
         if result.success.any():
             rows.append(compared(attack, classifier, result.adversarials[result.success], spec))

@@ -34,7 +34,7 @@ class OptMimic(SurroundingsAttack):
 
     reach: float
     samples: int = 400
-    share: float = 0.98
+    share: float = 0.99
 
     name: ClassVar[str] = "optmimic"
     title: ClassVar[str] = "OptMimic"
