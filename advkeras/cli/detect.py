@@ -68,7 +68,7 @@ def detect(
     from advkeras.cli.subjects import classifiers_and_data
     from advkeras.evaluation.detection import detect as run_detection
     from advkeras.evaluation.protocol import Protocol, boundary_search
-    from advkeras.reporting.detection_tables import detection_caption, detection_table
+    from advkeras.reporting.detection_tables import detection_caption, detection_tables
 
     (classifier, *_), spec, data = classifiers_and_data(
         dataset,
@@ -101,6 +101,7 @@ def detect(
     if as_json:
         out.print_json(json.dumps(report.to_json()))
         return
-    out.print(detection_table(report))
+    for table in detection_tables(report):
+        out.print(table)
     out.print(detection_caption(report), style="bright_black")
     out.print(f"results, examples and detectors in {folder}", soft_wrap=True)

@@ -11,7 +11,7 @@ from rich.table import Table
 from advkeras.errors import InvalidInputError
 from advkeras.evaluation import boundary_results, detection_results, results
 from advkeras.reporting.boundary_tables import boundary_caption, boundary_markdown, boundary_tables
-from advkeras.reporting.detection_tables import detection_caption, detection_markdown, detection_table
+from advkeras.reporting.detection_tables import detection_caption, detection_markdown, detection_tables
 from advkeras.reporting.tables import caption, markdown_tables, rich_tables
 
 
@@ -47,7 +47,7 @@ _KINDS = (
     _Kind(
         detection_results.FILE_NAME,
         detection_results.read_detection,
-        lambda report: [detection_table(report)],
+        detection_tables,
         detection_markdown,
         detection_caption,
     ),

@@ -189,7 +189,7 @@ def test_detect_trains_tests_and_keeps_a_detector(tmp_path):
     arguments = ("detect", "--train-attack", "optbrittle", "--test-attack", "optbrittle, fgsm", "--directions", 40)
     arguments = (*arguments, "--examples", 15, "--steps", 20, "--output", tmp_path)
     result = run(*arguments)
-    assert "MNIST, mnist-natural: detectors on the last fifth of 15 images" in " ".join(result.stdout.split())
+    assert "MNIST, mnist-natural: detection by boundaries" in " ".join(result.stdout.split())
     assert (tmp_path / "mnist-natural" / "detector-optbrittle.keras").is_file()
     report = json.loads(run(*arguments, "--json").stdout)
     assert [row["detector"] for row in report["rows"]] == ["boundaries", "agreement"]

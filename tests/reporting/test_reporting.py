@@ -95,6 +95,9 @@ def test_markdown_tables_replace_the_block_of_a_document():
         ("README.md", "mnist", "results"),
         ("docs/mnist.md", "mnist", "results"),
         ("docs/cifar10.md", "cifar10", "results"),
+        ("docs/boundaries.md", "mnist-boundaries", "mnist"),
+        ("docs/boundaries.md", "cifar10-boundaries", "cifar10"),
+        ("docs/boundaries.md", "mnist-detection", "detection"),
     ],
 )
 def test_documents_show_the_results_that_are_in_the_repository(document, results, block):
