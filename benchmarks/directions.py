@@ -1,10 +1,10 @@
 """(h) Whether the quick search for decision boundaries shows what the paper's shows, on mnist-natural.
 
 Quick: 400 directions, 5 steps at a time. Paper: 1,568 directions, step by step. Around the same images: benign ones
-and what attacks make of them. The curves that are compared are those of the figure of sorted distances, as shares of the
-search's reach: distance against the share of the directions, the mean over images, cut off at the reach. "Between two
-draws" holds a second draw of 400 directions against the first; "walks alike" are those of the quick search that end at
-the same step, in the same class, when they are made step by step.
+and what attacks make of them. The curves that are compared are those of the figure of sorted distances, as shares of
+the search's reach: distance against the share of the directions, the mean over images, cut off at the reach. "Between
+two draws" holds a second draw of 400 directions against the first; "walks alike" are those of the quick search that
+end at the same step, in the same class, when they are made step by step.
 """
 
 from dataclasses import replace
