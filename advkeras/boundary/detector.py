@@ -250,14 +250,12 @@ class BoundaryDetector:
             InvalidInputError: if not.
         """
         trained = self._features
-        expected = (trained.images_shape, trained.bounds, trained.num_classes)
-        received = (classifier.input_shape, classifier.bounds, classifier.num_classes)
-        if received != expected:
-            raise InvalidInputError(
-                f"the detector was trained on a classifier of images of shape {expected[0]} in {list(expected[1])} and "
-                f"{expected[2]} classes. Received: {classifier.name}, {received[0]} in {list(received[1])} and "
-                f"{received[2]} classes"
-            )
+        classifier.check_takes(
+            trained.images_shape,
+            trained.bounds,
+            trained.num_classes,
+            otherwise="the detector was trained on another kind of classifier",
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a .keras file, the parameters of the search included."""

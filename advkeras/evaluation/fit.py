@@ -13,14 +13,9 @@ def check_fit(classifier: Classifier, spec: DatasetSpec) -> None:
     Raises:
         InvalidInputError: if not.
     """
-    received = (classifier.input_shape, classifier.bounds, classifier.num_classes)
-    expected = (spec.shape, spec.bounds, spec.num_classes)
-    if received != expected:
-        raise InvalidInputError(
-            f"{classifier.name} does not fit {spec.name}: expected images of shape {expected[0]} in "
-            f"{list(expected[1])} and {expected[2]} classes. Received: {received[0]} in {list(received[1])} and "
-            f"{received[2]} classes"
-        )
+    classifier.check_takes(
+        spec.shape, spec.bounds, spec.num_classes, otherwise=f"{classifier.name} does not fit {spec.name}"
+    )
 
 
 def check_all_fit(classifiers: Sequence[Classifier], spec: DatasetSpec) -> None:

@@ -191,6 +191,27 @@ class Classifier:
         """Classes (N,) int32 of images (N, H, W, C)."""
         return np.asarray(self.logits(images, batch_size=batch_size).argmax(axis=1), np.int32)
 
+    def check_takes(
+        self, shape: tuple[int, ...], bounds: tuple[float, float], num_classes: int, *, otherwise: str
+    ) -> None:
+        """Makes sure that the classifier takes images of a shape and bounds, and knows a number of classes.
+
+        Args:
+            shape: (H, W, C).
+            bounds: lowest and highest pixel value.
+            num_classes: number of classes.
+            otherwise: what is wrong if not; the message begins with it.
+
+        Raises:
+            InvalidInputError: if not.
+        """
+        received, expected = (self.input_shape, self.bounds, self.num_classes), (shape, bounds, num_classes)
+        if received != expected:
+            raise InvalidInputError(
+                f"{otherwise}: expected images of shape {expected[0]} in {list(expected[1])} and {expected[2]} "
+                f"classes. Received: {self.name}, {received[0]} in {list(received[1])} and {received[2]} classes"
+            )
+
     def check_images(self, images: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """The images as (N, H, W, C) float32.
 

@@ -10,13 +10,7 @@ _HEADINGS = ("Images", "Number", "Median RMS", "Unmet %", "Purity 1", "Purity 3"
 
 def boundary_tables(report: BoundaryReport) -> list[Table]:
     """One table a model for the terminal."""
-    tables = []
-    for title, rows in _cells(report):
-        table = plain_table(title, _HEADINGS)
-        for cells in rows:
-            table.add_row(*cells)
-        tables.append(table)
-    return tables
+    return [plain_table(title, _HEADINGS, rows) for title, rows in _cells(report)]
 
 
 def boundary_markdown(report: BoundaryReport) -> str:

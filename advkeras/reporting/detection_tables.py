@@ -10,13 +10,7 @@ _HEADINGS = ("Trained on", "Tested on", "RMS", "FP %", "FN %", "AUC")
 
 def detection_tables(report: DetectionReport) -> list[Table]:
     """For each kind of detector: false positives; false negatives and area under the ROC curve by attack."""
-    tables = []
-    for title, rows in _parts(report):
-        table = plain_table(title, _HEADINGS)
-        for cells in rows:
-            table.add_row(*cells)
-        tables.append(table)
-    return tables
+    return [plain_table(title, _HEADINGS, rows) for title, rows in _parts(report)]
 
 
 def detection_markdown(report: DetectionReport) -> str:

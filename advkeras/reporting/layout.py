@@ -11,11 +11,13 @@ from advkeras.proportion import Proportion
 NOTHING = "-"
 
 
-def plain_table(title: str | None, headings: Sequence[str]) -> Table:
+def plain_table(title: str | None, headings: Sequence[str], rows: Iterable[Sequence[str]] = ()) -> Table:
     """A table for the terminal with few lines, numbers to the right; columns keep their text on one line."""
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE, show_edge=False, pad_edge=False)
     for index, heading in enumerate(headings):
         table.add_column(heading, justify="right" if index else "left", no_wrap=True)
+    for cells in rows:
+        table.add_row(*cells)
     return table
 
 
