@@ -8,6 +8,7 @@ seed draws afresh at each call, on purpose.)
 import hashlib
 
 import numpy as np
+import numpy.typing as npt
 
 
 def derive_seed(seed: int, *unit: str | int) -> tuple[int, int]:
@@ -23,6 +24,18 @@ def derive_seed(seed: int, *unit: str | int) -> tuple[int, int]:
     digest = hashlib.sha256(repr((seed, *unit)).encode()).digest()
     first, second = (int.from_bytes(digest[i : i + 4], "big", signed=True) for i in (0, 4))
     return first, second
+
+
+def derive_seeds(seed: int, *unit: str | int, places: npt.ArrayLike) -> npt.NDArray[np.int32]:
+    """A seed for each image, (N, 2) int32, by its place in the data set: whatever company it comes in, it is the same.
+
+    Args:
+        seed: the user's number.
+        unit: what the randomness is for.
+        places: (N,) integers.
+    """
+    rows = [derive_seed(seed, *unit, int(place)) for place in np.asarray(places)]
+    return np.array(rows, np.int32).reshape(-1, 2)
 
 
 def derive_generator(seed: int, *unit: str | int) -> np.random.Generator:

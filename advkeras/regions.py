@@ -37,6 +37,18 @@ class Region(abc.ABC):
             seed: (2,) int32; None draws afresh at each call.
         """
 
+    def offsets_by_image(self, shape: Any, seeds: Any) -> Any:
+        """Offsets for each image from a seed of its own, so that they do not depend on the image's company.
+
+        Args:
+            shape: of one image's offsets, such as (H, W, C) or (M, H, W, C).
+            seeds: (B, 2) int32.
+
+        Returns:
+            (B, *shape) float32.
+        """
+        return tf.map_fn(lambda seed: self.offsets(shape, seed), seeds, fn_output_signature=tf.float32)
+
 
 @dataclass(frozen=True)
 class Hypercube(Region):

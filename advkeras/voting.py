@@ -12,6 +12,7 @@ import tensorflow as tf
 from scipy.stats import binom
 
 from advkeras.errors import InvalidInputError
+from advkeras.models.classifier import NO_CLASS, classes_of
 from advkeras.regions import Region
 
 Combination = Literal["majority", "mean_softmax", "mean_logits"]
@@ -133,11 +134,11 @@ class RegionVote:
             state,
         )
         winner = tf.argmax(state.scores, axis=1, output_type=tf.int32)
+        agreeing = tf.cast(tf.gather(state.votes, winner, batch_dims=1), tf.float32)
         return {
             "votes": state.votes,
-            "class": winner,
-            "agreement": tf.cast(tf.gather(state.votes, winner, batch_dims=1), tf.float32)
-            / tf.cast(state.drawn, tf.float32),
+            "class": tf.where(tf.reduce_any(state.votes > 0, axis=1), winner, NO_CLASS),
+            "agreement": agreeing / tf.cast(state.drawn, tf.float32),
             "samples": state.drawn,
         }
 
@@ -212,7 +213,7 @@ class RegionVote:
         offsets = self._offsets(chosen, start, size, tf.shape(images)[1:], seed)
         image, offsets = tf.boolean_mask(image, needed), tf.boolean_mask(offsets, needed)
         logits = classify(tf.gather(images, image) + offsets)
-        ballots = tf.one_hot(tf.argmax(logits, axis=1), tf.shape(logits)[1], dtype=tf.int32)
+        ballots = tf.one_hot(classes_of(logits), tf.shape(logits)[1], dtype=tf.int32)
         place = image[:, None]
         scores = tf.tensor_scatter_nd_add(state.scores, place, contributions(logits, self.combine))
         drawn = tf.tensor_scatter_nd_add(state.drawn, place, tf.ones_like(image))
@@ -256,12 +257,12 @@ COMBINATIONS: tuple[Combination, ...] = get_args(Combination)
 
 
 def contributions(logits: Any, combine: Combination) -> Any:
-    """What points with logits (..., classes) contribute to each class, float32."""
-    if combine == "mean_softmax":
-        return tf.nn.softmax(logits)
-    if combine == "mean_logits":
-        return logits
-    return tf.one_hot(tf.argmax(logits, axis=-1), tf.shape(logits)[-1])
+    """What points with logits (..., classes) contribute to each class, float32; nothing, where a logit is NaN."""
+    classes = classes_of(logits)
+    if combine == "majority":
+        return tf.one_hot(classes, tf.shape(logits)[-1])
+    contributed = tf.nn.softmax(logits) if combine == "mean_softmax" else logits
+    return tf.where((classes == NO_CLASS)[..., None], tf.zeros_like(contributed), contributed)
 
 
 def _loop(condition: Callable[[_State], Any], body: Callable[[_State], _State], state: _State) -> _State:

@@ -7,6 +7,7 @@ from advkeras.attacks.base import Attack, AttackResult, FixedNormAttack, Minimum
 from advkeras.attacks.carlini_wagner import OptBrittle, OptStrong
 from advkeras.attacks.fgsm import FGSM
 from advkeras.attacks.hopskipjump import HopSkipJump
+from advkeras.attacks.optlinf import OptLinf
 from advkeras.attacks.optmargin import OptMargin
 from advkeras.attacks.optmimic import OptMimic
 from advkeras.attacks.optregion import OptRegion
@@ -23,6 +24,7 @@ __all__ = [
     "HopSkipJump",
     "MinimumNormAttack",
     "OptBrittle",
+    "OptLinf",
     "OptMargin",
     "OptMimic",
     "OptRegion",

@@ -3,7 +3,7 @@
 import abc
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import InitVar, asdict, dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from advkeras.attacks.gradients import adversarial_margin
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier
+from advkeras.models.classifier import NO_CLASS
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
@@ -35,6 +36,8 @@ class AttackResult:
         benign_predictions: (N,) int32, classes of the images.
         forward_count: single images sent forward only, verification included.
         gradient_count: single images sent forward and backward; an ensemble's members count one each.
+        zero_gradients: (N,) int32, gradients of each image (of its whole ensemble) that were zero everywhere.
+        nonfinite_gradients: (N,) int32, gradients of each image of which something was NaN or infinite, counted as 0.
         seconds: wall-clock time, compilation included.
     """
 
@@ -46,6 +49,8 @@ class AttackResult:
     benign_predictions: IntArray
     forward_count: int
     gradient_count: int
+    zero_gradients: IntArray
+    nonfinite_gradients: IntArray
     seconds: float
 
     @property
@@ -67,22 +72,48 @@ class Problem:
         images: (N, H, W, C) float32.
         goals: (N,) int32: the true classes, to be left; or the targets, to be reached.
         targeted: whether the goals are targets.
+        places: (N,) int32, the images' places in the data set, from which their randomness is derived.
     """
 
     images: FloatArray
     goals: IntArray
     targeted: bool
+    places: IntArray
 
     def __len__(self) -> int:
         return len(self.goals)
 
+    def where(self, chosen: npt.NDArray[Any]) -> "Problem":
+        """The images that a mask (N,) or indices choose."""
+        return Problem(self.images[chosen], self.goals[chosen], self.targeted, self.places[chosen])
+
 
 @dataclass
 class Tally:
-    """Counts an attack's work, one for each image that goes through the network."""
+    """Counts an attack's work, one for each image that goes through the network.
 
+    Attributes:
+        forwards: single images sent forward only.
+        gradients: single images sent forward and backward.
+        zero_gradients: (N,) int32, of each of the problem's images, gradients without a direction.
+        nonfinite_gradients: (N,) int32, gradients in which something was not finite.
+    """
+
+    images: InitVar[int]
     forwards: int = 0
     gradients: int = 0
+    zero_gradients: IntArray = field(init=False)
+    nonfinite_gradients: IntArray = field(init=False)
+
+    def __post_init__(self, images: int) -> None:
+        self.zero_gradients, self.nonfinite_gradients = np.zeros(images, np.int32), np.zeros(images, np.int32)
+
+    def add(self, part: "Tally", chosen: npt.NDArray[Any]) -> None:
+        """Adds the work on a part of the images, given by a mask (N,) or indices."""
+        self.forwards += part.forwards
+        self.gradients += part.gradients
+        self.zero_gradients[chosen] += part.zero_gradients
+        self.nonfinite_gradients[chosen] += part.nonfinite_gradients
 
 
 def rms(difference: npt.NDArray[Any]) -> FloatArray:
@@ -106,6 +137,7 @@ class Attack(abc.ABC):
     Attributes:
         needs_gradient: whether the attack differentiates the classifier. One that does not asks for its logits only,
             as arrays, so that the classifier may be out of reach, and has nothing to compile.
+        work: the hyperparameter that says how much the attack does for an image; empty where that is fixed.
     """
 
     seed: int = 0
@@ -115,6 +147,7 @@ class Attack(abc.ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     needs_gradient: ClassVar[bool] = True
+    work: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 1, "batch_size must be at least 1", batch_size=self.batch_size)
@@ -132,8 +165,8 @@ class Attack(abc.ABC):
     def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally) -> BoolArray:
         """Whether each candidate (N, H, W, C) is what this attack promises, by forward passes of its own: (N,)."""
 
-    def decisions(self, classifier: Classifier, images: FloatArray, predictions: IntArray, tally: Tally) -> IntArray:
-        """What the attacked system makes of images, (N,); here the classifier's own predictions."""
+    def decisions(self, classifier: Classifier, problem: Problem, predictions: IntArray, tally: Tally) -> IntArray:
+        """What the attacked system makes of the problem's images, (N,); here the classifier's own predictions."""
         return predictions
 
     def __call__(
@@ -143,6 +176,7 @@ class Attack(abc.ABC):
         labels: npt.ArrayLike,
         targets: npt.ArrayLike | None = None,
         *,
+        places: npt.ArrayLike | None = None,
         progress: Progress | None = None,
     ) -> AttackResult:
         """Attacks images.
@@ -152,6 +186,8 @@ class Attack(abc.ABC):
             images: (N, H, W, C), in the classifier's pixel unit and within its bounds.
             labels: (N,) integers, the true classes.
             targets: (N,) integers, the classes to reach; untargeted by default.
+            places: (N,) integers, the images' places in the data set; 0, 1, ... by default. An image's randomness
+                depends on the seed and on its place, never on the images beside it.
             progress: called with the number of images done and to do.
 
         Raises:
@@ -160,9 +196,9 @@ class Attack(abc.ABC):
         """
         start = time.perf_counter()
         require(
-            classifier.differentiable or not self.needs_gradient,
-            f"{self.title} needs gradients, which {classifier.name} does not give: use Square or HopSkipJump",
-            differentiable=classifier.differentiable,
+            not self.needs_gradient or classifier.differentiable,
+            f"{self.title} needs gradients, and {classifier.name} gives none by its pixels: use Square or HopSkipJump",
+            differentiable=False,
         )
         checked = classifier.check_images(images)
         truth = _check_classes("labels", labels, len(checked), classifier)
@@ -170,29 +206,49 @@ class Attack(abc.ABC):
         targeted = targets is not None
         if targeted and np.any(goals == truth):
             raise InvalidInputError(f"targets must differ from labels. Received: {int(np.sum(goals == truth))} equal")
-        tally = Tally()
-        benign = _predict(classifier, checked, tally)
-        decided = self.decisions(classifier, checked, benign, tally)
-        attacked = decided != goals if targeted else decided == goals
+        positions = np.arange(len(checked)) if places is None else _whole_numbers("places", places, len(checked))
+        whole = Tally(len(checked))
+        benign = _predict(classifier, checked, whole)
+        everything = Problem(checked, goals, targeted, np.asarray(positions, np.int32))
+        decided = self.decisions(classifier, everything, benign, whole)
+        attacked = (decided != goals) & (decided != NO_CLASS) if targeted else decided == goals
         adversarials = checked.copy()
         fooled = np.zeros(len(checked), bool)
         if attacked.any():
-            problem = Problem(checked[attacked], goals[attacked], targeted)
-            candidates = self.run(classifier, problem, tally, progress or _no_progress)
-            candidates = np.clip(np.asarray(candidates, np.float32), *classifier.bounds)
+            problem = everything.where(attacked)
+            tally = Tally(len(problem))
+            candidates = self._candidates(classifier, problem, tally, progress or _no_progress)
             fooled[attacked] = self.verify(classifier, problem, candidates, tally)
             adversarials[attacked] = self._kept(problem, candidates, fooled[attacked])
+            whole.add(tally, attacked)
         return AttackResult(
             adversarials=adversarials,
             success=fooled,
             attacked=attacked,
             distortion=rms(adversarials - checked),
-            predictions=_predict(classifier, adversarials, tally),
+            predictions=_predict(classifier, adversarials, whole),
             benign_predictions=benign,
-            forward_count=tally.forwards,
-            gradient_count=tally.gradients,
+            forward_count=whole.forwards,
+            gradient_count=whole.gradients,
+            zero_gradients=whole.zero_gradients,
+            nonfinite_gradients=whole.nonfinite_gradients,
             seconds=time.perf_counter() - start,
         )
+
+    @abc.abstractmethod
+    def distance(self, difference: FloatArray) -> FloatArray:
+        """The norm that the attack keeps within bounds, or makes small: (N, H, W, C) to (N,)."""
+
+    def with_work(self, factor: int) -> Self:
+        """The same attack with so many times the work for each image; itself, where that is fixed."""
+        if not self.work:
+            return self
+        return replace(self, **{self.work: factor * getattr(self, self.work)})
+
+    @property
+    def work_setting(self) -> tuple[str, int] | None:
+        """The hyperparameter that says how much the attack does, and its value; None where that is fixed."""
+        return (self.work, getattr(self, self.work)) if self.work else None
 
     def get_config(self) -> dict[str, Any]:
         """The hyperparameters, as plain values."""
@@ -202,6 +258,21 @@ class Attack(abc.ABC):
     def from_config(cls, config: dict[str, Any]) -> Self:
         """The attack with those hyperparameters."""
         return cls(**config)
+
+    def _candidates(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
+        """What :meth:`run` returns, held against what it promises, and clipped to the bounds."""
+        candidates = np.asarray(self.run(classifier, problem, tally, progress), np.float32)
+        if candidates.shape != problem.images.shape:
+            raise InvalidInputError(
+                f"{self.title}.run must return candidates of shape {problem.images.shape}. Received: {candidates.shape}"
+            )
+        if not np.isfinite(candidates).all():
+            wrong = int((~np.isfinite(candidates)).any(axis=(1, 2, 3)).sum())
+            raise InvalidInputError(
+                f"{self.title}.run must return finite pixels. Received: NaN or infinite ones in {wrong} of "
+                f"{len(candidates)} candidates"
+            )
+        return np.clip(candidates, *classifier.bounds)
 
     def _kept(self, problem: Problem, candidates: FloatArray, fooled: BoolArray) -> FloatArray:
         return candidates
@@ -225,13 +296,7 @@ class FixedNormAttack(Attack):
         """Whether each candidate is misclassified and lies within epsilon of its image."""
         low, high = classifier.bounds
         within = self.distance(candidates - problem.images) <= self.epsilon + 1e-5 * (high - low)
-        predictions = _predict(classifier, candidates, tally)
-        reached = predictions == problem.goals if problem.targeted else predictions != problem.goals
-        return np.asarray(within & reached)
-
-    @abc.abstractmethod
-    def distance(self, difference: FloatArray) -> FloatArray:
-        """The norm that epsilon bounds: (N, H, W, C) to (N,)."""
+        return within & fooled_by(_predict(classifier, candidates, tally), problem)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,6 +313,10 @@ class MinimumNormAttack(Attack):
         super().__post_init__()
         require(self.confidence >= 0, "confidence must not be negative", confidence=self.confidence)
 
+    def distance(self, difference: FloatArray) -> FloatArray:
+        """RMS over pixels and channels."""
+        return rms(difference)
+
     def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally) -> BoolArray:
         """Whether each candidate is misclassified by the confidence asked for."""
         return self._fooled(classifier, problem, candidates, tally)
@@ -260,6 +329,12 @@ class MinimumNormAttack(Attack):
 
     def _kept(self, problem: Problem, candidates: FloatArray, fooled: BoolArray) -> FloatArray:
         return np.where(fooled[:, None, None, None], candidates, problem.images)
+
+
+def fooled_by(classes: IntArray, problem: Problem) -> BoolArray:
+    """Whether classes (N,) are on the attacker's side. An image that is not classified at all is not."""
+    wrong = (classes != problem.goals) & (classes != NO_CLASS)
+    return np.asarray(classes == problem.goals if problem.targeted else wrong)
 
 
 def require(condition: bool, message: str, **received: Any) -> None:
@@ -275,17 +350,22 @@ def _predict(classifier: Classifier, images: FloatArray, tally: Tally) -> IntArr
 
 
 def _check_classes(name: str, classes: npt.ArrayLike, count: int, classifier: Classifier) -> IntArray:
-    array = np.asarray(classes)
-    if array.shape != (count,) or not np.issubdtype(array.dtype, np.integer):
-        raise InvalidInputError(
-            f"{name} must be {count} whole numbers, one for each image. Received: shape {array.shape}, {array.dtype}"
-        )
+    array = _whole_numbers(name, classes, count)
     if array.min() < 0 or array.max() >= classifier.num_classes:
         raise InvalidInputError(
             f"{name} must lie in 0...{classifier.num_classes - 1}, the classes of {classifier.name}. "
             f"Received: {array.min()}...{array.max()}"
         )
     return array.astype(np.int32)
+
+
+def _whole_numbers(name: str, values: npt.ArrayLike, count: int) -> npt.NDArray[Any]:
+    array = np.asarray(values)
+    if array.shape != (count,) or not np.issubdtype(array.dtype, np.integer):
+        raise InvalidInputError(
+            f"{name} must be {count} whole numbers, one for each image. Received: shape {array.shape}, {array.dtype}"
+        )
+    return array
 
 
 def _no_progress(done: int, total: int) -> None:

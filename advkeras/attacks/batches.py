@@ -20,6 +20,7 @@ def run_active_set(
     key: Hashable,
     build: Callable[[], Any],
     state: Any,
+    shared: Sequence[Any] = (),
     *,
     members: int,
     batch_size: int,
@@ -35,9 +36,10 @@ def run_active_set(
     Args:
         classifier: what is attacked; keeps the compiled function.
         key: stands for all that the compiled function depends on.
-        build: returns a function that takes the state of a batch and returns it some iterations later, and their
-            number.
+        build: returns a function that takes the state of a batch, and what is shared, and returns the state some
+            iterations later, and their number.
         state: named tuple of arrays (N, ...) with the field ``finished``; updated in place.
+        shared: arrays or numbers that are the same for all images, and no part of the key.
         members: of each image.
         batch_size: members at once, over all images.
         progress: called with the number of images done and to do.
@@ -47,7 +49,9 @@ def run_active_set(
         Iterations, summed over images and their members.
     """
     signature = type(state)(*(tf.TensorSpec((None, *values.shape[1:]), values.dtype) for values in state))
-    advance = classifier.graph(key, build, [signature], jit_compile=jit_compile)
+    constants = [tf.convert_to_tensor(value) for value in shared]
+    specs = [tf.TensorSpec.from_tensor(value) for value in constants]
+    advance = classifier.graph(key, build, [signature, *specs], jit_compile=jit_compile)
     size, total, iterations = max(1, batch_size // members), len(state.finished), 0
     while True:
         waiting = np.flatnonzero(~state.finished)
@@ -56,39 +60,39 @@ def run_active_set(
             return iterations * members
         active: npt.NDArray[np.intp] = waiting[:size]
         batch = _filled(active, size) if jit_compile else active
-        advanced, taken = advance(type(state)(*(values[batch] for values in state)))
+        advanced, taken = advance(type(state)(*(values[batch] for values in state)), *constants)
         for values, new in zip(state, advanced, strict=True):
             values[active] = new.numpy()[: len(active)]
         iterations += int(taken) * len(active)
 
 
 def run_in_batches(
-    function: Callable[[npt.NDArray[np.intp]], Any],
+    function: Callable[[npt.NDArray[np.intp]], tuple[Any, ...]],
     count: int,
     *,
     batch_size: int,
     progress: Progress,
     fixed_shapes: bool = False,
-) -> npt.NDArray[Any]:
+) -> tuple[npt.NDArray[Any], ...]:
     """Runs a compiled function on all images, batch by batch.
 
     Args:
-        function: takes the indices of a batch's images and returns a tensor with a row for each.
+        function: takes the indices of a batch's images and returns tensors with a row for each.
         count: of images.
         batch_size: images at once.
         progress: called with the number of images done and to do.
         fixed_shapes: fill a batch that is not full, as :func:`run_active_set` does for XLA.
 
     Returns:
-        The rows of all images.
+        The rows of all images, for each of the tensors.
     """
     parts = []
     for start in range(0, count, batch_size):
         indices: npt.NDArray[np.intp] = np.arange(start, min(start + batch_size, count))
         batch = _filled(indices, batch_size) if fixed_shapes else indices
-        parts.append(function(batch).numpy()[: len(indices)])
+        parts.append([rows.numpy()[: len(indices)] for rows in function(batch)])
         progress(start + len(indices), count)
-    return np.concatenate(parts)
+    return tuple(np.concatenate(rows) for rows in zip(*parts, strict=True))
 
 
 def run_together(

@@ -1,63 +1,55 @@
-"""A search for the least distortion that keeps direction and norm apart, and needs no weight between two losses.
+"""A budget of gradients, spent on one decoupled search of each image or on several: by noise, or by aim."""
 
-In the manner of DDN (Rony et al., CVPR 2019) and FMN (Pintor et al., NeurIPS 2021). At each iteration the direction
-moves towards the gradient at the present point, and the norm grows or shrinks by a factor that depends only on whether
-the goal is reached there. Both steps get smaller along half a cosine. The point is the image moved by that norm along
-the direction, within the bounds, so that on a linear classifier the search ends next to the exact projection.
-"""
-
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, get_args
 
 import numpy as np
-import tensorflow as tf
 
-from advkeras.attacks.base import Problem, Progress, Tally
-from advkeras.attacks.batches import run_active_set
-from advkeras.attacks.ensembles import Ensemble
-from advkeras.attacks.geometry import along, length, per_image
-from advkeras.attacks.gradients import isolated
+from advkeras.attacks import rivals
+from advkeras.attacks.base import FloatArray, Problem, Progress, Tally, require
+from advkeras.attacks.ensembles import NO_AIM, Ensemble
+from advkeras.attacks.norms import NORMS, NormName
+from advkeras.attacks.single_search import SearchState, search_once
 from advkeras.models import Classifier
-from advkeras.randomness import derive_seed
+from advkeras.randomness import derive_seeds
 
-# The gradient's share of the direction, and the norm's change, at the beginning and at the end. (The first iteration of
-# all takes the gradient's direction, and as its norm the distance at which the gradient expects the goal.)
-_BLEND = (1.0, 0.02)
-_GROWTH = (0.5, 0.005)
-# The first step goes to where the gradient expects the goal, but no farther than this RMS, pixels scaled to [0, 1].
-_FIRST_RMS = 0.05
-# The norm never gets smaller than this RMS, pixels scaled to [0, 1], so that it can grow again.
-_LEAST_RMS = 1e-4
-# Iterations between two looks at which images are finished.
-_ITERATIONS_PER_CALL = 10
-
-
-class SearchState(NamedTuple):
-    """What the search knows of each image; every field's first axis is the image. Lengths are in pixel units."""
-
-    images: Any
-    goals: Any
-    direction: Any
-    norm: Any  # Euclidean
-    iteration: Any
-    best: Any  # the nearest point that reached the goal; the image, as long as there is none
-    best_norm: Any  # infinite before the first success
-    finished: Any
+# From this kappa on restarts differ in noise, and below in their aim; the kappa of those that have none to go by.
+_TURNING, _RESTART_KAPPA = 1.0, 2.0
+# A class is aimed at whose linear estimate of the distance is less than so many times the distance found. Where
+# gradients turn the estimate is of little use, unless it promises less than has been found.
+_REACH, _TURNING_REACH = 1.5, 1.0
+# Gradients of one search, and of a further one at least.
+_ONE, _LEAST_MORE = 50, 15
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecoupledSearch:
     """Minimises ``|x' - x|`` over the x' whose ensemble reaches the goal.
 
+    The first 50 gradients are one search. What is left is spent on more of them. Where gradients turn with every step,
+    as on adversarially trained networks, these differ in their noise. Elsewhere they would end where the first did, and
+    are aimed at the nearest other classes by a linear estimate; the last of many goes on towards the best class.
+
     Args:
-        iterations: gradients of each image's ensemble.
-        jit_compile: compile by XLA.
+        gradients: of each image's ensemble, at most.
+        norm: ``"l2"`` or ``"linf"``.
     """
 
-    iterations: int
-    jit_compile: bool = False
+    gradients: int = 50
+    norm: NormName = "l2"
+
+    kind: ClassVar[str] = "decoupled"
+    work: ClassVar[str] = "gradients"
+
+    def __post_init__(self) -> None:
+        require(self.gradients >= 1, "gradients must be at least 1", gradients=self.gradients)
+        known = get_args(NormName)
+        require(self.norm in known, f"norm must be one of {', '.join(known)}", norm=self.norm)
+
+    def with_work(self, factor: int) -> "DecoupledSearch":
+        """The same search with so many times the gradients."""
+        return replace(self, gradients=factor * self.gradients)
 
     def run(
         self,
@@ -65,107 +57,110 @@ class DecoupledSearch:
         problem: Problem,
         ensemble: Ensemble,
         *,
-        key: Any,
+        seed: int,
         batch_size: int,
         tally: Tally,
         progress: Progress,
-    ) -> SearchState:
-        """Runs the search.
+        jit_compile: bool = False,
+    ) -> FloatArray:
+        """The nearest points found.
 
         Args:
             classifier: what to attack.
             problem: images and goals.
             ensemble: what to fool around each point.
-            key: stands for the ensemble and its parameters, so that the compiled search is used again.
+            seed: of the noise.
             batch_size: members, over all images, that go through the network at once.
             tally: counts the work.
             progress: called with the number of images done and to do.
+            jit_compile: compile by XLA.
 
         Returns:
-            The final state of all images, as arrays.
+            (N, H, W, C); the image itself where nothing was found.
         """
-        state = _initial(problem)
-        tally.gradients += run_active_set(
-            classifier,
-            (self, key),
-            lambda: self._advance(classifier, ensemble),
-            state,
-            members=ensemble.size,
-            batch_size=batch_size,
-            progress=progress,
-            jit_compile=self.jit_compile,
-        )
-        return state
+        best, best_norm = problem.images.copy(), np.full(len(problem), np.inf, np.float32)
+        spent = 0
 
-    def _advance(self, classifier: Classifier, ensemble: Ensemble) -> Any:
-        @isolated
-        def climb(points: Any, goals: Any, iteration: Any) -> tuple[Any, Any, Any]:
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(points)
-                objective, reached = ensemble.judge(ensemble.logits(classifier, points, iteration), goals)
-            return objective, reached, tape.gradient(objective, points)
+        def once(chosen: Any, iterations: int, number: int, *, aims: Any = None, kappa: Any = None) -> SearchState:
+            """One search on some of the images; what it finds that is nearer is kept."""
+            nonlocal spent
+            part, counted = problem.where(chosen), Tally(len(chosen))
+            start, spent = spent, spent + iterations * len(chosen)
+            state = search_once(
+                classifier,
+                part,
+                ensemble,
+                norm=self.norm,
+                iterations=iterations,
+                seeds=derive_seeds(seed, "decoupled search", number, places=part.places),
+                aims=aims,
+                kappa=kappa,
+                batch_size=batch_size,
+                tally=counted,
+                progress=lambda done, total: progress(
+                    (start + done * iterations) // max(self.gradients, 1), len(problem)
+                ),
+                jit_compile=jit_compile,
+            )
+            tally.add(counted, chosen)
+            nearer = state.best_norm < best_norm[chosen]
+            best[chosen[nearer]], best_norm[chosen[nearer]] = state.best[nearer], state.best_norm[nearer]
+            return state
 
-        def advance(state: SearchState) -> tuple[SearchState, Any]:
-            def unfinished(taken: Any, state: SearchState) -> Any:
-                return (taken < _ITERATIONS_PER_CALL) & tf.reduce_any(~state.finished)
+        everything = np.arange(len(problem))
+        first = self.gradients if self.gradients < _ONE + _LEAST_MORE else _ONE
+        state = once(everything, first, 0)
+        left = self.gradients - first
+        ranked = 0 if problem.targeted else rivals.count(classifier)
+        if ranked and left - ranked >= _LEAST_MORE:
+            left -= ranked
+            reached = np.where(np.isfinite(best_norm), classifier.predict(best), NO_AIM)
+            tally.forwards += len(problem)
+            classes, estimates = rivals.nearest(
+                classifier, problem, reached, norm=self.norm, batch_size=batch_size, tally=tally
+            )
+        else:
+            reached, classes = np.full(len(problem), NO_AIM), np.zeros((len(problem), 0), np.int32)
+            estimates = np.zeros((len(problem), 0), np.float32)
+        turning = state.kappa >= _TURNING
+        promising = estimates < np.where(turning, _TURNING_REACH, _REACH)[:, None] * best_norm[:, None]
+        aims = np.where(promising, classes, NO_AIM)
+        self._noisy(everything[turning], aims, state.kappa, left, once)
+        self._aimed(everything[~turning], aims, reached, left, best_norm, once)
+        progress(len(problem), len(problem))
+        return best
 
-            def iterate(taken: Any, state: SearchState) -> tuple[Any, SearchState]:
-                return taken + 1, self._iterate(climb, ensemble.bounds, state)
+    def _noisy(self, images: Any, aims: Any, kappa: Any, left: int, once: Callable[..., Any]) -> None:
+        """Searches of images whose gradients turn, which differ in noise; the first is aimed, if there is an aim."""
+        for number, iterations in enumerate(_shares(left, max(1, round(left / _ONE)))):
+            aim = aims[images, 0] if number == 0 and aims.shape[1] else np.full(len(images), NO_AIM)
+            if len(images):
+                once(images, iterations, number + 1, aims=aim, kappa=kappa[images])
 
-            taken, state = tf.while_loop(unfinished, iterate, (tf.constant(0), state), parallel_iterations=1)
-            return state, taken
-
-        return advance
-
-    def _iterate(self, climb: Callable[..., Any], bounds: tuple[float, float], state: SearchState) -> SearchState:
-        low, high = bounds
-        full_length = math.sqrt(math.prod(state.images.shape[1:])) * (high - low)
-        # All images of a batch came in together, so the offsets of the first one's iteration are those of all.
-        iteration = tf.reduce_max(state.iteration)
-        points = along(state.images, state.direction, state.norm, bounds)
-        objective, reached, gradient = climb(points, state.goals, iteration)
-        steepness = length(gradient)
-        distance = length(points - state.images)
-        better = reached & (distance < state.best_norm) & ~state.finished
-
-        first = state.iteration == 0
-        progress = tf.cast(state.iteration, tf.float32) / self.iterations
-        # Where the classifier is flat, somewhere is better than nowhere.
-        random = tf.random.stateless_normal(
-            tf.shape(points)[1:], tf.constant(derive_seed(0, "flat"), tf.int32) + tf.stack([0, iteration])
-        )
-        uphill = tf.where(
-            per_image(steepness > 1e-20),
-            gradient / per_image(tf.maximum(steepness, 1e-20)),
-            random[None] / tf.norm(random),
-        )
-        blend = per_image(tf.where(first, 1.0, _annealed(_BLEND, progress)))
-        growth = _annealed(_GROWTH, progress)
-        expected = tf.minimum(tf.maximum(-objective, 0.0) / tf.maximum(steepness, 1e-20), _FIRST_RMS * full_length)
-        norm = tf.where(first, expected, state.norm * tf.where(reached, 1.0 - growth, 1.0 + growth))
-        return state._replace(
-            direction=(1.0 - blend) * state.direction + blend * uphill,
-            norm=tf.clip_by_value(norm, _LEAST_RMS * full_length, full_length),
-            iteration=state.iteration + 1,
-            best=tf.where(per_image(better), points, state.best),
-            best_norm=tf.where(better, distance, state.best_norm),
-            finished=state.iteration + 1 >= self.iterations,
-        )
+    def _aimed(
+        self, images: Any, aims: Any, reached: Any, left: int, best_norm: FloatArray, once: Callable[..., Any]
+    ) -> None:
+        """Searches of other images, aimed at promising classes, and towards the best class where there are no more."""
+        if not len(images):
+            return
+        others = 1 if left <= 2 * _ONE else (2 if left <= 4 * _ONE else 3)
+        last = left - others * _ONE if left > 4 * _ONE else 0
+        chosen, nearest = reached[images].copy(), best_norm[images].copy()
+        lengths = _shares(left - last, others)
+        for number, iterations in enumerate([*lengths, last] if last else lengths):
+            aim = aims[images, number] if number < min(others, aims.shape[1]) else np.full(len(images), NO_AIM)
+            again = aim == NO_AIM
+            once(
+                images,
+                iterations,
+                number + 1,
+                aims=np.where(again, chosen, aim),
+                kappa=np.where(again & NORMS[self.norm].noisy, _RESTART_KAPPA, 0.0),
+            )
+            nearer = (best_norm[images] < nearest) & ~again
+            chosen[nearer], nearest = aim[nearer], best_norm[images].copy()
 
 
-def _annealed(ends: tuple[float, float], progress: Any) -> Any:
-    return ends[1] + (ends[0] - ends[1]) * (1.0 + tf.cos(math.pi * progress)) / 2.0
-
-
-def _initial(problem: Problem) -> SearchState:
-    count = len(problem)
-    return SearchState(
-        images=problem.images,
-        goals=problem.goals,
-        direction=np.zeros_like(problem.images),
-        norm=np.zeros(count, np.float32),
-        iteration=np.zeros(count, np.int32),
-        best=problem.images.copy(),
-        best_norm=np.full(count, np.inf, np.float32),
-        finished=np.zeros(count, bool),
-    )
+def _shares(total: int, parts: int) -> list[int]:
+    """A total in parts as equal as whole numbers can be; without those that are 0."""
+    return [share for share in (total // parts + (place < total % parts) for place in range(parts)) if share]

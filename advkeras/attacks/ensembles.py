@@ -1,6 +1,7 @@
 """What a minimum-norm search has to fool: one point, fixed perturbed copies of it, or a region around it."""
 
 import abc
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +13,15 @@ from advkeras.models import Classifier
 from advkeras.regions import Region
 from advkeras.voting import Combination, contributions
 
-# Logits by which a search overshoots its margin, so that the verification's rounding does not undo a success.
-MARGIN_SLACK = 1e-4
+# A class that no search is aimed at.
+NO_AIM = -1
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Ensemble(abc.ABC):
     """Members around each point that are to be misclassified together.
+
+    A compiled search is used again for all ensembles of one key; what else they differ in goes in as its input.
 
     Attributes:
         bounds: lowest and highest pixel value.
@@ -33,27 +36,53 @@ class Ensemble(abc.ABC):
     def size(self) -> int:
         """Members of each point."""
 
+    @property
     @abc.abstractmethod
-    def members(self, points: Any, iteration: Any) -> Any:
-        """Members (B, M, H, W, C) of points (B, H, W, C) at an iteration of the search, an int32 scalar."""
+    def key(self) -> Hashable:
+        """Stands for all of the ensemble that is no input."""
+
+    @property
+    def shared(self) -> tuple[Any, ...]:
+        """Inputs, arrays or numbers, that are the same for all images."""
+        return ()
 
     @abc.abstractmethod
-    def judge(self, logits: Any, goals: Any) -> tuple[Any, Any]:
+    def members(self, points: Any, seeds: Any, iteration: Any, shared: tuple[Any, ...]) -> Any:
+        """Members (B, M, H, W, C) of points (B, H, W, C) at an iteration of the search, an int32 scalar.
+
+        Args:
+            points: (B, H, W, C).
+            seeds: (B, 2) int32, of the images.
+            iteration: of the search, an int32 scalar.
+            shared: as :attr:`shared`, as tensors.
+        """
+
+    @abc.abstractmethod
+    def judge(self, logits: Any, goals: Any, aims: Any, shared: tuple[Any, ...]) -> tuple[Any, Any]:
         """What to climb, (B,) float32, 0 about where the goal is reached, and whether it is, (B,) bool.
 
         Args:
             logits: (B, M, classes) of the members.
             goals: (B,) int32.
+            aims: (B,) int32, the wrong class to climb towards, or NO_AIM for whichever leads. Any wrong class counts.
+            shared: as :attr:`shared`, as tensors.
         """
 
-    def logits(self, classifier: Classifier, points: Any, iteration: Any) -> Any:
+    def logits(self, classifier: Classifier, points: Any, seeds: Any, iteration: Any, shared: tuple[Any, ...]) -> Any:
         """Logits (B, M, classes) of the members of points (B, H, W, C)."""
-        members = tf.reshape(self.members(points, iteration), (-1, *classifier.input_shape))
+        members = tf.reshape(self.members(points, seeds, iteration, shared), (-1, *classifier.input_shape))
         return tf.reshape(classifier(members), (-1, self.size, classifier.num_classes))
 
     def margins(self, logits: Any, goals: Any) -> Any:
         """The attacker's margin of each member, (B, M)."""
-        return adversarial_margin(logits, tf.repeat(goals[:, None], self.size, axis=1), targeted=self.targeted)
+        repeated = tf.repeat(goals[:, None], logits.shape[1], axis=1)
+        return adversarial_margin(logits, repeated, targeted=self.targeted)
+
+    def leads(self, logits: Any, goals: Any, aims: Any) -> Any:
+        """The margin of each member, (B, M); of the class aimed at over the true one, where one is aimed at."""
+        ahead = tf.gather(logits, tf.maximum(aims, 0), axis=2, batch_dims=1)
+        ahead -= tf.gather(logits, goals, axis=2, batch_dims=1)
+        return tf.where((aims == NO_AIM)[:, None], self.margins(logits, goals), ahead)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -77,27 +106,38 @@ class FixedEnsemble(Ensemble):
         """Members of each point."""
         return len(self.offsets)
 
-    def members(self, points: Any, iteration: Any) -> Any:
+    @property
+    def key(self) -> Hashable:
+        """Bounds, goal, number of members and clipping."""
+        return type(self).__name__, self.bounds, self.targeted, self.size, self.clip
+
+    @property
+    def shared(self) -> tuple[Any, ...]:
+        """The offsets and the confidence."""
+        return self.offsets, tf.constant(self.confidence, tf.float32)
+
+    def members(self, points: Any, seeds: Any, iteration: Any, shared: tuple[Any, ...]) -> Any:
         """The points, perturbed by each of the v_i."""
-        members = points[:, None] + self.offsets[None]
+        members = points[:, None] + shared[0][None]
         return tf.clip_by_value(members, *self.bounds) if self.clip else members
 
-    def shortfalls(self, logits: Any, goals: Any) -> Any:
-        """By how much each member's margin misses the confidence, negative where it exceeds it: (B, M)."""
-        return self.confidence + MARGIN_SLACK - self.margins(logits, goals)
+    def beyond(self, margins: Any, shared: tuple[Any, ...]) -> Any:
+        """By how much margins (B, M) exceed the confidence, negative where they miss it: (B, M)."""
+        return margins - shared[1]
 
-    def judge(self, logits: Any, goals: Any) -> tuple[Any, Any]:
+    def judge(self, logits: Any, goals: Any, aims: Any, shared: tuple[Any, ...]) -> tuple[Any, Any]:
         """The mean over members of the margin beyond the confidence, as far as it is missed.
 
         When no member misses it the worst member alone counts, so that the gradient never vanishes.
         """
-        beyond = -self.shortfalls(logits, goals)
+        reached = tf.reduce_all(self.beyond(self.margins(logits, goals), shared) > 0, axis=1)
+        beyond = self.beyond(self.leads(logits, goals, aims), shared)
         worst = tf.reduce_min(beyond, axis=1)
         capped = tf.minimum(beyond, tf.stop_gradient(tf.maximum(worst, 0.0))[:, None])
-        return tf.reduce_mean(capped, axis=1), worst >= 0
+        return tf.reduce_mean(capped, axis=1), reached
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class RegionEnsemble(Ensemble):
     """Fresh points of a region at every iteration, clipped as the defender clips them and combined as it combines.
 
@@ -111,35 +151,40 @@ class RegionEnsemble(Ensemble):
         count: members at a time.
         combine: as the defender.
         share: of the members to fool.
-        seed: two integers.
     """
 
     region: Region
     count: int
     combine: Combination
     share: float
-    seed: tuple[int, int]
 
     @property
     def size(self) -> int:
         """Members of each point."""
         return self.count
 
-    def members(self, points: Any, iteration: Any) -> Any:
-        """The points, moved by the iteration's offsets, which are the same for all of them."""
-        shape = tf.concat([[self.count], tf.shape(points)[1:]], 0)
-        offsets = self.region.offsets(shape, tf.constant(self.seed, tf.int32) + tf.stack([0, iteration]))
-        return tf.clip_by_value(points[:, None] + offsets[None], *self.bounds)
+    @property
+    def key(self) -> Hashable:
+        """The ensemble itself: images bring their seeds along."""
+        return self
 
-    def judge(self, logits: Any, goals: Any) -> tuple[Any, Any]:
+    def members(self, points: Any, seeds: Any, iteration: Any, shared: tuple[Any, ...]) -> Any:
+        """The points, moved by offsets that depend on the image's seed and the iteration."""
+        fresh = tf.map_fn(lambda seed: tf.random.experimental.stateless_fold_in(seed, iteration), seeds)
+        offsets = self.region.offsets_by_image((self.count, *points.shape[1:]), fresh)
+        return tf.clip_by_value(points[:, None] + offsets, *self.bounds)
+
+    def judge(self, logits: Any, goals: Any, aims: Any, shared: tuple[Any, ...]) -> tuple[Any, Any]:
         """The combined margin, for votes the mean of the members' margins; and the criterion above."""
         if self.combine == "majority":
-            objective = tf.reduce_mean(self.margins(logits, goals), axis=1)
-        elif self.combine == "mean_softmax":
-            combined = tf.reduce_logsumexp(tf.nn.log_softmax(logits), axis=1)
-            objective = adversarial_margin(combined, goals, targeted=self.targeted)
+            objective = tf.reduce_mean(self.leads(logits, goals, aims), axis=1)
         else:
-            objective = adversarial_margin(tf.reduce_mean(logits, axis=1), goals, targeted=self.targeted)
+            combined = (
+                tf.reduce_logsumexp(tf.nn.log_softmax(logits), axis=1)
+                if self.combine == "mean_softmax"
+                else tf.reduce_mean(logits, axis=1)
+            )
+            objective = self.leads(combined[:, None], goals, aims)[:, 0]
         lead = 2 * self.share - 1
         mean, deviation = self._lead(contributions(logits, self.combine), goals)
         # The slack lets a share that is met exactly count, whatever the rounding.

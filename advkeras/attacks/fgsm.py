@@ -8,13 +8,16 @@ import tensorflow as tf
 
 from advkeras.attacks.base import FixedNormAttack, FloatArray, Problem, Progress, Tally
 from advkeras.attacks.batches import run_in_batches
-from advkeras.attacks.gradients import cross_entropy_gradient
+from advkeras.attacks.gradients import loss_slope
 from advkeras.models import Classifier
 
 
 @dataclass(frozen=True, kw_only=True)
 class FGSM(FixedNormAttack):
     """One step of epsilon along the sign of the cross-entropy's gradient (Goodfellow et al. 2015, section 4).
+
+    The gradient is computed so that neither rounding nor the logits' temperature decides it
+    (:func:`advkeras.attacks.gradients.cross_entropy_margin`).
 
     Args:
         epsilon: change of each pixel, in the classifier's pixel unit.
@@ -26,27 +29,31 @@ class FGSM(FixedNormAttack):
     def run(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
         """Candidates for the problem's images, batch by batch."""
         attack = classifier.graph(
-            (self, problem.targeted),
+            (self.name, problem.targeted),
             lambda: self._graph_function(classifier, problem.targeted),
-            [classifier.image_signature, tf.TensorSpec((None,), tf.int32)],
+            [classifier.image_signature, tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.float32)],
             jit_compile=self.jit_compile,
         )
         tally.gradients += len(problem)
-        return run_in_batches(
-            lambda batch: attack(problem.images[batch], problem.goals[batch]),
+        candidates, zero, nonfinite = run_in_batches(
+            lambda batch: attack(problem.images[batch], problem.goals[batch], self.epsilon),
             len(problem),
             batch_size=self.batch_size,
             progress=progress,
             fixed_shapes=self.jit_compile,
         )
+        tally.zero_gradients += zero
+        tally.nonfinite_gradients += nonfinite
+        return candidates
 
     def distance(self, difference: FloatArray) -> FloatArray:
         """The largest change of a pixel."""
         return np.asarray(np.abs(difference).reshape(len(difference), -1).max(axis=1))
 
     def _graph_function(self, classifier: Classifier, targeted: bool) -> Any:
-        def attack(images: Any, goals: Any) -> Any:
-            gradient = cross_entropy_gradient(classifier, images, goals, targeted=targeted)
-            return tf.clip_by_value(images + self.epsilon * tf.sign(gradient), *classifier.bounds)
+        def attack(images: Any, goals: Any, epsilon: Any) -> tuple[Any, Any, Any]:
+            slope = loss_slope(classifier, images, goals, targeted=targeted)
+            moved = tf.clip_by_value(images + epsilon * tf.sign(slope.gradient), *classifier.bounds)
+            return moved, tf.cast(slope.zero, tf.int32), tf.cast(slope.nonfinite, tf.int32)
 
         return attack

@@ -1,4 +1,4 @@
-"""Lengths and directions in image space, as TensorFlow functions."""
+"""Lengths and directions in image space, as TensorFlow functions that no scale of pixels or gradients upsets."""
 
 from typing import Any
 
@@ -16,21 +16,35 @@ def along(images: Any, direction: Any, norm: Any, bounds: tuple[float, float]) -
 
     Args:
         images: (B, H, W, C).
-        direction: (B, H, W, C), of any length.
+        direction: (B, H, W, C), of any length; zero stays at the image.
         norm: (B,), in pixel units.
         bounds: lowest and highest pixel value.
     """
-    scale = norm / tf.maximum(length(direction), 1e-12)
-    points = tf.clip_by_value(images + per_image(scale) * direction, *bounds)
+    forward = unit(direction)
+    scale = norm
+    points = tf.clip_by_value(images + per_image(scale) * forward, *bounds)
     for _ in range(_NORM_ROUNDS):
-        scale *= tf.clip_by_value(norm / tf.maximum(length(points - images), 1e-12), 1.0, 2.0)
-        points = tf.clip_by_value(images + per_image(scale) * direction, *bounds)
+        scale *= tf.clip_by_value(tf.math.divide_no_nan(norm, length(points - images)), 1.0, 2.0)
+        points = tf.clip_by_value(images + per_image(scale) * forward, *bounds)
     return points
 
 
 def length(values: Any) -> Any:
-    """Euclidean length over all but the first axis: (B, H, W, C) to (B,)."""
-    return tf.sqrt(tf.reduce_sum(tf.square(values), axis=[1, 2, 3]))
+    """Euclidean length over all but the first axis: (B, H, W, C) to (B,). Squares neither vanish nor overflow."""
+    largest = largest_entry(values)
+    scaled = tf.math.divide_no_nan(values, per_image(largest))
+    return largest * tf.sqrt(tf.reduce_sum(tf.square(scaled), axis=[1, 2, 3]))
+
+
+def unit(values: Any) -> Any:
+    """The values (B, H, W, C), each image's divided by its Euclidean length; zero where that is zero."""
+    scaled = tf.math.divide_no_nan(values, per_image(largest_entry(values)))
+    return tf.math.divide_no_nan(scaled, per_image(tf.sqrt(tf.reduce_sum(tf.square(scaled), axis=[1, 2, 3]))))
+
+
+def largest_entry(values: Any) -> Any:
+    """Largest absolute value over all but the first axis: (B, H, W, C) to (B,)."""
+    return tf.reduce_max(tf.abs(values), axis=[1, 2, 3])
 
 
 def per_image(values: Any) -> Any:

@@ -1,9 +1,35 @@
-"""The losses that gradient attacks climb, as TensorFlow functions, and how their graphs are kept fast in a loop."""
+"""The losses that gradient attacks climb, as TensorFlow functions that depend on no scale of logits or pixels.
+
+Only a gradient's direction is used, so a loss may be any that has the direction of the one that is meant. Those here
+keep it where float32 would round it away: ``softmax - onehot`` vanishes once the true class leads by some 17 logits.
+"""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import tensorflow as tf
+
+Loss = Literal["cross_entropy", "margin"]
+
+# The standard deviation over the classes to which cross-entropy brings logits: about what a trained network's have. How
+# cross-entropy weighs the classes depends on the logits' temperature, which no attack should depend on.
+_CROSS_ENTROPY_SPREAD = 10.0
+
+
+class Slope(NamedTuple):
+    """What an attack sees at points.
+
+    Attributes:
+        value: (B,) float32, positive where the attack has succeeded.
+        gradient: (B, H, W, C) float32, the direction in which to go; what was not finite is 0.
+        zero: (B,) bool, whether there is no direction: the gradient is 0 everywhere.
+        nonfinite: (B,) bool, whether some of the gradient was NaN or infinite.
+    """
+
+    value: Any
+    gradient: Any
+    zero: Any
+    nonfinite: Any
 
 
 def isolated(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -16,20 +42,53 @@ def isolated(function: Callable[..., Any]) -> Callable[..., Any]:
     return compiled
 
 
-def cross_entropy_gradient(function: Callable[[Any], Any], images: Any, goals: Any, *, targeted: bool) -> Any:
-    """The direction in which the attacker's cross-entropy grows: (B, H, W, C).
+def slope(value: Any, gradient: Any) -> Slope:
+    """What a value (B,) and its gradient (B, H, W, C) tell, entries that are not finite counted as 0."""
+    finite = tf.math.is_finite(gradient)
+    kept = tf.where(finite, gradient, tf.zeros_like(gradient))
+    axes = list(range(1, gradient.shape.rank))
+    return Slope(value, kept, tf.reduce_all(kept == 0, axis=axes), ~tf.reduce_all(finite, axis=axes))
+
+
+def loss_slope(
+    function: Callable[[Any], Any], points: Any, goals: Any, *, targeted: bool, loss: Loss = "cross_entropy"
+) -> Slope:
+    """The adversarial margin at points, and the direction in which a loss grows.
 
     Args:
         function: images to logits.
-        images: (B, H, W, C) float32.
+        points: (B, H, W, C) float32.
+        goals: (B,) int32, the true classes, or the targets.
+        targeted: whether the goals are to be reached instead of left.
+        loss: ``"cross_entropy"`` or ``"margin"``.
+    """
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(points)
+        logits = function(points)
+        margin = adversarial_margin(logits, goals, targeted=targeted)
+        climbed = margin if loss == "margin" else cross_entropy_margin(logits, goals, targeted=targeted)
+    return slope(margin, tape.gradient(climbed, points))
+
+
+def cross_entropy_margin(logits: Any, goals: Any, *, targeted: bool) -> Any:
+    """The margin with a soft maximum over the other classes, (B,), whose gradient has cross-entropy's direction.
+
+    The gradient of cross-entropy is that of ``logsumexp(z_j, j != y) - z_y`` times the probability of being wrong, and
+    float32 rounds that to 0 where the classifier is sure. Logits are brought to one spread over the classes first, so
+    that their temperature, which changes no class, does not decide how the classes behind the first one weigh.
+
+    Args:
+        logits: (B, classes) float32.
         goals: (B,) int32, the true classes, or the targets.
         targeted: whether the goals are to be reached instead of left.
     """
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(images)
-        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=goals, logits=function(images))
-    gradient = tape.gradient(loss, images)
-    return -gradient if targeted else gradient
+    spread = tf.math.reduce_std(logits, axis=-1, keepdims=True)
+    scale = tf.stop_gradient(tf.where(spread > 0, _CROSS_ENTROPY_SPREAD / spread, tf.ones_like(spread)))
+    chosen_mask = _mask(logits, goals)
+    scaled = scale * logits
+    chosen = tf.reduce_max(tf.where(chosen_mask, scaled, _lowest(scaled)), axis=-1)
+    others = tf.reduce_logsumexp(tf.where(chosen_mask, _lowest(scaled), scaled), axis=-1)
+    return chosen - others if targeted else others - chosen
 
 
 def divergence(logits: Any, reference: Any) -> Any:
@@ -43,33 +102,40 @@ def divergence(logits: Any, reference: Any) -> Any:
     return tf.reduce_sum(tf.exp(log_reference) * (log_reference - tf.nn.log_softmax(logits)), axis=-1)
 
 
-def divergence_gradient(function: Callable[[Any], Any], images: Any, reference: Any) -> Any:
-    """The direction in which the answers diverge from a reference (Zhang et al., ICML 2019, TRADES): (B, H, W, C).
+def divergence_slope(function: Callable[[Any], Any], points: Any, reference: Any) -> Slope:
+    """How far the answers diverge from a reference, and the direction in which they do (Zhang et al., ICML 2019).
 
     Args:
         function: images to logits.
-        images: (B, H, W, C) float32.
+        points: (B, H, W, C) float32.
         reference: (B, classes) float32 logits.
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(images)
-        diverged = divergence(function(images), reference)
-    return tape.gradient(diverged, images)
+        tape.watch(points)
+        diverged = divergence(function(points), reference)
+    return slope(diverged, tape.gradient(diverged, points))
 
 
 def adversarial_margin(logits: Any, goals: Any, *, targeted: bool) -> Any:
     """How far logits (..., classes) are on the attacker's side, (...,): positive once the attack has succeeded.
 
     The logit margin of Carlini and Wagner (2017), equation 6 without its bound. Untargeted: the largest wrong logit
-    minus the true one. Targeted: the target's logit minus the largest other one.
+    minus the true one. Targeted: the target's logit minus the largest other one. NaN where a logit is.
 
     Args:
         logits: (..., classes) float32.
         goals: (...,) int32, the true classes, or the targets.
         targeted: whether the goals are to be reached instead of left.
     """
-    chosen_mask = tf.one_hot(goals, tf.shape(logits)[-1], on_value=True, off_value=False, dtype=tf.bool)
-    lowest = tf.constant(-1e30, logits.dtype)
-    chosen = tf.reduce_max(tf.where(chosen_mask, logits, lowest), axis=-1)
-    other = tf.reduce_max(tf.where(chosen_mask, lowest, logits), axis=-1)
+    chosen_mask = _mask(logits, goals)
+    chosen = tf.reduce_max(tf.where(chosen_mask, logits, _lowest(logits)), axis=-1)
+    other = tf.reduce_max(tf.where(chosen_mask, _lowest(logits), logits), axis=-1)
     return chosen - other if targeted else other - chosen
+
+
+def _mask(logits: Any, goals: Any) -> Any:
+    return tf.one_hot(goals, tf.shape(logits)[-1], on_value=True, off_value=False, dtype=tf.bool)
+
+
+def _lowest(logits: Any) -> Any:
+    return tf.constant(tf.as_dtype(logits.dtype).min, logits.dtype)

@@ -1,7 +1,7 @@
 """What OptBrittle, OptStrong and OptMargin share: an ensemble of fixed members, and two ways of searching."""
 
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -11,7 +11,12 @@ from advkeras.attacks.ensembles import FixedEnsemble
 from advkeras.attacks.penalty_search import PenaltySearch
 from advkeras.models import Classifier
 
-Search = Literal["decoupled", "penalty"]
+# How often, and by what share of its distortion, a candidate that rounding undoes is moved outwards.
+_PUSHES, _PUSH = 3, 1e-3
+
+SEARCHES: dict[str, type[DecoupledSearch | PenaltySearch]] = {
+    search.kind: search for search in (DecoupledSearch, PenaltySearch)
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,40 +24,30 @@ class OptAttack(MinimumNormAttack):
     """A minimum-norm attack on an ensemble of fixed members, by either search.
 
     Args:
-        search: ``"decoupled"``, direction and norm apart (:class:`DecoupledSearch`), or ``"penalty"``, the paper's
-            equation (4) with a binary search on c (:class:`PenaltySearch`).
-        steps: of the decoupled search.
-        learning_rate: of the penalty search's Adam, in the tanh variable.
-        initial_weight: of the penalty search, the first weight c of the attack loss.
-        weight_steps: of the penalty search's binary search on c.
-        iterations: of the penalty search, at most so many for each weight.
-        distance_scale: what the penalty search divides the squared distance by; 1 is equation (4) as printed, and the
-            authors' code has 255^2.
-        patience: iterations without progress after which the penalty search takes an image as finished; None runs
-            the whole search.
+        search: a :class:`DecoupledSearch`, direction and norm apart, or a :class:`PenaltySearch`, the paper's equation
+            (4) with a binary search on c.
         clip_members: clip members to the bounds before they are classified; the authors' code does not.
+
+    Attributes:
+        penalty: the penalty search's parameters, for those who want that search and nothing else said.
+        norm: that the attack makes small.
     """
 
-    search: Search = "decoupled"
-    steps: int = 50
-    learning_rate: float = 0.2
-    initial_weight: float = 2.0
-    weight_steps: int = 5
-    iterations: int = 100
-    distance_scale: float = 1.0
-    patience: int | None = None
+    search: DecoupledSearch | PenaltySearch = DecoupledSearch(gradients=100)
     clip_members: bool = False
+
+    penalty: ClassVar[PenaltySearch] = PenaltySearch()
+    norm: ClassVar[str] = "l2"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.search in get_args(Search), "search must be 'decoupled' or 'penalty'", search=self.search)
-        require(self.steps >= 1, "steps must be at least 1", steps=self.steps)
-        require(self.learning_rate > 0, "learning_rate must be positive", learning_rate=self.learning_rate)
-        require(self.initial_weight > 0, "initial_weight must be positive", initial_weight=self.initial_weight)
-        require(self.weight_steps >= 1, "weight_steps must be at least 1", weight_steps=self.weight_steps)
-        require(self.iterations >= 1, "iterations must be at least 1", iterations=self.iterations)
-        require(self.distance_scale > 0, "distance_scale must be positive", distance_scale=self.distance_scale)
-        require(self.patience is None or self.patience >= 1, "patience must be at least 1", patience=self.patience)
+        known = isinstance(self.search, tuple(SEARCHES.values()))
+        require(known, "search must be a DecoupledSearch or a PenaltySearch", search=self.search)
+        require(
+            self.search.norm == self.norm,
+            f"{self.title} needs a search of the norm {self.norm!r}",
+            norm=self.search.norm,
+        )
 
     def members(self, classifier: Classifier) -> FloatArray:
         """The perturbations v_i of the ensemble, (M, H, W, C) in pixel units; by default the image alone."""
@@ -67,22 +62,50 @@ class OptAttack(MinimumNormAttack):
             clip=self.clip_members,
             confidence=self.confidence,
         )
-        common: dict[str, Any] = {
-            "key": (self, problem.targeted),
-            "batch_size": self.batch_size,
-            "tally": tally,
-            "progress": progress,
-        }
-        if self.search == "decoupled":
-            decoupled = DecoupledSearch(iterations=self.steps, jit_compile=self.jit_compile)
-            return np.asarray(decoupled.run(classifier, problem, ensemble, **common).best)
-        penalty = PenaltySearch(
-            learning_rate=self.learning_rate,
-            initial_weight=self.initial_weight,
-            weight_steps=self.weight_steps,
-            iterations=self.iterations,
-            distance_scale=self.distance_scale,
-            patience=self.patience,
+        candidates = self.search.run(
+            classifier,
+            problem,
+            ensemble,
+            seed=self.seed,
+            batch_size=self.batch_size,
+            tally=tally,
+            progress=progress,
             jit_compile=self.jit_compile,
         )
-        return penalty.run(classifier, problem, ensemble, **common)
+        return self._beyond_rounding(classifier, problem, candidates, tally)
+
+    def _beyond_rounding(
+        self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally
+    ) -> FloatArray:
+        """Candidates, those moved outwards a little that only rounding kept on the attacker's side.
+
+        The search and the verification add up in another order. How far that moves logits has no scale that is known.
+        """
+        found = np.flatnonzero((candidates != problem.images).any(axis=(1, 2, 3)))
+        for _ in range(_PUSHES):
+            found = (
+                found[~self.verify(classifier, problem.where(found), candidates[found], tally)] if len(found) else found
+            )
+            images = problem.images[found]
+            candidates[found] = np.clip(images + (1 + _PUSH) * (candidates[found] - images), *classifier.bounds)
+        return candidates
+
+    @property
+    def work_setting(self) -> tuple[str, int]:
+        """The search's hyperparameter that says how much it does, and its value."""
+        return self.search.work, getattr(self.search, self.search.work)
+
+    def with_work(self, factor: int) -> Self:
+        """The same attack with so many times the search's work for each image."""
+        return replace(self, search=self.search.with_work(factor))
+
+    def get_config(self) -> dict[str, Any]:
+        """The hyperparameters, as plain values; the search as a dictionary that says its kind."""
+        config = super().get_config()
+        return {**config, "search": {"kind": self.search.kind, **config["search"]}}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The attack with those hyperparameters."""
+        search = dict(config["search"])
+        return cls(**{**config, "search": SEARCHES[search.pop("kind")](**search)})

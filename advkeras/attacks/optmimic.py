@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from advkeras.attacks.base import BoolArray, FloatArray, Problem, Tally
+from advkeras.attacks.base import BoolArray, FloatArray, Problem, Tally, fooled_by
 from advkeras.attacks.surroundings import SurroundingsAttack
 from advkeras.models import Classifier
 from advkeras.regions import Radial, Region
@@ -46,6 +44,5 @@ class OptMimic(SurroundingsAttack):
     def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally) -> BoolArray:
         """Whether the examples, and the vote of fresh points around them, are on the attacker's side."""
         itself = super().verify(classifier, problem, candidates, tally)
-        around = self._votes(classifier, candidates, "verification", tally)
-        turned = around == problem.goals if problem.targeted else around != problem.goals
-        return np.asarray(itself & turned)
+        around = self._votes(classifier, candidates, problem, "verification", tally)
+        return itself & fooled_by(around, problem)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from advkeras import regions
-from advkeras.attacks.base import BoolArray, FloatArray, IntArray, Problem, Tally
+from advkeras.attacks.base import BoolArray, FloatArray, IntArray, Problem, Tally, fooled_by
 from advkeras.attacks.surroundings import SurroundingsAttack
 from advkeras.models import Classifier
 from advkeras.regions import Region
@@ -48,16 +48,15 @@ class OptRegion(SurroundingsAttack):
         """As the defender."""
         return self.combine
 
-    def decisions(self, classifier: Classifier, images: FloatArray, predictions: IntArray, tally: Tally) -> IntArray:
+    def decisions(self, classifier: Classifier, problem: Problem, predictions: IntArray, tally: Tally) -> IntArray:
         """The region's votes on images."""
-        return self._votes(classifier, images, "benign", tally)
+        return self._votes(classifier, problem.images, problem, "benign", tally)
 
     def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally) -> BoolArray:
         """Whether the vote of points that nothing else has seen is on the attacker's side.
 
         An image that comes back as it was is no success, though the vote on it may differ from the first one.
         """
-        classes = self._votes(classifier, candidates, "verification", tally)
-        turned = classes == problem.goals if problem.targeted else classes != problem.goals
+        turned = fooled_by(self._votes(classifier, candidates, problem, "verification", tally), problem)
         moved = (candidates != problem.images).any(axis=(1, 2, 3))
         return np.asarray(turned & moved)

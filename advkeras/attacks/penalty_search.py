@@ -4,17 +4,17 @@ The paper's OptBrittle, OptStrong and OptMargin are this search with other margi
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from advkeras.attacks.base import FloatArray, Problem, Progress, Tally
+from advkeras.attacks.base import FloatArray, Problem, Progress, Tally, require
 from advkeras.attacks.batches import run_active_set
 from advkeras.attacks.ensembles import FixedEnsemble
 from advkeras.attacks.geometry import per_image
-from advkeras.attacks.gradients import isolated
+from advkeras.attacks.gradients import isolated, slope
 from advkeras.models import Classifier
 
 # Adam (Kingma and Ba, ICLR 2015) with its usual constants.
@@ -52,6 +52,8 @@ class _State(NamedTuple):
     best_distance: Any  # squared L2 distance, pixels scaled to [0, 1]; infinite before the first success
     reference: Any  # the best distance when it last fell markedly
     stalled: Any  # iterations since then
+    zero: Any  # gradients of the attack loss without a direction, where there should be one
+    nonfinite: Any
     finished: Any
 
 
@@ -77,13 +79,29 @@ class PenaltySearch:
             iterations; None runs the whole search.
     """
 
-    learning_rate: float
-    initial_weight: float
-    weight_steps: int
-    iterations: int
-    distance_scale: float
-    patience: int | None
-    jit_compile: bool = False
+    learning_rate: float = 0.2
+    initial_weight: float = 2.0
+    weight_steps: int = 5
+    iterations: int = 100
+    distance_scale: float = 1.0
+    patience: int | None = None
+
+    kind: ClassVar[str] = "penalty"
+    norm: ClassVar[str] = "l2"
+    work: ClassVar[str] = "iterations"
+
+    def __post_init__(self) -> None:
+        require(self.learning_rate > 0, "learning_rate must be positive", learning_rate=self.learning_rate)
+        require(self.initial_weight > 0, "initial_weight must be positive", initial_weight=self.initial_weight)
+        require(self.weight_steps >= 1, "weight_steps must be at least 1", weight_steps=self.weight_steps)
+        require(self.iterations >= 1, "iterations must be at least 1", iterations=self.iterations)
+        require(self.distance_scale > 0, "distance_scale must be positive", distance_scale=self.distance_scale)
+        require(self.patience is None or self.patience >= 1, "patience must be at least 1", patience=self.patience)
+
+    def with_work(self, factor: int) -> "PenaltySearch":
+        """The same search with so many times the iterations, and the patience."""
+        patience = self.patience and factor * self.patience
+        return replace(self, iterations=factor * self.iterations, patience=patience)
 
     def run(
         self,
@@ -91,10 +109,11 @@ class PenaltySearch:
         problem: Problem,
         ensemble: FixedEnsemble,
         *,
-        key: Any,
+        seed: int = 0,
         batch_size: int,
         tally: Tally,
         progress: Progress,
+        jit_compile: bool = False,
     ) -> FloatArray:
         """Runs the search.
 
@@ -102,10 +121,11 @@ class PenaltySearch:
             classifier: what to attack.
             problem: images and goals.
             ensemble: the members x' + v_i, and the margin k.
-            key: stands for the ensemble and its parameters, so that the compiled search is used again.
+            seed: not used: nothing here is random.
             batch_size: members, over all images, that go through the network at once.
             tally: counts the work.
             progress: called with the number of images done and to do.
+            jit_compile: compile by XLA.
 
         Returns:
             The candidates of least distortion (N, H, W, C); the image itself where there was none.
@@ -114,14 +134,17 @@ class PenaltySearch:
         state = self._initial((problem.images - low) / (high - low), problem.goals)
         tally.gradients += run_active_set(
             classifier,
-            (self, key),
+            (self, ensemble.key),
             lambda: self._advance(classifier, ensemble),
             state,
+            ensemble.shared,
             members=ensemble.size,
             batch_size=batch_size,
             progress=progress,
-            jit_compile=self.jit_compile,
+            jit_compile=jit_compile,
         )
+        tally.zero_gradients += state.zero
+        tally.nonfinite_gradients += state.nonfinite
         return np.asarray(low + state.best * (high - low), np.float32)
 
     def _initial(self, images: FloatArray, goals: Any) -> _State:
@@ -147,6 +170,8 @@ class PenaltySearch:
             best_distance=full(np.inf),
             reference=full(np.inf),
             stalled=np.zeros(count, np.int32),
+            zero=np.zeros(count, np.int32),
+            nonfinite=np.zeros(count, np.int32),
             finished=np.zeros(count, bool),
         )
 
@@ -154,31 +179,39 @@ class PenaltySearch:
         low, high = ensemble.bounds
 
         @isolated
-        def descend(variable: Any, images: Any, goals: Any, weight: Any) -> tuple[Any, ...]:
+        def descend(variable: Any, images: Any, goals: Any, weight: Any, *shared: Any) -> tuple[Any, ...]:
+            points = (tf.tanh(variable) + 1.0) / 2.0
             with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(variable)
-                points = (tf.tanh(variable) + 1.0) / 2.0
-                distance = tf.reduce_sum(tf.square(points - images), axis=[1, 2, 3])
-                logits = ensemble.logits(classifier, low + points * (high - low), 0)
-                shortfall = tf.maximum(ensemble.shortfalls(logits, goals), 0.0)
-                loss = distance / self.distance_scale + weight * tf.reduce_sum(shortfall, axis=1)
-            return points, distance, tf.reduce_all(shortfall <= 0, axis=1), loss, tape.gradient(loss, variable)
+                tape.watch(points)
+                # Nothing of this ensemble is random.
+                logits = ensemble.logits(classifier, low + points * (high - low), None, None, shared)
+                beyond = ensemble.beyond(ensemble.margins(logits, goals), shared)
+                missed = tf.reduce_sum(tf.maximum(-beyond, 0.0), axis=1)
+            uphill = slope(missed, tape.gradient(missed, points))
+            distance = tf.reduce_sum(tf.square(points - images), axis=[1, 2, 3])
+            by_points = 2.0 * (points - images) / self.distance_scale + per_image(weight) * uphill.gradient
+            gradient = by_points * (1.0 - tf.square(2.0 * points - 1.0)) / 2.0  # of tanh, by the variable
+            loss = distance / self.distance_scale + weight * missed
+            reached = tf.reduce_all(beyond > 0, axis=1)
+            return points, distance, reached, loss, gradient, uphill.zero & ~reached, uphill.nonfinite
 
-        def advance(state: _State) -> tuple[_State, Any]:
+        def advance(state: _State, *shared: Any) -> tuple[_State, Any]:
             def unfinished(taken: Any, state: _State) -> Any:
                 return (taken < _ITERATIONS_PER_CALL) & tf.reduce_any(~state.finished)
 
             def iterate(taken: Any, state: _State) -> tuple[Any, _State]:
-                return taken + 1, self._next_weight(self._iterate(descend, state))
+                return taken + 1, self._next_weight(self._iterate(descend, state, shared))
 
             taken, state = tf.while_loop(unfinished, iterate, (tf.constant(0), state), parallel_iterations=1)
             return state, taken
 
         return advance
 
-    def _iterate(self, descend: Callable[..., Any], state: _State) -> _State:
+    def _iterate(self, descend: Callable[..., Any], state: _State, shared: tuple[Any, ...]) -> _State:
         """One step of Adam, and the bookkeeping of the best candidate."""
-        points, distance, reached, loss, gradient = descend(state.variable, state.images, state.goals, state.weight)
+        points, distance, reached, loss, gradient, zero, nonfinite = descend(
+            state.variable, state.images, state.goals, state.weight, *shared
+        )
         fooled = reached & ~state.finished
         better = fooled & (distance < state.best_distance)
         markedly = fooled & (distance < state.reference * (1.0 - _STALL_SHARE) ** 2)
@@ -202,6 +235,8 @@ class PenaltySearch:
             best_distance=tf.where(better, distance, state.best_distance),
             reference=tf.where(markedly, distance, state.reference),
             stalled=tf.where(markedly | tf.math.is_inf(state.reference), 0, state.stalled + 1),
+            zero=state.zero + tf.cast(zero, tf.int32),
+            nonfinite=state.nonfinite + tf.cast(nonfinite, tf.int32),
         )
 
     def _next_weight(self, state: _State) -> _State:

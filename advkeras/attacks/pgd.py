@@ -1,145 +1,164 @@
 """Projected gradient descent (Madry et al., ICLR 2018)."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import tensorflow as tf
 
 from advkeras.attacks.base import FixedNormAttack, FloatArray, Problem, Progress, Tally, require
 from advkeras.attacks.batches import run_in_batches
-from advkeras.attacks.geometry import length, per_image
-from advkeras.attacks.gradients import cross_entropy_gradient, isolated
+from advkeras.attacks.gradients import Loss, loss_slope
+from advkeras.attacks.norms import NormName
+from advkeras.attacks.projected_gradient import projected_gradient
 from advkeras.models import Classifier
-from advkeras.randomness import derive_seed
+from advkeras.randomness import derive_seeds
 from advkeras.regions import Ball, Hypercube
 
-Norm = Literal["linf", "l2"]
+# With fewer and smaller steps a search that turns round could not cross the ball.
+_CROSSINGS = 2.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class PGD(FixedNormAttack):
-    """Projected gradient descent: steps along the gradient of the cross-entropy, projected on a ball of epsilon.
+    """Projected gradient descent: steps along a loss's gradient, projected on a ball of epsilon.
 
-    The last iterate counts, as in Madry et al. (ICLR 2018), section 2.1.
+    Madry et al. (ICLR 2018), section 2.1. Of the points that were visited the one of the largest margin counts. Images
+    that are not fooled are attacked again, with the next loss and from the next start.
 
     Args:
         epsilon: radius of the ball, in the classifier's pixel unit: the largest change of a pixel (``linf``) or the
             Euclidean length of the change (``l2``).
-        step: length of a step, in the same unit.
-        iterations: number of steps.
+        step: length of a step, in the same unit; 2.5 epsilon over the iterations by default, with which they can
+            cross the ball.
+        iterations: number of steps of each run.
         norm: ``"linf"`` or ``"l2"``.
+        loss: ``"cross_entropy"``, ``"margin"`` (the best wrong logit minus the true one), or ``"both"``, one after the
+            other: either finds examples that the other does not.
         random_start: start at a uniformly drawn point of the ball instead of at the image.
+        restarts: starts with each loss.
     """
 
-    step: float
+    step: float | None = None
     iterations: int = 40
-    norm: Norm = "linf"
+    norm: NormName = "linf"
+    loss: Loss | Literal["both"] = "both"
     random_start: bool = True
+    restarts: int = 1
 
     name: ClassVar[str] = "pgd"
     title: ClassVar[str] = "PGD"
+    work: ClassVar[str] = "iterations"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.step > 0, "step must be positive", step=self.step)
+        require(self.step is None or self.step > 0, "step must be positive", step=self.step)
         require(self.iterations >= 1, "iterations must be at least 1", iterations=self.iterations)
-        require(self.norm in ("linf", "l2"), "norm must be 'linf' or 'l2'", norm=self.norm)
+        require(self.norm in get_args(NormName), "norm must be 'linf' or 'l2'", norm=self.norm)
+        losses = (*get_args(Loss), "both")
+        require(self.loss in losses, f"loss must be one of {', '.join(losses)}", loss=self.loss)
+        require(self.restarts >= 1, "restarts must be at least 1", restarts=self.restarts)
+        require(
+            self.random_start or self.restarts == 1,
+            "restarts need random_start: without it they are all the same",
+            restarts=self.restarts,
+        )
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """Those that are climbed, in their order."""
+        return get_args(Loss) if self.loss == "both" else (self.loss,)
+
+    @property
+    def step_length(self) -> float:
+        """Of a step, in pixel units."""
+        return _CROSSINGS * self.epsilon / self.iterations if self.step is None else self.step
 
     def run(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
-        """Candidates for the problem's images, batch by batch."""
-        attack = classifier.graph(
-            (self, problem.targeted),
-            lambda: self._graph_function(classifier, problem.targeted),
-            [classifier.image_signature, tf.TensorSpec((None,), tf.int32), tf.TensorSpec((2,), tf.int32)],
-            jit_compile=self.jit_compile,
-        )
-
-        def attacked(batch: Any) -> Any:
-            seed = tf.constant(derive_seed(self.seed, self.name, int(batch[0])), tf.int32)
-            return attack(problem.images[batch], problem.goals[batch], seed)
-
-        tally.gradients += len(problem) * self.iterations
-        return run_in_batches(
-            attacked,
-            len(problem),
-            batch_size=self.batch_size,
-            progress=progress,
-            fixed_shapes=self.jit_compile,
-        )
+        """The points of the largest margin that were met."""
+        best, margin = problem.images.copy(), np.full(len(problem), -np.inf, np.float32)
+        runs = [(restart, loss) for restart in range(self.restarts) for loss in self.losses]
+        for place, (restart, loss) in enumerate(runs):
+            left = np.flatnonzero(~(margin > 0))
+            if not len(left):
+                break
+            points, reached = self._descend(
+                classifier, problem, left, loss, restart, tally, _part(progress, place, len(runs), len(problem))
+            )
+            better = reached > margin[left]
+            best[left[better]], margin[left[better]] = points[better], reached[better]
+        progress(len(problem), len(problem))
+        return best
 
     def distance(self, difference: FloatArray) -> FloatArray:
         """The norm that epsilon bounds."""
         flat = difference.reshape(len(difference), -1)
         return np.asarray(np.linalg.norm(flat, ord=np.inf if self.norm == "linf" else 2, axis=1), np.float32)
 
-    def _graph_function(self, classifier: Classifier, targeted: bool) -> Any:
-        def attack(images: Any, goals: Any, seed: Any) -> Any:
+    def _descend(
+        self,
+        classifier: Classifier,
+        problem: Problem,
+        chosen: Any,
+        loss: Loss,
+        restart: int,
+        tally: Tally,
+        progress: Progress,
+    ) -> tuple[FloatArray, FloatArray]:
+        """One run on the chosen images: their best points, and the margins there."""
+        scalar = tf.TensorSpec((), tf.float32)
+        attack = classifier.graph(
+            (self.name, self.norm, self.random_start, loss, problem.targeted),
+            lambda: self._graph_function(classifier, problem.targeted, loss),
+            [
+                classifier.image_signature,
+                tf.TensorSpec((None,), tf.int32),
+                tf.TensorSpec((None, 2), tf.int32),
+                scalar,
+                scalar,
+                tf.TensorSpec((), tf.int32),
+            ],
+            jit_compile=self.jit_compile,
+        )
+        part = problem.where(chosen)
+        seeds = derive_seeds(self.seed, self.name, loss, restart, places=part.places)
+        tally.gradients += len(part) * self.iterations
+        tally.forwards += len(part)
+        points, margins, zero, nonfinite = run_in_batches(
+            lambda batch: attack(
+                part.images[batch], part.goals[batch], seeds[batch], self.epsilon, self.step_length, self.iterations
+            ),
+            len(part),
+            batch_size=self.batch_size,
+            progress=progress,
+            fixed_shapes=self.jit_compile,
+        )
+        tally.zero_gradients[chosen] += zero
+        tally.nonfinite_gradients[chosen] += nonfinite
+        return points, margins
+
+    def _graph_function(self, classifier: Classifier, targeted: bool, loss: Loss) -> Any:
+        # Uniformly drawn from the ball.
+        ball = Hypercube(1.0) if self.norm == "linf" else Ball(1.0)
+
+        def attack(images: Any, goals: Any, seeds: Any, epsilon: Any, step: Any, iterations: Any) -> Any:
+            drawn = ball.offsets_by_image(classifier.input_shape, seeds)
             return projected_gradient(
-                lambda points, goals: cross_entropy_gradient(classifier, points, goals, targeted=targeted),
+                lambda points, goals: loss_slope(classifier, points, goals, targeted=targeted, loss=loss),
                 images,
                 goals,
-                epsilon=tf.constant(self.epsilon, tf.float32),
-                step=tf.constant(self.step, tf.float32),
-                iterations=self.iterations,
+                epsilon=epsilon,
+                step=step,
+                iterations=iterations,
                 norm=self.norm,
                 bounds=classifier.bounds,
-                seed=seed if self.random_start else None,
+                start=epsilon * drawn if self.random_start else None,
+                drift=drawn,
             )
 
         return attack
 
 
-def projected_gradient(
-    gradient: Callable[[Any, Any], Any],
-    images: Any,
-    goals: Any,
-    *,
-    epsilon: Any,
-    step: Any,
-    iterations: int,
-    bounds: tuple[float, float],
-    seed: Any | None,
-    norm: Norm = "linf",
-) -> Any:
-    """The loop of PGD as a TensorFlow function, to be compiled into an attack or a training step.
-
-    Args:
-        gradient: from points (B, H, W, C) and goals to the direction in which to go, (B, H, W, C).
-        images: (B, H, W, C) float32.
-        goals: (B, ...), what the gradient needs to know of each image.
-        epsilon: scalar float32, radius of the ball.
-        step: scalar float32, length of a step.
-        iterations: number of steps.
-        bounds: lowest and highest pixel value.
-        seed: (2,) int32, of the random start; None starts at the images.
-        norm: ``"linf"`` or ``"l2"``.
-
-    Returns:
-        The last iterate, (B, H, W, C) float32.
-    """
-
-    def project(points: Any) -> Any:
-        offset = points - images
-        if norm == "linf":
-            offset = tf.clip_by_value(offset, -epsilon, epsilon)
-        else:
-            offset *= per_image(tf.minimum(1.0, epsilon / tf.maximum(length(offset), 1e-12)))
-        return tf.clip_by_value(images + offset, *bounds)
-
-    gradient_at = isolated(gradient)
-
-    def advance(index: Any, points: Any) -> tuple[Any, Any]:
-        steepest = gradient_at(points, goals)
-        steepness = per_image(tf.maximum(length(steepest), 1e-12))
-        direction = tf.sign(steepest) if norm == "linf" else steepest / steepness
-        return index + 1, project(points + step * direction)
-
-    # Uniformly drawn from the ball.
-    unit_ball = Hypercube(1.0) if norm == "linf" else Ball(1.0)
-    start = images if seed is None else project(images + epsilon * unit_ball.offsets(tf.shape(images), seed))
-    _, points = tf.while_loop(
-        lambda index, _: index < iterations, advance, (tf.constant(0), start), parallel_iterations=1
-    )
-    return tf.stop_gradient(points)
+def _part(progress: Progress, place: int, runs: int, total: int) -> Progress:
+    """The progress of one of several runs, as that of all of them."""
+    return lambda done, of: progress((place * total + done * total // of) // runs, total)

@@ -1,16 +1,18 @@
 """The attacks by name, and their parameters on a data set."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, get_args
 
 from advkeras.attacks.base import Attack, FixedNormAttack
 from advkeras.attacks.carlini_wagner import OptBrittle, OptStrong
 from advkeras.attacks.fgsm import FGSM
 from advkeras.attacks.hopskipjump import HopSkipJump
-from advkeras.attacks.opt_attack import OptAttack
+from advkeras.attacks.opt_attack import SEARCHES, OptAttack
+from advkeras.attacks.optlinf import OptLinf
 from advkeras.attacks.optmargin import OptMargin
 from advkeras.attacks.optmimic import OptMimic
 from advkeras.attacks.optregion import OptRegion
+from advkeras.attacks.penalty_search import PenaltySearch
 from advkeras.attacks.pgd import PGD
 from advkeras.attacks.square import Square
 from advkeras.datasets.registry import ProtocolConstants
@@ -18,7 +20,7 @@ from advkeras.errors import InvalidInputError, unknown_name
 
 _REGISTRY: dict[str, type[Attack]] = {
     attack.name: attack
-    for attack in (FGSM, PGD, OptBrittle, OptMargin, OptStrong, OptRegion, OptMimic, Square, HopSkipJump)
+    for attack in (FGSM, PGD, OptLinf, OptBrittle, OptMargin, OptStrong, OptRegion, OptMimic, Square, HopSkipJump)
 }
 # The authors' search: 4 weights with at most 1,000 iterations each.
 _FULL_SEARCH = {"weight_steps": 4, "iterations": 1_000}
@@ -55,23 +57,47 @@ def configure(name: str, constants: ProtocolConstants, *, full_search: bool = Fa
         constants: of the data set, in its pixel unit.
         full_search: the paper's penalty search of 4 x 1,000 iterations. Otherwise OptMargin's penalty search stops
             when nothing improves, and OptBrittle and OptStrong have the decoupled search.
-        overrides: hyperparameters of the attack to use instead; those that are None stay at the default. With
-            another epsilon PGD's step grows or shrinks in proportion, unless it is given, too.
+        overrides: hyperparameters of the attack, or of its search, to use instead; those that are None stay at the
+            default. ``search`` is the search's kind.
 
     Raises:
         InvalidInputError: if there is no such attack, or it does not have such a hyperparameter.
     """
     attack = get(name)
-    types = {field.name: field.type for field in fields(attack)}
     given = {parameter: value for parameter, value in overrides.items() if value is not None}
+    parameters = _parameters(attack, constants, full_search)
+    if issubclass(attack, OptAttack):
+        parameters["search"] = _search(attack, parameters, given)
+    _check_types(name, attack, given)
+    return attack(**{**parameters, **given})
+
+
+def _search(attack: type[OptAttack], parameters: dict[str, Any], given: dict[str, Any]) -> Any:
+    """The attack's search, with what is given for it, which is taken out of the rest."""
+    search = parameters.get("search", _default_of(attack, "search"))
+    kind = given.pop("search", search.kind)
+    if kind not in SEARCHES:
+        raise InvalidInputError(unknown_name("search", str(kind), tuple(SEARCHES)))
+    if kind != search.kind:
+        search = attack.penalty if kind == PenaltySearch.kind else _default_of(attack, "search")
+    own = {field.name for field in fields(attack)}
+    others = {field.name for kind in SEARCHES.values() for field in fields(kind)} - own
+    chosen = {parameter: given.pop(parameter) for parameter in tuple(given) if parameter in others}
+    _check_types(f"{attack.name}'s {kind} search", type(search), chosen)
+    return replace(search, **chosen)
+
+
+def _default_of(attack: type[OptAttack], name: str) -> Any:
+    return next(field.default for field in fields(attack) if field.name == name)
+
+
+def _check_types(name: str, owner: Any, given: dict[str, Any]) -> None:
+    """Holds values that may come from a command line against the parameters of an attack or a search."""
+    types = {field.name: field.type for field in fields(owner)}
     for parameter, value in given.items():
         if parameter not in types:
             raise InvalidInputError(unknown_name(f"parameter of {name}", parameter, tuple(types)))
         _check_type(parameter, value, types[parameter])
-    if attack is PGD and "epsilon" in given and "step" not in given and constants.epsilon:
-        # As many steps must be able to cross the ball, whatever its size; a ball of radius 0 still needs some step.
-        given["step"] = constants.pgd_step * float(given["epsilon"] or constants.epsilon) / constants.epsilon
-    return attack(**{**_parameters(attack, constants, full_search), **given})
 
 
 def _check_type(parameter: str, value: Any, annotation: Any) -> None:
@@ -87,24 +113,22 @@ def _check_type(parameter: str, value: Any, annotation: Any) -> None:
 
 
 def _parameters(attack: type[Attack], constants: ProtocolConstants, full_search: bool) -> dict[str, Any]:
-    if attack in (FGSM, Square):
-        return {"epsilon": constants.epsilon}
-    if attack is PGD:
-        return {
-            "epsilon": constants.epsilon,
-            "step": constants.pgd_step,
-            "iterations": constants.pgd_iterations,
-        }
+    if issubclass(attack, FixedNormAttack):
+        madry = {"step": constants.pgd_step, "iterations": constants.pgd_iterations, "loss": "cross_entropy"}
+        return {"epsilon": constants.epsilon, **(madry if full_search and attack is PGD else {})}
     if attack is OptRegion:
         return {"radius": constants.region_radius, "samples": constants.region_samples}
     if attack is OptMimic:
         return {"reach": constants.boundary_reach}
-    authors = {"learning_rate": constants.learning_rate, "initial_weight": constants.initial_weight, **_FULL_SEARCH}
+    authors = PenaltySearch(
+        learning_rate=constants.learning_rate, initial_weight=constants.initial_weight, **_FULL_SEARCH
+    )
     if attack is OptMargin:
-        return authors | {
-            "member_rms": constants.member_rms,
-            "ensemble_size": constants.ensemble_size,
-            "distance_scale": constants.distance_scale,
-            "patience": None if full_search else _PATIENCE,
-        }
-    return {"search": "penalty", **authors} if full_search and issubclass(attack, OptAttack) else {}
+        authors = replace(authors, distance_scale=constants.distance_scale)
+        parameters = {"member_rms": constants.member_rms, "ensemble_size": constants.ensemble_size}
+        if full_search:
+            return {**parameters, "search": authors}
+        # The decoupled search ends at equation (4)'s minimum, and no other objective's.
+        as_printed = constants.distance_scale == 1
+        return parameters if as_printed else {**parameters, "search": replace(authors, patience=_PATIENCE)}
+    return {"search": authors} if full_search and attack in (OptBrittle, OptStrong) else {}

@@ -40,6 +40,7 @@ class Square(FixedNormAttack):
 
     name: ClassVar[str] = "square"
     title: ClassVar[str] = "Square"
+    work: ClassVar[str] = "queries"
     needs_gradient: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -3,18 +3,18 @@
 import abc
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from advkeras.attacks.base import FloatArray, IntArray, MinimumNormAttack, Problem, Progress, Tally, require
 from advkeras.attacks.batches import run_active_set
-from advkeras.attacks.decoupled_search import DecoupledSearch, SearchState
-from advkeras.attacks.ensembles import RegionEnsemble
+from advkeras.attacks.ensembles import NO_AIM, RegionEnsemble
 from advkeras.attacks.geometry import along
+from advkeras.attacks.single_search import SearchState, search_once
 from advkeras.models import Classifier
-from advkeras.randomness import derive_seed
+from advkeras.randomness import derive_seeds
 from advkeras.regions import Region
 from advkeras.voting import Combination, RegionVote
 
@@ -30,6 +30,7 @@ class _Settling(NamedTuple):
 
     images: Any
     goals: Any
+    seeds: Any
     direction: Any
     norm: Any  # of the next look
     below: Any  # largest norm at which the vote was not clear; 0 if there is none
@@ -59,6 +60,8 @@ class SurroundingsAttack(MinimumNormAttack):
     share: float = 0.73
     steps: int = 50
 
+    work: ClassVar[str] = "steps"
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self._vote()
@@ -77,25 +80,28 @@ class SurroundingsAttack(MinimumNormAttack):
 
     def run(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
         """Candidates of least distortion; the image itself where nothing was found."""
-        search = DecoupledSearch(iterations=self.steps, jit_compile=self.jit_compile)
-        found = search.run(
+        found = search_once(
             classifier,
             problem,
-            self._ensemble(classifier, problem, self.members, "search"),
-            key=(self, problem.targeted),
+            self._ensemble(classifier, problem, self.members),
+            norm="l2",
+            iterations=self.steps,
+            seeds=derive_seeds(self.seed, self.name, "search", places=problem.places),
             batch_size=self.batch_size,
             tally=tally,
             progress=progress,
+            jit_compile=self.jit_compile,
         )
         return self._settle(classifier, problem, found, tally)
 
     def _settle(self, classifier: Classifier, problem: Problem, found: SearchState, tally: Tally) -> FloatArray:
         """The nearest points along the search's directions at which enough of a larger sample is fooled."""
-        ensemble = self._ensemble(classifier, problem, math.ceil(_LOOK_SHARE * self.samples), "settling")
+        ensemble = self._ensemble(classifier, problem, math.ceil(_LOOK_SHARE * self.samples))
         count = len(problem)
         state = _Settling(
             images=problem.images,
             goals=problem.goals,
+            seeds=derive_seeds(self.seed, self.name, "settling", places=problem.places),
             direction=found.direction,
             norm=found.norm,
             below=np.zeros(count, np.float32),
@@ -105,7 +111,7 @@ class SurroundingsAttack(MinimumNormAttack):
         )
         tally.forwards += run_active_set(
             classifier,
-            (self, problem.targeted, "look"),
+            ("settling", ensemble.key),
             lambda: self._look(ensemble, classifier),
             state,
             members=ensemble.size,
@@ -120,8 +126,8 @@ class SurroundingsAttack(MinimumNormAttack):
         def look(state: _Settling) -> tuple[_Settling, Any]:
             points = along(state.images, state.direction, state.norm, ensemble.bounds)
             # All images of a batch came in together, so they are at the same look.
-            logits = ensemble.logits(classifier, points, tf.reduce_max(state.iteration))
-            _, reached = ensemble.judge(logits, state.goals)
+            logits = ensemble.logits(classifier, points, state.seeds, tf.reduce_max(state.iteration), ())
+            _, reached = ensemble.judge(logits, state.goals, tf.fill(tf.shape(state.goals), NO_AIM), ())
             above = tf.where(reached, tf.minimum(state.above, state.norm), state.above)
             below = tf.where(reached, state.below, tf.maximum(state.below, state.norm))
             stride = _STRIDE ** (2.0 ** tf.cast(state.iteration, tf.float32))
@@ -146,21 +152,23 @@ class SurroundingsAttack(MinimumNormAttack):
             stop="never" if self.combination() == "mean_logits" else "exact",
         )
 
-    def _votes(self, classifier: Classifier, images: FloatArray, purpose: str, tally: Tally) -> IntArray:
+    def _votes(
+        self, classifier: Classifier, images: FloatArray, problem: Problem, purpose: str, tally: Tally
+    ) -> IntArray:
         """The class that most points around each image (N, H, W, C) have, of a sample of their own: (N,)."""
         vote = self._vote()
 
         def build() -> Any:
-            return lambda batch, seed: vote(
-                classifier, batch, num_classes=classifier.num_classes, bounds=classifier.bounds, seed=seed
+            return lambda batch, seeds: vote(
+                classifier, batch, num_classes=classifier.num_classes, bounds=classifier.bounds, seed=seeds
             )
 
-        compiled = classifier.graph(vote, build, [classifier.image_signature, tf.TensorSpec((2,), tf.int32)])
-        answer = compiled(images, tf.constant(derive_seed(self.seed, self.name, purpose), tf.int32))
+        compiled = classifier.graph(vote, build, [classifier.image_signature, tf.TensorSpec((None, 2), tf.int32)])
+        answer = compiled(images, derive_seeds(self.seed, self.name, purpose, places=problem.places))
         tally.forwards += int(tf.reduce_sum(answer["samples"]))
         return np.asarray(answer["class"], np.int32)
 
-    def _ensemble(self, classifier: Classifier, problem: Problem, count: int, purpose: str) -> RegionEnsemble:
+    def _ensemble(self, classifier: Classifier, problem: Problem, count: int) -> RegionEnsemble:
         return RegionEnsemble(
             bounds=classifier.bounds,
             targeted=problem.targeted,
@@ -168,5 +176,4 @@ class SurroundingsAttack(MinimumNormAttack):
             count=count,
             combine=self.combination(),
             share=self.share,
-            seed=derive_seed(self.seed, self.name, purpose),
         )

@@ -11,10 +11,11 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from advkeras.attacks.base import FloatArray, require
-from advkeras.boundary.distances import NO_CLASS, Boundaries, BoundarySearch
+from advkeras.boundary.distances import Boundaries, BoundarySearch
 from advkeras.boundary.threshold import balanced_threshold
 from advkeras.errors import InvalidInputError, first_line
 from advkeras.models import Classifier
+from advkeras.models.classifier import NO_CLASS
 from advkeras.randomness import derive_generator, derive_seed
 
 _PURITIES = 3

@@ -12,8 +12,8 @@ from advkeras.attacks.base import FloatArray, IntArray, Progress, require
 from advkeras.boundary.directions import random_directions
 from advkeras.datasets import ProtocolConstants
 from advkeras.models import Classifier
+from advkeras.models.classifier import NO_CLASS, classes_of
 
-NO_CLASS = -1
 # Images that are searched together; progress is told in between.
 _IMAGES_AT_ONCE = 16
 
@@ -168,7 +168,7 @@ class BoundarySearch:
         directions = tf.constant(self.directions_for(classifier))
 
         def search(images: Any) -> tuple[Any, Any]:
-            classes = tf.argmax(classifier(images), axis=1, output_type=tf.int32)
+            classes = classes_of(classifier(images))
             distances, adjacent, _ = walk(images, classes, directions)
             return distances, adjacent
 
@@ -204,8 +204,9 @@ class BoundarySearch:
                 length = self.step * tf.cast(state.step, tf.float32)[:, None, None, None]
                 points = tf.gather(images, image) + length * tf.gather(directions, state.pair % count)
                 logits = classifier(tf.clip_by_value(points, *classifier.bounds))
-                met = tf.argmax(logits, axis=1, output_type=tf.int32)
-                changed = met != tf.gather(classes, image)
+                met, before = classes_of(logits), tf.gather(classes, image)
+                # What is not classified lies beyond no boundary, and none is next to it.
+                changed = (met != before) & (met != NO_CLASS) & (before != NO_CLASS)
                 found = changed & state.located
                 places, where = tf.boolean_mask(state.pair, found)[:, None], tf.where(found)[:, 0]
                 over = found | (~changed & (state.step >= self.steps))

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from advkeras.boundary.distances import NO_CLASS
+from advkeras.models.classifier import NO_CLASS
 
 
 def purity(adjacent: npt.NDArray[np.int32], num_classes: int) -> npt.NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -26,7 +26,7 @@ def attack(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="A parameter of the attack, for example iterations=200; repeat for several.",
+            help="A parameter of the attack, for example gradients=200; repeat for several.",
             rich_help_panel="What to run",
         ),
     ] = None,
@@ -77,7 +77,9 @@ def attack(
     (classifier,), spec, data = classifiers_and_data(
         dataset, (model,), bounds=bounds, classes=classes, resize=resize, examples=examples, data_dir=data_dir
     )
-    configured = configure(name, spec.constants, **{"seed": seed, "epsilon": epsilon, **_parse(parameters or [])})
+    configured = configure(
+        name, spec.constants, **{"seed": seed, "epsilon": epsilon, **options.parse_parameters(parameters or ())}
+    )
     targets = None
     if target is not None:
         data = data.where(data.labels != target)
@@ -88,7 +90,12 @@ def attack(
     require_writable_folder(path.parent)
     with progress_bar() as progress:
         result = configured(
-            classifier, data.images, data.labels, targets, progress=counting(progress, configured.title)
+            classifier,
+            data.images,
+            data.labels,
+            targets,
+            places=data.places,
+            progress=counting(progress, configured.title),
         )
     facts = {
         "attack": name,
@@ -123,17 +130,3 @@ def attack(
         f"{result.seconds:.1f} s; {counted(len(data), 'image')}: {data.source}; written to {path} and {picture}",
         soft_wrap=True,
     )
-
-
-def _parse(parameters: list[str]) -> dict[str, Any]:
-    """``["iterations=200", "norm=l2"]`` as plain values."""
-    parsed: dict[str, Any] = {}
-    for parameter in parameters:
-        name, separator, text = parameter.partition("=")
-        if not separator or not name:
-            raise InvalidInputError(f"--set takes NAME=VALUE. Received: {parameter}")
-        try:
-            parsed[name] = json.loads(text)
-        except ValueError:
-            parsed[name] = text
-    return parsed

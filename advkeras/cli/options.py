@@ -1,9 +1,13 @@
 """Options that several commands share."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from advkeras.errors import InvalidInputError
 
 Dataset = Annotated[
     str,
@@ -83,3 +87,28 @@ def split_names(names: str) -> tuple[str, ...]:
 def split_classes(classes: str | None) -> tuple[str, ...] | None:
     """The classes' names, where some are given."""
     return split_names(classes) if classes else None
+
+
+def parse_parameters(parameters: Sequence[str]) -> dict[str, Any]:
+    """``["iterations=200", "norm=l2"]`` as plain values."""
+    parsed: dict[str, Any] = {}
+    for parameter in parameters:
+        name, separator, text = parameter.partition("=")
+        if not separator or not name:
+            raise InvalidInputError(f"--set takes NAME=VALUE. Received: {parameter}")
+        try:
+            parsed[name] = json.loads(text)
+        except ValueError:
+            parsed[name] = text
+    return parsed
+
+
+def parse_attack_parameters(parameters: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """``["pgd.iterations=200"]`` as plain values, for each attack's name."""
+    parsed: dict[str, dict[str, Any]] = {}
+    for name, value in parse_parameters(parameters).items():
+        attack, separator, parameter = name.partition(".")
+        if not separator:
+            raise InvalidInputError(f"--set takes ATTACK.NAME=VALUE. Received: {name}={value}")
+        parsed.setdefault(attack, {})[parameter] = value
+    return parsed

@@ -1,7 +1,7 @@
 """Images and labels, from tensorflow-datasets' cache or from the sample that ships with the package."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,19 @@ class LabelledImages:
         labels: (N,) int32.
         source: where they come from, in words.
         split: the split they belong to.
+        places: (N,) int32, each image's place in the split, from which its randomness is derived; 0, 1, ...
+            by default.
     """
 
     images: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int32]
     source: str
     split: str
+    places: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+
+    def __post_init__(self) -> None:
+        if len(self.places) != len(self.labels):
+            object.__setattr__(self, "places", np.arange(len(self.labels), dtype=np.int32))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -46,7 +53,7 @@ class LabelledImages:
 
     def where(self, chosen: npt.NDArray[np.bool_]) -> "LabelledImages":
         """The images for which a mask (N,) is true."""
-        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen], places=self.places[chosen])
 
 
 def resolve_data_dir(data_dir: str | os.PathLike[str] | None = None) -> Path:

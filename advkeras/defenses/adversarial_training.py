@@ -6,9 +6,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from advkeras.attacks.gradients import cross_entropy_gradient, divergence, divergence_gradient
-from advkeras.attacks.pgd import projected_gradient
+from advkeras.attacks.gradients import Slope, divergence, divergence_slope, loss_slope
+from advkeras.attacks.projected_gradient import last_iterate
 from advkeras.randomness import derive_seed
+from advkeras.regions import Hypercube
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,23 +102,23 @@ class AdversarialTraining(keras.Model):  # type: ignore[misc]
         if self.attack.trades_weight is None:
             goals = tf.cast(labels, tf.int32)
 
-            def gradient(points: Any, goals: Any) -> Any:
-                return cross_entropy_gradient(answers, points, goals, targeted=False)
+            def climb(points: Any, goals: Any) -> Slope:
+                return loss_slope(answers, points, goals, targeted=False)
         else:
             goals = answers(images)
 
-            def gradient(points: Any, goals: Any) -> Any:
-                return divergence_gradient(answers, points, goals)
+            def climb(points: Any, goals: Any) -> Slope:
+                return divergence_slope(answers, points, goals)
 
-        return projected_gradient(
-            gradient,
+        return last_iterate(
+            climb,
             images,
             goals,
             epsilon=epsilon,
             step=self.attack.step * epsilon,
             iterations=self.attack.iterations,
             bounds=self.bounds,
-            seed=seed,
+            start=epsilon * Hypercube(1.0).offsets(tf.shape(images), seed),
         )
 
     @property

@@ -10,7 +10,7 @@ import tensorflow as tf
 from advkeras import regions
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier
-from advkeras.randomness import derive_seed
+from advkeras.randomness import derive_seed, derive_seeds
 from advkeras.voting import Combination, RegionVote, Stop
 
 
@@ -115,11 +115,24 @@ class RegionClassification(keras.layers.Layer):  # type: ignore[misc]
             "samples": keras.KerasTensor((batch,), "int32"),
         }
 
-    def predict(self, images: npt.ArrayLike) -> dict[str, npt.NDArray[Any]]:
-        """Votes, class, agreement and samples of images (N, H, W, C), as arrays; compiled."""
-        if not hasattr(self, "_compiled"):
-            self._compiled = tf.function(self.call, input_signature=[self.classifier.image_signature], autograph=False)
-        return {key: value.numpy() for key, value in self._compiled(np.asarray(images, np.float32)).items()}
+    def predict(self, images: npt.ArrayLike, *, places: npt.ArrayLike | None = None) -> dict[str, npt.NDArray[Any]]:
+        """Votes, class, agreement and samples of images, as arrays; compiled.
+
+        Args:
+            images: (N, H, W, C).
+            places: (N,) integers, the images' places in the data set; 0, 1, ... by default. With a seed of the layer's,
+                an image's points depend on that and on its place, never on the images beside it.
+        """
+        array = np.asarray(images, np.float32)
+        signature, key = [self.classifier.image_signature], (self.vote, self.bounds)
+        if self.seed is None:
+            votes = self.classifier.graph((*key, "fresh"), lambda: self.call, signature)(array)
+        else:
+            positions = range(len(array)) if places is None else places
+            seeds = derive_seeds(self.seed, "region classification", places=positions)
+            signature.append(tf.TensorSpec((None, 2), tf.int32))
+            votes = self.classifier.graph((*key, "seeded"), lambda: self.call, signature)(array, seeds)
+        return {key: value.numpy() for key, value in votes.items()}
 
     def get_config(self) -> dict[str, Any]:
         """The layer's parameters; the model itself, or the place that the classifier was loaded from."""

@@ -9,9 +9,11 @@ import keras
 import tensorflow as tf
 
 from advkeras.attacks.base import FloatArray, IntArray
-from advkeras.attacks.gradients import cross_entropy_gradient
-from advkeras.attacks.pgd import projected_gradient
-from advkeras.randomness import derive_seed
+from advkeras.attacks.gradients import loss_slope
+from advkeras.attacks.projected_gradient import projected_gradient
+from advkeras.models.classifier import classes_of
+from advkeras.randomness import derive_seeds
+from advkeras.regions import Hypercube
 
 _ITERATIONS = 20
 _COLLAPSE_RATIO = 0.5
@@ -71,30 +73,30 @@ class RobustValidation(keras.callbacks.Callback):  # type: ignore[misc]
         """Accuracy on the images, and under PGD with 20 steps of epsilon/8 from a random start."""
         if self._counts is None:
             self._counts = tf.function(self._correct, reduce_retracing=True)
+        seeds = derive_seeds(0, "robust validation", places=range(len(self._labels)))
         benign = robust = 0
         for start in range(0, len(self._labels), batch_size):
             batch = slice(start, start + batch_size)
-            counts = self._counts(self._images[batch], self._labels[batch])
+            counts = self._counts(self._images[batch], self._labels[batch], seeds[batch])
             benign, robust = benign + int(counts[0]), robust + int(counts[1])
         return benign / len(self._labels), robust / len(self._labels)
 
-    def _correct(self, images: Any, labels: Any) -> tuple[Any, Any]:
+    def _correct(self, images: Any, labels: Any, seeds: Any) -> tuple[Any, Any]:
         def answers(points: Any) -> Any:
             return self.model(points, training=False)
 
-        points = projected_gradient(
-            lambda points, goals: cross_entropy_gradient(answers, points, goals, targeted=False),
+        found = projected_gradient(
+            lambda points, goals: loss_slope(answers, points, goals, targeted=False),
             images,
             labels,
             epsilon=tf.constant(self._epsilon, tf.float32),
             step=tf.constant(self._epsilon / 8, tf.float32),
             iterations=_ITERATIONS,
             bounds=self.model.bounds,
-            seed=tf.constant(derive_seed(0, "robust validation"), tf.int32),
+            start=self._epsilon * Hypercube(1.0).offsets_by_image(images.shape[1:], seeds),
         )
         return tuple(
-            tf.reduce_sum(tf.cast(tf.argmax(answers(batch), axis=1, output_type=tf.int32) == labels, tf.int32))
-            for batch in (images, points)
+            tf.reduce_sum(tf.cast(classes_of(answers(batch)) == labels, tf.int32)) for batch in (images, found.points)
         )
 
 

@@ -60,7 +60,7 @@ class Unit:
     def craft(self, data: LabelledImages, progress: Progress | None = None) -> Examples:
         """Makes the examples, and writes them."""
         result = (
-            self.attack(self.classifier, data.images, data.labels, progress=progress)
+            self.attack(self.classifier, data.images, data.labels, places=data.places, progress=progress)
             if self.attack
             else _untouched(self.classifier, data)
         )
@@ -68,6 +68,8 @@ class Unit:
             "identity": self._identity(data),
             "forward_count": result.forward_count,
             "gradient_count": result.gradient_count,
+            "zero_gradients": int(result.zero_gradients.sum()),
+            "nonfinite_gradients": int(result.nonfinite_gradients.sum()),
             "seconds": round(result.seconds, 3),
         }
         examples = Examples.of(data, result, facts)
@@ -81,7 +83,8 @@ class Unit:
             "checksum": self.checksum,
             "attack": self.name,
             "config": self.attack.get_config() if self.attack else {},
-            "images": hashlib.sha256(data.images.tobytes() + data.labels.tobytes()).hexdigest(),
+            "bounds": list(self.classifier.bounds),
+            "images": hashlib.sha256(data.images.tobytes() + data.labels.tobytes() + data.places.tobytes()).hexdigest(),
         }
 
 
@@ -125,5 +128,7 @@ def _untouched(classifier: Classifier, data: LabelledImages) -> AttackResult:
         benign_predictions=predictions,
         forward_count=count,
         gradient_count=0,
+        zero_gradients=np.zeros(count, np.int32),
+        nonfinite_gradients=np.zeros(count, np.int32),
         seconds=0.0,
     )

@@ -1,6 +1,6 @@
 """What in an evaluation's results says that something is wrong with what was evaluated, rather than with the model."""
 
-from advkeras.evaluation.results import BENIGN, Evaluation
+from advkeras.evaluation.results import BENIGN, Evaluation, ModelResult, Row
 
 # Accuracy on benign images that is nearer to chance than this share of the way to 1 is no classifier's.
 _FAR_FROM_CHANCE = 0.2
@@ -25,6 +25,7 @@ def doubts(evaluation: Evaluation, *, num_classes: int, pixels: tuple[float, flo
             "the model's (--bounds)? Attacks use the whole of them"
         )
     for model in evaluation.models:
+        lines.extend(_about_gradients(model, row) for row in model.rows if row.zero_gradients + row.nonfinite_gradients)
         benign = next(row.point for row in model.rows if row.attack == BENIGN)
         if benign.rate < chance + _FAR_FROM_CHANCE * (1 - chance):
             lines.append(
@@ -33,3 +34,18 @@ def doubts(evaluation: Evaluation, *, num_classes: int, pixels: tuple[float, flo
                 "model, are its classes in the order of the labels?"
             )
     return lines
+
+
+def _about_gradients(model: ModelResult, row: Row) -> str:
+    found = [
+        f"{count:,} were {words}"
+        for count, words in (
+            (row.zero_gradients, "zero everywhere"),
+            (row.nonfinite_gradients, "NaN or infinite somewhere, which counted as 0"),
+        )
+        if count
+    ]
+    return (
+        f"of the gradients that {row.title} took of {model.name} {' and '.join(found)}: its figures may be "
+        "of the gradients and not of the model; --attack square and --attack hopskipjump need none"
+    )

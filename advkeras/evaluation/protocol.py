@@ -1,9 +1,9 @@
 """What an evaluation runs, as data: models x attacks x images, with the protocol's parameters."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from advkeras.attacks import registry
 from advkeras.attacks.base import Attack, require
@@ -18,7 +18,7 @@ _QUICK_DIRECTIONS, _QUICK_STRIDE = 400, 5
 Mode = Literal["quick", "paper"]
 MODES: tuple[Mode, ...] = ("quick", "paper")
 # In the order of the paper's tables, the attack that it does not have in its place among its kind.
-TABLE_ATTACKS = ("fgsm", "pgd", "optbrittle", "optmargin", "optstrong", "optregion")
+TABLE_ATTACKS = ("fgsm", "pgd", "optlinf", "optbrittle", "optmargin", "optstrong", "optregion")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +26,10 @@ class Protocol:
     """What an evaluation runs on each model.
 
     Attributes:
-        mode: ``quick`` ends OptMargin when nothing improves and gives OptBrittle and OptStrong short searches;
-            ``paper`` runs the authors' 4 x 1,000 iterations.
+        mode: ``quick`` gives searches as much work as it takes for their figures to settle; ``paper`` runs the authors'
+            4 x 1,000 iterations, and PGD as Madry et al. do.
         attacks: configured for the data set.
+        epsilon: L-inf, in pixel units, at which the accuracy that is left is told.
         region_radius: of region classification, in pixel units.
         region_samples: points that region classification draws for each image.
         seed: of all the randomness.
@@ -36,6 +37,7 @@ class Protocol:
 
     mode: Mode
     attacks: tuple[Attack, ...]
+    epsilon: float
     region_radius: float
     region_samples: int
     seed: int
@@ -47,6 +49,7 @@ class Protocol:
         *,
         mode: str = "quick",
         attacks: Sequence[str] = (),
+        parameters: Mapping[str, Mapping[str, Any]] | None = None,
         epsilon: float | None = None,
         radius: float | None = None,
         seed: int = 0,
@@ -57,6 +60,7 @@ class Protocol:
             spec: the data set.
             mode: ``quick`` or ``paper``.
             attacks: names; those of the paper's tables by default.
+            parameters: for an attack's name, hyperparameters to use instead of the protocol's.
             epsilon: of the attacks that have one, in pixel units; the protocol's by default.
             radius: of region classification, in pixel units; the protocol's by default.
             seed: of all the randomness.
@@ -68,6 +72,10 @@ class Protocol:
             raise InvalidInputError(f"unknown protocol {mode!r}: known are {', '.join(MODES)}")
         require(seed >= 0, "seed must not be negative", seed=seed)
         chosen = tuple(dict.fromkeys(attacks)) or TABLE_ATTACKS
+        changed = parameters or {}
+        for name in changed:
+            if name not in chosen:
+                raise InvalidInputError(f"parameters of {name}, which is not run: it runs {', '.join(chosen)}")
         constants = spec.constants if radius is None else replace(spec.constants, region_radius=radius)
         return cls(
             mode="paper" if mode == "paper" else "quick",
@@ -76,11 +84,15 @@ class Protocol:
                     name,
                     constants,
                     full_search=mode == "paper",
-                    seed=seed,
-                    epsilon=epsilon if registry.has_epsilon(name) else None,
+                    **{
+                        "seed": seed,
+                        "epsilon": epsilon if registry.has_epsilon(name) else None,
+                        **changed.get(name, {}),
+                    },
                 )
                 for name in chosen
             ),
+            epsilon=constants.epsilon if epsilon is None else epsilon,
             region_radius=constants.region_radius,
             region_samples=constants.region_samples,
             seed=seed,

@@ -10,7 +10,7 @@ from advkeras.evaluation.paper import PaperRow
 from advkeras.files import read_json, require_schema, write_json
 from advkeras.proportion import Proportion
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILE_NAME = "results.json"
 BENIGN = "benign"
 
@@ -32,6 +32,63 @@ class Distortion:
     median: float
 
 
+# A distortion that more work makes smaller by more than this share had not ended.
+_FALL = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convergence:
+    """An attack beside itself with twice the work, on a few of a run's images.
+
+    Attributes:
+        setting: the attack's hyperparameter that says how much it does, with the value of more work.
+        images: how many were attacked again.
+        success: successes on them, with the work of the run.
+        success_again: successes with more.
+        distortion: mean over the images on which both succeed, in the norm that the attack makes small, with the work
+            of the run; None for an attack that makes none small, and where there are none.
+        distortion_again: with more.
+        seconds: of the check.
+    """
+
+    setting: str
+    images: int
+    success: int
+    success_again: int
+    distortion: float | None
+    distortion_again: float | None
+    seconds: float
+
+    @property
+    def converged(self) -> bool:
+        """Whether more work brought neither more successes nor markedly less distortion."""
+        return self.success_again <= self.success and self.fall <= _FALL
+
+    @property
+    def fall(self) -> float:
+        """By what share the distortion fell."""
+        if self.distortion is None or self.distortion_again is None or not self.distortion:
+            return 0.0
+        return 1 - self.distortion_again / self.distortion
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorstCase:
+    """What all attacks of a run together leave of a model, image by image.
+
+    Attributes:
+        epsilon: L-inf, in pixel units.
+        within: accuracy left: images for which no attack found a misclassified example within epsilon.
+        success: share of the correctly classified images for which a minimum-norm attack found an example.
+        distortion: of the nearest example that any minimum-norm attack found, RMS; None without any.
+    """
+
+    epsilon: float
+    within: Proportion
+    success: Proportion
+    distortion: Distortion | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One attack, or benign images, on one model.
@@ -44,6 +101,12 @@ class Row:
         point: accuracy of point classification.
         success: share of the correctly classified images for which the attack succeeded.
         distortion: of the successful examples; None without any.
+        within: accuracy left within the run's epsilon, L-inf; None for an attack that keeps neither within it nor
+            makes that norm small.
+        median_linf: of the successful examples, for an attack that makes L-inf small.
+        convergence: the attack beside itself with more work; None where that was not looked at.
+        zero_gradients: gradients that were 0 everywhere, over all images.
+        nonfinite_gradients: gradients in which something was NaN or infinite, and counted as 0.
         forward_count: images sent forward only, by the attack.
         gradient_count: images sent forward and backward, by the attack.
         seconds: of the attack, then of region classification.
@@ -58,6 +121,11 @@ class Row:
     point: Proportion
     success: Proportion | None = None
     distortion: Distortion | None = None
+    within: Proportion | None = None
+    median_linf: float | None = None
+    convergence: Convergence | None = None
+    zero_gradients: int = 0
+    nonfinite_gradients: int = 0
     forward_count: int = 0
     gradient_count: int = 0
     seconds: float = 0.0
@@ -75,12 +143,14 @@ class ModelResult:
         source: what it was loaded from, as given.
         checksum: SHA-256 of graph and weights, or of the .keras file; of its answers for a model in memory.
         rows: benign images, then the attacks.
+        worst: what all of them together leave; None without attacks.
     """
 
     name: str
     source: str
     checksum: str
     rows: tuple[Row, ...]
+    worst: WorstCase | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +188,12 @@ class Evaluation:
         data = asdict(self)
         for model, model_data in zip(self.models, data["models"], strict=True):
             for row, row_data in zip(model.rows, model_data["rows"], strict=True):
-                for key in ("region", "point", "success"):
+                for key in ("region", "point", "success", "within"):
                     proportion = getattr(row, key)
                     row_data[key] = proportion and proportion.to_json()
+            if model.worst:
+                for key in ("within", "success"):
+                    model_data["worst"][key] = getattr(model.worst, key).to_json()
         return data
 
     @classmethod
@@ -130,7 +203,10 @@ class Evaluation:
         for key in ("command", "versions", "device", "seconds"):
             data["provenance"][key]
         models = tuple(
-            ModelResult(**{**model, "rows": tuple(_row(row) for row in model["rows"])}) for model in data["models"]
+            ModelResult(
+                **{**model, "rows": tuple(_row(row) for row in model["rows"]), "worst": _worst_case(model["worst"])}
+            )
+            for model in data["models"]
         )
         return cls(**{**data, "bounds": tuple(data["bounds"]), "models": models})
 
@@ -163,7 +239,20 @@ def _row(data: dict[str, Any]) -> Row:
     data = dict(data)
     for key in ("region", "point"):
         data[key] = Proportion.from_json(data[key])
-    data["success"] = data["success"] and Proportion.from_json(data["success"])
+    for key in ("success", "within"):
+        data[key] = data[key] and Proportion.from_json(data[key])
     data["distortion"] = data["distortion"] and Distortion(**data["distortion"])
+    data["convergence"] = data["convergence"] and Convergence(**data["convergence"])
     data["paper"] = data["paper"] and PaperRow(**data["paper"])
     return Row(**data)
+
+
+def _worst_case(data: dict[str, Any] | None) -> WorstCase | None:
+    if data is None:
+        return None
+    return WorstCase(
+        epsilon=data["epsilon"],
+        within=Proportion.from_json(data["within"]),
+        success=Proportion.from_json(data["success"]),
+        distortion=data["distortion"] and Distortion(**data["distortion"]),
+    )

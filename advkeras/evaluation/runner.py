@@ -3,28 +3,29 @@
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from advkeras import datasets, provenance
 from advkeras.attacks.base import FixedNormAttack
+from advkeras.attacks.optlinf import OptLinf
 from advkeras.datasets import DatasetSpec, LabelledImages
 from advkeras.defenses.region_classification import RegionClassification
 from advkeras.evaluation import paper
+from advkeras.evaluation.convergence import check_convergence
 from advkeras.evaluation.crafting import Unit, Watch, units
+from advkeras.evaluation.distortion import summary
 from advkeras.evaluation.examples import Examples
 from advkeras.evaluation.fit import check_all_fit
 from advkeras.evaluation.protocol import Protocol
-from advkeras.evaluation.results import Distortion, Evaluation, ModelResult, Row
+from advkeras.evaluation.results import Convergence, Evaluation, ModelResult, Row
+from advkeras.evaluation.worst_case import accuracy_within, linf, worst_case
 from advkeras.files import require_writable_folder
 from advkeras.models import Classifier
 from advkeras.proportion import Proportion
 from advkeras.randomness import derive_seed
-
-_Z_95 = 1.959964
 
 
 def evaluate(
@@ -34,6 +35,7 @@ def evaluate(
     protocol: Protocol,
     output: Path,
     *,
+    convergence: bool = True,
     watch: Watch | None = None,
 ) -> Evaluation:
     """Attacks classifiers, and measures point and region classification on what the attacks found.
@@ -45,6 +47,7 @@ def evaluate(
         protocol: what to run.
         output: folder for results.json and, below it, a folder of .npz files for each model. Units that are already
             there, made by the same version from the same model, images and parameters, are not run again.
+        convergence: run each attack again with twice the work on a few of the images.
         watch: gives a progress callback for each unit.
 
     Raises:
@@ -54,7 +57,10 @@ def evaluate(
     start = time.perf_counter()
     require_writable_folder(output)
     check_all_fit(classifiers, spec)
-    models = tuple(_evaluate_model(classifier, data, spec, protocol, output, watch=watch) for classifier in classifiers)
+    models = tuple(
+        _evaluate_model(classifier, data, spec, protocol, output, convergence=convergence, watch=watch)
+        for classifier in classifiers
+    )
     evaluation = Evaluation(
         dataset=spec.name,
         dataset_title=spec.title,
@@ -78,6 +84,7 @@ def _evaluate_model(
     protocol: Protocol,
     output: Path,
     *,
+    convergence: bool,
     watch: Watch | None,
 ) -> ModelResult:
     region = RegionClassification(
@@ -95,45 +102,60 @@ def _evaluate_model(
     paper_rows = paper.rows_for(
         spec.name, card.defense if as_published and card and card.dataset == spec.name else None
     )
-    rows = []
+    rows, found = [], []
     planned = units(classifier, protocol.attacks, output)
     for unit in planned:
-        examples = _run_unit(unit, data, region, watch)
+        examples = _run_unit(unit, data, region, watch, convergence=convergence)
         attack = unit.attack
         as_in_paper = not isinstance(attack, FixedNormAttack) or attack.epsilon == spec.constants.epsilon
-        rows.append(_row(unit, examples, paper_rows.get(unit.name) if as_in_paper else None))
+        rows.append(_row(unit, examples, protocol.epsilon, paper_rows.get(unit.name) if as_in_paper else None))
+        if attack is not None:
+            found.append((attack, examples))
     return ModelResult(
         name=classifier.name,
         source=classifier.source or "in memory",
         checksum=planned[0].checksum,
         rows=tuple(rows),
+        worst=worst_case(found, epsilon=protocol.epsilon, bounds=classifier.bounds),
     )
 
 
-def _run_unit(unit: Unit, data: LabelledImages, region: RegionClassification, watch: Watch | None) -> Examples:
-    """The unit's examples with the region's votes on them; made, as far as they are not on disk."""
+def _run_unit(
+    unit: Unit, data: LabelledImages, region: RegionClassification, watch: Watch | None, *, convergence: bool
+) -> Examples:
+    """The unit's examples with the region's votes on them, and the check of convergence; made, if not on disk."""
     voting = {"radius": region.vote.region.radius, "samples": region.vote.samples, "seed": region.seed}
     known = unit.on_disk(data)
-    complete = known is not None and known.facts.get("region", {}).get("identity") == voting
+    voted = known is not None and known.facts.get("region", {}).get("identity") == voting
+    checked = not convergence or unit.attack is None or (known is not None and "convergence" in known.facts)
+    complete = voted and checked
     with watch(unit.classifier.name, unit.title, complete) if watch else nullcontext() as progress:
         if known is not None and complete:
             return known
         examples = known or unit.craft(data, progress)
-        start = time.perf_counter()
-        classes = region.predict(examples.adversarials)["class"]
-        votes = {
-            "identity": voting,
-            "correct": int((classes == data.labels).sum()),
-            "seconds": round(time.perf_counter() - start, 3),
-        }
-        examples = replace(examples, facts={**examples.facts, "region": votes})
+        facts = dict(examples.facts)
+        if not voted:
+            start = time.perf_counter()
+            classes = region.predict(examples.adversarials, places=data.places)["class"]
+            facts["region"] = {
+                "identity": voting,
+                "correct": int((classes == data.labels).sum()),
+                "seconds": round(time.perf_counter() - start, 3),
+            }
+        if unit.attack is not None and not checked:
+            again = check_convergence(unit.attack, unit.classifier, data, examples)
+            facts["convergence"] = again and asdict(again)
+        examples = replace(examples, facts=facts)
         examples.write(unit.path)
     return examples
 
 
-def _row(unit: Unit, examples: Examples, paper_row: paper.PaperRow | None) -> Row:
+def _row(unit: Unit, examples: Examples, epsilon: float, paper_row: paper.PaperRow | None) -> Row:
     count = len(examples.labels)
     facts = examples.facts
+    again = facts.get("convergence")
+    minimises_linf = isinstance(unit.attack, OptLinf)
+    keeps_linf = isinstance(unit.attack, FixedNormAttack) and getattr(unit.attack, "norm", "linf") == "linf"
     return Row(
         attack=unit.name,
         title=unit.title,
@@ -141,7 +163,14 @@ def _row(unit: Unit, examples: Examples, paper_row: paper.PaperRow | None) -> Ro
         region=Proportion(facts["region"]["correct"], count),
         point=Proportion(int((examples.predictions == examples.labels).sum()), count),
         success=Proportion(int(examples.success.sum()), int(examples.attacked.sum())) if unit.attack else None,
-        distortion=_distortion(examples.distortion[examples.success]),
+        distortion=summary(examples.distortion[examples.success]),
+        within=accuracy_within(examples, epsilon, unit.classifier.bounds) if minimises_linf or keeps_linf else None,
+        median_linf=float(np.median(linf(examples)[examples.success]))
+        if minimises_linf and examples.success.any()
+        else None,
+        convergence=again and Convergence(**again),
+        zero_gradients=facts["zero_gradients"],
+        nonfinite_gradients=facts["nonfinite_gradients"],
         forward_count=facts["forward_count"],
         gradient_count=facts["gradient_count"],
         seconds=facts["seconds"],
@@ -149,15 +178,3 @@ def _row(unit: Unit, examples: Examples, paper_row: paper.PaperRow | None) -> Ro
         paper=paper_row,
         examples_file=f"{unit.classifier.name}/{unit.path.name}",
     )
-
-
-def _distortion(values: Any) -> Distortion | None:
-    """Mean of the successful examples' distortion, with the normal interval of a mean."""
-    if not len(values):
-        return None
-    mean = float(np.mean(values, dtype=np.float64))
-    median = float(np.median(values))
-    if len(values) == 1:
-        return Distortion(mean=mean, low=None, high=None, median=median)
-    half = _Z_95 * float(np.std(values, ddof=1)) / float(np.sqrt(len(values)))
-    return Distortion(mean=mean, low=max(0.0, mean - half), high=mean + half, median=median)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Hashable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from advkeras.models.card import ModelCard
 LogitsFunction = Callable[[Any], Any]
 
 _PROBE_IMAGES = 8
+
+# The class of an image whose logits are no numbers: the classifier does not classify it.
+NO_CLASS = -1
 
 
 class Classifier:
@@ -34,8 +38,8 @@ class Classifier:
         card: the model card, where there is one.
 
     Attributes:
-        differentiable: whether gradients run through the function; False in a subclass whose :meth:`logits` come from
-            elsewhere.
+        differentiable: whether gradients by the pixels run through the function. They do not where it rounds them,
+            or where, in a subclass, :meth:`logits` come from elsewhere.
 
     Raises:
         InvalidInputError: if the bounds are not increasing, the function does not take such images, or it returns
@@ -47,8 +51,6 @@ class Classifier:
         >>> classifier.predict(images)
         array([7, 2, 1, 0, 4], dtype=int32)
     """
-
-    differentiable: bool = True
 
     def __init__(
         self,
@@ -162,12 +164,24 @@ class Classifier:
             signature: of its arguments.
             jit_compile: compile it by XLA.
         """
-        if key not in self._graphs:
+        if (key, jit_compile) not in self._graphs:
             # Nothing for AutoGraph to convert; looking for it takes seconds.
-            self._graphs[key] = tf.function(
+            self._graphs[key, jit_compile] = tf.function(
                 build(), input_signature=signature, jit_compile=jit_compile, autograph=False
             )
-        return self._graphs[key]
+        return self._graphs[key, jit_compile]
+
+    @cached_property
+    def differentiable(self) -> bool:
+        """Whether gradients by the pixels run through the function; found out by trying."""
+        image = tf.zeros((1, *self.input_shape)) + self.bounds[0]
+        try:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(image)
+                logits = self._function(image)
+            return tape.gradient(logits, image) is not None
+        except LookupError:  # an operation that TensorFlow has no gradient of
+            return False
 
     @property
     def holding(self) -> list[Any]:
@@ -188,8 +202,9 @@ class Classifier:
         return np.concatenate(parts) if parts else np.empty((0, self.num_classes), np.float32)
 
     def predict(self, images: npt.ArrayLike, *, batch_size: int = 256) -> npt.NDArray[np.int32]:
-        """Classes (N,) int32 of images (N, H, W, C)."""
-        return np.asarray(self.logits(images, batch_size=batch_size).argmax(axis=1), np.int32)
+        """Classes (N,) int32 of images (N, H, W, C); :data:`NO_CLASS` where a logit is NaN."""
+        logits = self.logits(images, batch_size=batch_size)
+        return np.where(np.isnan(logits).any(axis=1), NO_CLASS, logits.argmax(axis=1)).astype(np.int32)
 
     def check_takes(
         self, shape: tuple[int, ...], bounds: tuple[float, float], num_classes: int, *, otherwise: str
@@ -251,6 +266,8 @@ class Classifier:
                 f"{self.name} must return one row of logits for each image, one logit for each of two classes or more. "
                 f"Received: shape {outputs.shape} for {_PROBE_IMAGES} images"
             )
+        if np.isnan(outputs).any(axis=1).all():
+            raise InvalidInputError(f"{self.name} returns NaN for {_PROBE_IMAGES} of {_PROBE_IMAGES} made-up images")
         if outputs.min() >= 0.0 and np.allclose(outputs.sum(axis=1), 1.0, atol=1e-3):
             raise InvalidInputError(
                 f"{self.name} returns probabilities (rows that sum to 1), but attacks need logits: set "
@@ -258,6 +275,12 @@ class Classifier:
                 "last layer where that is a Softmax"
             )
         return int(outputs.shape[1])
+
+
+def classes_of(logits: Any) -> Any:
+    """The classes (...,) int32 that logits (..., classes) say, as a TensorFlow function; NO_CLASS where one is NaN."""
+    unknown = tf.reduce_any(tf.math.is_nan(logits), axis=-1)
+    return tf.where(unknown, NO_CLASS, tf.argmax(logits, axis=-1, output_type=tf.int32))
 
 
 def _load_keras_file(path: Path) -> Any:

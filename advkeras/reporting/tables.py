@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from advkeras.evaluation.paper import PaperRow
-from advkeras.evaluation.results import BENIGN, Distortion, Evaluation, ModelResult, Row
+from advkeras.evaluation.results import BENIGN, Convergence, Distortion, Evaluation, ModelResult, Row, WorstCase
 from advkeras.reporting.layout import NOTHING, made_with, markdown_table, percent_text, plain_table, share_text
+
+# At a row whose attack had not ended.
+MARK = "†"
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class _Column:
 
 
 _TABLE_1 = (
-    _Column("Attack", lambda row: row.title),
+    _Column("Attack", lambda row: row.title + (MARK if _unfinished(row) else "")),
     _Column("Success %", lambda row: share_text(row.success)),
     _Column("paper", lambda row: percent_text(_paper(row).success), from_paper=True),
     _Column("RMS", lambda row: _rms(row.distortion)),
@@ -48,6 +51,10 @@ def rich_tables(evaluation: Evaluation) -> list[Table]:
             for row in rows:
                 table.add_row(*(column.text(row) for column in columns))
             tables.append(table)
+        if model.worst:
+            table = plain_table(_worst_title(evaluation, model), _worst_headings(model.worst), _left_rows(model))
+            table.add_row(*_worst_cells(model.worst), style="bold")
+            tables.append(table)
     return tables
 
 
@@ -61,21 +68,89 @@ def markdown_tables(evaluation: Evaluation) -> str:
                 for row in rows
             )
             blocks.append(markdown_table(title, [column.heading for column in columns], cells))
+        if model.worst:
+            shown = [*_left_rows(model), [f"**{cell}**" for cell in _worst_cells(model.worst)]]
+            blocks.append(markdown_table(_worst_title(evaluation, model), _worst_headings(model.worst), shown))
     return "\n\n".join([*blocks, caption(evaluation)]) + "\n"
 
 
 def caption(evaluation: Evaluation) -> str:
-    """What the tables show and what they were made with, in a sentence or two."""
+    """What the tables show and what they were made with, in a few sentences."""
     region = evaluation.region
     low, high = evaluation.bounds
-    seconds = sum(row.seconds + row.region_seconds for model in evaluation.models for row in model.rows)
+    rows = [row for model in evaluation.models for row in model.rows]
+    seconds = sum(
+        row.seconds + row.region_seconds + (row.convergence.seconds if row.convergence else 0) for row in rows
+    )
     return (
         f"{evaluation.examples:,} images: {evaluation.data_source}. Region classification by "
         f"{region['samples']} points of the hypercube of radius {region['radius']:g}. 95% intervals in brackets and "
         "after ±; success over the images that are classified correctly (for OptRegion, by the vote), RMS over the "
-        f"successful examples in pixels of [{low:g}, {high:g}]. Protocol {evaluation.protocol}, seed "
-        f"{evaluation.seed}, {made_with(evaluation.provenance)}, {seconds:.0f} s."
+        f"successful examples in pixels of [{low:g}, {high:g}].{_searches(rows)}{_convergence(evaluation)} Protocol "
+        f"{evaluation.protocol}, seed {evaluation.seed}, {made_with(evaluation.provenance)}, {seconds:.0f} s."
     )
+
+
+def _searches(rows: list[Row]) -> str:
+    """Which search OptMargin's row is of."""
+    kinds = {row.config["search"]["kind"] for row in rows if row.attack == "optmargin" and "search" in row.config}
+    if kinds == {"decoupled"}:
+        return " OptMargin's row is equation (4)'s minimum, by the decoupled search."
+    if kinds == {"penalty"}:
+        return " OptMargin's row is of the paper's penalty search."
+    return ""
+
+
+def _convergence(evaluation: Evaluation) -> str:
+    """What the mark at a row means, where there is one; that there is none, where it was looked for."""
+    checked = [(model, row, row.convergence) for model in evaluation.models for row in model.rows if row.convergence]
+    if not checked:
+        return ""
+    most = max(again.images for _, _, again in checked)
+    found = [_more(model, row, again) for model, row, again in checked if not again.converged]
+    asked = f"with twice the work on {most} of the images"
+    if not found:
+        return f" No attack finds more, or 5% nearer, {asked}."
+    return f" {MARK} finds more, or 5% nearer, {asked}: {'; '.join(found)}."
+
+
+def _more(model: ModelResult, row: Row, again: Convergence) -> str:
+    gains = []
+    if again.success_again > again.success:
+        gains.append(f"{again.success_again} successes instead of {again.success} of {again.images}")
+    if again.fall > 0 and again.distortion and again.distortion_again:
+        gains.append(f"distortion {_number(again.distortion_again)} instead of {_number(again.distortion)}")
+    return f"{row.title} on {model.name} {' and '.join(gains)} (--set {again.setting})"
+
+
+def _unfinished(row: Row) -> bool:
+    return row.convergence is not None and not row.convergence.converged
+
+
+def _worst_title(evaluation: Evaluation, model: ModelResult) -> str:
+    return f"{evaluation.dataset_title}, {model.name}: what is left in the worst case"
+
+
+def _worst_headings(worst: WorstCase) -> list[str]:
+    return ["Attack", f"Right % within {worst.epsilon:g}", "Median L-inf", "Least RMS"]
+
+
+def _left_rows(model: ModelResult) -> list[list[str]]:
+    """The attacks that the worst case is made of: accuracy left within epsilon, L-inf and RMS of the examples."""
+    return [
+        [
+            row.title,
+            share_text(row.within),
+            _number(row.median_linf),
+            NOTHING if row.within else _rms(row.distortion),
+        ]
+        for row in model.rows
+        if row.attack != BENIGN
+    ]
+
+
+def _worst_cells(worst: WorstCase) -> list[str]:
+    return ["All together", share_text(worst.within), NOTHING, _rms(worst.distortion)]
 
 
 def _tables(evaluation: Evaluation, model: ModelResult) -> list[tuple[str, tuple[_Column, ...], list[Row]]]:

@@ -1,6 +1,6 @@
 """Checks of input and verification of claims."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -15,9 +15,12 @@ from advkeras.attacks import (
     OptBrittle,
     OptMargin,
     OptRegion,
+    OptStrong,
     Square,
     configure,
 )
+from advkeras.attacks.decoupled_search import DecoupledSearch
+from advkeras.attacks.penalty_search import PenaltySearch
 from advkeras.datasets import MNIST
 from advkeras.errors import InvalidInputError
 
@@ -105,9 +108,12 @@ def test_work_is_counted(half_space, grey_images):
     images = grey_images(count=5)
     labels = classifier.predict(images)
     assert PGD(epsilon=0.1, step=0.01, iterations=7)(classifier, images, labels).gradient_count == 35
-    searched = OptMargin(member_rms=0.1, ensemble_size=4, weight_steps=1, iterations=10)(classifier, images, labels)
+    searched = OptMargin(member_rms=0.1, ensemble_size=4, search=PenaltySearch(weight_steps=1, iterations=10))(
+        classifier, images, labels
+    )
     assert searched.gradient_count == 5 * 4 * 10
-    assert searched.forward_count == 5 * (1 + 4 + 1)
+    # Before, for candidates that rounding would undo, for the claims, and after.
+    assert searched.forward_count == 5 * (1 + 4 + 4 + 1)
     region = OptRegion(radius=0.0, samples=16, members=3, steps=7)(classifier, images, labels)
     assert region.gradient_count == 5 * 3 * 7
     # A unanimous vote is decided by 9 points of 16, before and after; in between there are 5 looks at 13 points.
@@ -119,7 +125,7 @@ def test_progress_ends_with_everything_done(half_space, grey_images):
     images = grey_images(count=5)
     for attack in (
         FGSM(epsilon=0.1, batch_size=2),
-        OptBrittle(steps=20, batch_size=2),
+        OptBrittle(search=DecoupledSearch(gradients=120), batch_size=2),
         Square(epsilon=0.001, queries=20, batch_size=2),
         HopSkipJump(queries=60, batch_size=50),
     ):
@@ -136,10 +142,13 @@ def test_progress_ends_with_everything_done(half_space, grey_images):
         (lambda: PGD(epsilon=0.1, step=0.0), "step=0.0"),
         (lambda: PGD(epsilon=0.1, step=0.1, norm="l1"), "norm='l1'"),
         (lambda: OptBrittle(confidence=-1.0), "confidence=-1.0"),
-        (lambda: OptBrittle(weight_steps=0), "weight_steps=0"),
+        (lambda: PGD(epsilon=0.1, loss="dlr"), "loss='dlr'"),
+        (lambda: PGD(epsilon=0.1, restarts=2, random_start=False), "restarts=2"),
+        (lambda: PenaltySearch(weight_steps=0), "weight_steps=0"),
         (lambda: OptMargin(member_rms=0.1, ensemble_size=0), "ensemble_size=0"),
         (lambda: OptBrittle(search="greedy"), "search='greedy'"),
-        (lambda: OptBrittle(steps=0), "steps=0"),
+        (lambda: DecoupledSearch(gradients=0), "gradients=0"),
+        (lambda: DecoupledSearch(norm="l1"), "norm='l1'"),
         (lambda: OptRegion(radius=-1.0), "radius=-1.0"),
         (lambda: OptRegion(radius=0.1, region="cube"), "did you mean 'hypercube'"),
         (lambda: OptRegion(radius=0.1, combine="mode"), "combine='mode'"),
@@ -153,11 +162,24 @@ def test_progress_ends_with_everything_done(half_space, grey_images):
         (lambda: HopSkipJump(confidence=1.0), "confidence=1.0"),
         (lambda: configure("fgsm", MNIST.constants, steps=3), "'steps'"),
         (lambda: configure("fgms", MNIST.constants), "did you mean 'fgsm'"),
+        (lambda: configure("optbrittle", MNIST.constants, iterations=1), "optbrittle's decoupled search 'iterations'"),
+        (lambda: configure("optbrittle", MNIST.constants, search="penalty", gradients=1), "'gradients'"),
+        (lambda: configure("optbrittle", MNIST.constants, search="penalties"), "did you mean 'penalty'"),
+        (lambda: configure("optbrittle", MNIST.constants, gradients=1.5), "gradients must be a whole number"),
+        (lambda: configure("optmargin", MNIST.constants, learning_rate="fast"), "learning_rate must be a number"),
     ],
 )
 def test_senseless_hyperparameters_are_refused(build, received):
     with pytest.raises(InvalidInputError, match=received):
         build()
+
+
+def test_the_parameters_of_a_search_are_those_of_the_search_that_is_used():
+    assert configure("optbrittle", MNIST.constants, gradients=7).search == DecoupledSearch(gradients=7)
+    penalty = configure("optstrong", MNIST.constants, search="penalty", iterations=7).search
+    assert penalty == replace(OptStrong.penalty, iterations=7)
+    assert configure("optmargin", MNIST.constants, patience=9).search.patience == 9
+    assert configure("optmargin", MNIST.constants, search="decoupled").search == OptMargin(member_rms=1.0).search
 
 
 def test_senseless_data_is_refused(half_space, grey_images):

@@ -1,19 +1,23 @@
 """Every attack on models whose answer is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.stats import norm
 
 from advkeras.attacks import FGSM, PGD, OptBrittle, OptMargin, OptMimic, OptRegion, OptStrong
+from advkeras.attacks.decoupled_search import DecoupledSearch
 from advkeras.attacks.gradients import adversarial_margin
+from advkeras.attacks.penalty_search import PenaltySearch
 from advkeras.models import Classifier
 
 from ..conftest import FEATURES, SHAPE, linear_classifier
 
 BOUNDS = [(0.0, 1.0), (0.0, 255.0), (-1.0, 3.0)]
-PENALTY = {"search": "penalty", "learning_rate": 0.02, "initial_weight": 1.0, "weight_steps": 6, "iterations": 300}
-DECOUPLED = {"search": "decoupled"}
+PENALTY = PenaltySearch(learning_rate=0.02, initial_weight=1.0, weight_steps=6, iterations=300)
+DECOUPLED = DecoupledSearch(gradients=50)
 # Each search, and by how much its distortion may exceed the least one.
 SEARCHES = pytest.mark.parametrize(
     ("search", "excess"), [(PENALTY, 1.05), (DECOUPLED, 1.02)], ids=["penalty", "decoupled"]
@@ -62,7 +66,7 @@ def test_pgd_l2_moves_along_the_normal(half_space, grey_images):
 def test_optbrittle_finds_the_projection_on_the_hyperplane(half_space, grey_images, bounds, search, excess):
     classifier, normal = half_space(bounds=bounds)
     images = grey_images(bounds=bounds)
-    result = OptBrittle(**search)(classifier, images, classifier.predict(images))
+    result = OptBrittle(search=search)(classifier, images, classifier.predict(images))
     least = projection(images, normal, bounds) / np.sqrt(FEATURES) * (bounds[1] - bounds[0])
     assert result.success.all()
     assert (result.distortion >= least * 0.999).all()
@@ -98,7 +102,7 @@ def test_optstrong_goes_beyond_the_hyperplane_by_its_confidence(half_space, grey
     classifier, normal = half_space(scale=scale)
     images = grey_images()
     labels = classifier.predict(images)
-    result = OptStrong(confidence=confidence, **search)(classifier, images, labels)
+    result = OptStrong(confidence=confidence, search=search)(classifier, images, labels)
     least = (projection(images, normal, (0.0, 1.0)) + confidence / scale) / np.sqrt(FEATURES)
     assert result.success.all()
     assert (
@@ -112,7 +116,7 @@ def test_optstrong_goes_beyond_the_hyperplane_by_its_confidence(half_space, grey
 def test_a_confidence_out_of_reach_is_no_success(half_space, grey_images, search, excess):
     classifier, _ = half_space(scale=1.0)
     images = grey_images()
-    result = OptStrong(confidence=1000.0, **search)(classifier, images, classifier.predict(images))
+    result = OptStrong(confidence=1000.0, search=search)(classifier, images, classifier.predict(images))
     assert not result.success.any()
     np.testing.assert_array_equal(result.adversarials, images)
     np.testing.assert_array_equal(result.distortion, 0)
@@ -125,7 +129,7 @@ def test_optmargin_goes_as_far_as_its_farthest_member(half_space, grey_images, b
     width = bounds[1] - bounds[0]
     images = grey_images(bounds=bounds)
     labels = classifier.predict(images)
-    attack = OptMargin(member_rms=0.05 * width, ensemble_size=8, **search)
+    attack = OptMargin(member_rms=0.05 * width, ensemble_size=8, search=search)
     result = attack(classifier, images, labels)
     away = np.where(labels == 0, 1, -1)
     along = attack.members(classifier).reshape(8, FEATURES) @ normal / width
@@ -139,8 +143,8 @@ def test_the_authors_distance_scale_hardly_minimises_the_distortion(half_space, 
     classifier, _ = half_space()
     images = grey_images()
     labels = classifier.predict(images)
-    as_printed = OptMargin(member_rms=0.05, ensemble_size=8, **PENALTY)(classifier, images, labels)
-    as_published = OptMargin(member_rms=0.05, ensemble_size=8, distance_scale=255.0**2, **PENALTY)(
+    as_printed = OptMargin(member_rms=0.05, ensemble_size=8, search=PENALTY)(classifier, images, labels)
+    as_published = OptMargin(member_rms=0.05, ensemble_size=8, search=replace(PENALTY, distance_scale=255.0**2))(
         classifier, images, labels
     )
     assert as_published.success.all()
@@ -164,13 +168,13 @@ def test_the_ensembles_perturbations_are_orthogonal_and_of_the_given_rms(half_sp
             attack
             for search in (PENALTY, DECOUPLED)
             for attack in (
-                OptBrittle(**search),
-                OptStrong(confidence=1.0, **search),
-                OptMargin(member_rms=0.05, ensemble_size=4, **search),
+                OptBrittle(search=search),
+                OptStrong(confidence=1.0, search=search),
+                OptMargin(member_rms=0.05, ensemble_size=4, search=search),
             )
         ),
     ],
-    ids=lambda attack: f"{attack.name}-{getattr(attack, 'norm', '')}{getattr(attack, 'search', '')}",
+    ids=lambda attack: f"{attack.name}-{getattr(attack, 'norm', '')}{type(getattr(attack, 'search', None)).__name__}",
 )
 def test_targeted_attacks_reach_their_target(grey_images, attack):
     weights = np.linalg.qr(np.random.default_rng(3).standard_normal((FEATURES, 3)))[0] * 20
@@ -193,7 +197,7 @@ def test_targeted_optbrittle_finds_the_nearest_point_of_the_targets_cell(grey_im
     images = grey_images(count=3)
     labels = classifier.predict(images)
     targets = (labels + 1) % 3
-    result = OptBrittle(**search)(classifier, images, labels, targets)
+    result = OptBrittle(search=search)(classifier, images, labels, targets)
     for image, target, distortion in zip(images, targets, result.distortion, strict=True):
         flat = image.reshape(-1).astype(np.float64)
         others = [index for index in range(3) if index != target]

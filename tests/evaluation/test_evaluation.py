@@ -121,7 +121,10 @@ def test_the_paper_protocol_runs_the_full_search():
     quick, full = Protocol.build(MNIST), Protocol.build(MNIST, mode="paper")
     assert [attack.name for attack in quick.attacks] == list(TABLE_ATTACKS)
     searches = [attack for attack in full.attacks if attack.name in ("optbrittle", "optmargin", "optstrong")]
-    assert [(a.search, a.weight_steps, a.iterations, a.patience) for a in searches] == [("penalty", 4, 1000, None)] * 3
+    assert [(s.kind, s.weight_steps, s.iterations, s.patience) for s in (attack.search for attack in searches)] == [
+        ("penalty", 4, 1000, None)
+    ] * 3
+    assert (full.attacks[1].step, full.attacks[1].iterations, full.attacks[1].loss) == (0.01, 40, "cross_entropy")
 
 
 def test_a_model_without_a_card_has_no_paper_beside_it(natural, sample, tmp_path):

@@ -1,0 +1,37 @@
+"""OptLinf: the least change of any pixel, L-inf, that is misclassified; one run gives the accuracy at every epsilon."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from advkeras.attacks.base import FloatArray, require
+from advkeras.attacks.decoupled_search import DecoupledSearch
+from advkeras.attacks.opt_attack import OptAttack
+from advkeras.attacks.penalty_search import PenaltySearch
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptLinf(OptAttack):
+    """The least L-inf distortion that is misclassified at all.
+
+    It has neither an epsilon nor a step that would have to fit the model: whether an image is right within an epsilon
+    follows for every epsilon from its least distortion.
+
+    Args:
+        search: a :class:`DecoupledSearch` with the norm ``"linf"``.
+    """
+
+    search: DecoupledSearch | PenaltySearch = DecoupledSearch(gradients=100, norm="linf")
+
+    norm: ClassVar[str] = "linf"
+    name: ClassVar[str] = "optlinf"
+    title: ClassVar[str] = "OptLinf"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.search.kind == "decoupled", "search must be a DecoupledSearch", search=self.search)
+
+    def distance(self, difference: FloatArray) -> FloatArray:
+        """The largest change of a pixel."""
+        return np.asarray(np.abs(difference).reshape(len(difference), -1).max(axis=1), np.float32)

@@ -1,0 +1,121 @@
+"""The loop of projected gradient descent, to be compiled into an attack, a training step or a validation."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from advkeras.attacks.geometry import length, per_image, unit
+from advkeras.attacks.gradients import Slope, isolated
+from advkeras.attacks.norms import NormName
+
+
+class Climbed(NamedTuple):
+    """What a run has found.
+
+    Attributes:
+        points: (B, H, W, C) float32, of the highest value that was met.
+        value: (B,) float32, there.
+        zero: (B,) int32, gradients that gave no direction.
+        nonfinite: (B,) int32, gradients in which something was not finite.
+    """
+
+    points: Any
+    value: Any
+    zero: Any
+    nonfinite: Any
+
+
+def projected_gradient(
+    climb: Callable[[Any, Any], Slope],
+    images: Any,
+    goals: Any,
+    *,
+    epsilon: Any,
+    step: Any,
+    iterations: Any,
+    bounds: tuple[float, float],
+    start: Any | None = None,
+    drift: Any | None = None,
+    norm: NormName = "linf",
+) -> Climbed:
+    """Steps along gradients within a ball, as a TensorFlow function; the best of the points that were met.
+
+    Args:
+        climb: from points (B, H, W, C) and goals to the value there and the direction in which to go.
+        images: (B, H, W, C) float32.
+        goals: (B, ...), what the gradient needs to know of each image.
+        epsilon: scalar float32, radius of the ball.
+        step: scalar float32, length of a step.
+        iterations: number of steps.
+        bounds: lowest and highest pixel value.
+        start: (B, H, W, C) offsets from the images; None starts at the images.
+        drift: (B, H, W, C), where to go as long as a gradient is zero; None stays.
+        norm: ``"linf"`` or ``"l2"``.
+    """
+    project, direct = _projection(images, epsilon, bounds, norm), tf.sign if norm == "linf" else unit
+    slope_at = isolated(climb)
+    nothing = tf.zeros_like(images[:, 0, 0, 0], tf.int32)
+
+    def better(points: Any, value: Any, found: Climbed) -> Climbed:
+        higher = value > found.value
+        return found._replace(
+            points=tf.where(per_image(higher), points, found.points), value=tf.where(higher, value, found.value)
+        )
+
+    def advance(index: Any, points: Any, found: Climbed) -> tuple[Any, Any, Climbed]:
+        slope = slope_at(points, goals)
+        found = better(points, slope.value, found)
+        found = found._replace(
+            zero=found.zero + tf.cast(slope.zero, tf.int32),
+            nonfinite=found.nonfinite + tf.cast(slope.nonfinite, tf.int32),
+        )
+        gradient = slope.gradient if drift is None else tf.where(per_image(slope.zero), drift, slope.gradient)
+        return index + 1, project(points + step * direct(gradient)), found
+
+    first = images if start is None else project(images + start)
+    nowhere = Climbed(first, tf.fill(tf.shape(nothing), tf.float32.min), nothing, nothing)
+    _, points, found = tf.while_loop(
+        lambda index, *_: index < iterations, advance, (tf.constant(0), first, nowhere), parallel_iterations=1
+    )
+    # Not as a function of its own, so that the gradient, which nobody asks for here, is not computed.
+    return better(points, climb(points, goals).value, found)
+
+
+def last_iterate(
+    climb: Callable[[Any, Any], Slope],
+    images: Any,
+    goals: Any,
+    *,
+    epsilon: Any,
+    step: Any,
+    iterations: int,
+    bounds: tuple[float, float],
+    start: Any,
+) -> Any:
+    """The point at which so many steps within an L-inf ball end, (B, H, W, C), as training takes it.
+
+    Its value is not looked at, which saves a forward pass. The arguments are :func:`projected_gradient`'s.
+    """
+    project = _projection(images, epsilon, bounds, "linf")
+    slope_at = isolated(climb)
+    _, points = tf.while_loop(
+        lambda index, _: index < iterations,
+        lambda index, points: (index + 1, project(points + step * tf.sign(slope_at(points, goals).gradient))),
+        (tf.constant(0), project(images + start)),
+        parallel_iterations=1,
+    )
+    return tf.stop_gradient(points)
+
+
+def _projection(images: Any, epsilon: Any, bounds: tuple[float, float], norm: NormName) -> Callable[[Any], Any]:
+    def project(points: Any) -> Any:
+        offset = points - images
+        if norm == "linf":
+            offset = tf.clip_by_value(offset, -epsilon, epsilon)
+        else:
+            offset *= per_image(tf.minimum(1.0, tf.math.divide_no_nan(epsilon, length(offset))))
+            # divide_no_nan gives 0 for an offset of 0, which stays 0.
+        return tf.clip_by_value(images + offset, *bounds)
+
+    return project

@@ -1,0 +1,81 @@
+"""Which wrong classes are near an image, by a linear estimate: where a search is worth aiming."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from advkeras.attacks.base import FloatArray, IntArray, Problem, Tally
+from advkeras.attacks.batches import run_in_batches
+from advkeras.attacks.ensembles import NO_AIM
+from advkeras.attacks.gradients import slope
+from advkeras.attacks.norms import NORMS
+from advkeras.models import Classifier
+
+# Classes whose distance is estimated, at most: those of the largest logits.
+_CANDIDATES = 8
+
+
+def count(classifier: Classifier) -> int:
+    """Classes that are ranked, and gradients that ranking takes for each image."""
+    return max(0, min(_CANDIDATES, classifier.num_classes - 2))
+
+
+def nearest(
+    classifier: Classifier, problem: Problem, known: IntArray, *, norm: str, batch_size: int, tally: Tally
+) -> tuple[IntArray, FloatArray]:
+    """Wrong classes, the nearest first, and estimates of their distances: (N, count) each.
+
+    The estimate is the logit gap over the dual norm of its gradient, as in MALT (Melamed et al., arXiv 2407.02240).
+
+    Args:
+        classifier: what is attacked.
+        problem: images and true classes.
+        known: (N,) int32, a class of each image that is left out, since a search has already been there; NO_AIM leaves
+            out the one of the smallest logit.
+        norm: ``"l2"`` or ``"linf"``.
+        batch_size: images that go through the network at once.
+        tally: counts the work.
+    """
+    ranked = count(classifier)
+    logits = classifier.logits(problem.images, batch_size=batch_size)
+    tally.forwards += len(problem)
+    rows = np.arange(len(problem))
+    lowest = np.finfo(np.float32).min
+    logits[rows, problem.goals] = lowest
+    logits[rows[known != NO_AIM], known[known != NO_AIM]] = lowest
+    candidates = np.argsort(-logits, axis=1)[:, :ranked].astype(np.int32)
+    estimate = classifier.graph(
+        ("rivals", norm, ranked),
+        lambda: _estimate(classifier, norm),
+        [
+            classifier.image_signature,
+            tf.TensorSpec((None,), tf.int32),
+            tf.TensorSpec((None, ranked), tf.int32),
+        ],
+    )
+    tally.gradients += len(problem) * ranked
+    (distances,) = run_in_batches(
+        lambda batch: (estimate(problem.images[batch], problem.goals[batch], candidates[batch]),),
+        len(problem),
+        batch_size=max(1, batch_size // ranked),
+        progress=lambda done, total: None,
+    )
+    order = np.argsort(distances, axis=1, kind="stable")
+    return np.take_along_axis(candidates, order, axis=1), np.take_along_axis(distances, order, axis=1)
+
+
+def _estimate(classifier: Classifier, norm: str) -> Any:
+    def estimate(images: Any, goals: Any, candidates: Any) -> Any:
+        ranked = tf.shape(candidates)[1]
+        points = tf.repeat(images, ranked, axis=0)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(points)
+            logits = classifier(points)
+            own = tf.gather(logits, tf.repeat(goals, ranked), batch_dims=1)
+            gap = own - tf.gather(logits, tf.reshape(candidates, [-1]), batch_dims=1)
+        steepness = NORMS[norm].steepness(slope(gap, tape.gradient(gap, points)).gradient)
+        distance = tf.where(steepness > 0, tf.math.divide_no_nan(gap, steepness), tf.float32.max)
+        return tf.reshape(distance, tf.shape(candidates))
+
+    return estimate
