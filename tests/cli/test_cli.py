@@ -76,6 +76,16 @@ def test_attack_takes_targets_and_the_users_own_images(tmp_path, sample):
     assert data["success"]["count"] == found.success.sum() > 0
 
 
+def test_hopskipjump_starts_at_the_images_of_the_target(tmp_path):
+    result = run(
+        *("attack", "hopskipjump", "--model", "mnist-pgd", "--target", 4, "--examples", 20, "--set", "queries=40"),
+        *("--json", "--output", tmp_path / "found.npz"),
+    )
+    data = json.loads(result.stdout)
+    assert data["success"]["count"] == data["success"]["of"] > 10
+    assert data["config"]["queries"] == 40
+
+
 def test_the_cache_may_be_named_before_or_after_prepare(tmp_path):
     for folder in ("before", "after"):
         path = tmp_path / folder / "mnist" / "3.0.1"

@@ -1,0 +1,78 @@
+"""Where a search by queries may start: images whose classes are known, and noise."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from advkeras.attacks.base import FloatArray, IntArray, Problem, Tally
+from advkeras.models import Classifier
+
+# Shares of the noise in its blends with an image.
+_SHARES = (0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class KnownImages:
+    """Images that may serve each attacked image as a start, with the classes that the classifier gives them.
+
+    Attributes:
+        images: (K, H, W, C) float32: those that were handed over, and after them the attacked images.
+        classes: (K,) int32; -1 where it is not known.
+        given: how many were handed over.
+    """
+
+    images: FloatArray
+    classes: IntArray
+    given: int
+
+    @classmethod
+    def of(
+        cls, classifier: Classifier, problem: Problem, given: FloatArray, tally: Tally, *, batch_size: int
+    ) -> "KnownImages":
+        """Asks for the classes that are needed and not known, once for all attacked images."""
+
+        def ask(images: FloatArray) -> IntArray:
+            tally.forwards += len(images)
+            return classifier.predict(images, batch_size=batch_size)
+
+        if not problem.targeted:
+            attacked = problem.goals  # Only images that are classified correctly are attacked.
+        elif np.unique(problem.goals).size > 1:
+            attacked = ask(problem.images)
+        else:
+            # No attacked image is of its own target's class, so none is of the one that all have.
+            attacked = np.full(len(problem), -1, np.int32)
+        classes = np.concatenate([ask(given), attacked]) if len(given) else attacked
+        images = np.concatenate([given, problem.images]) if len(given) else problem.images
+        return cls(images, classes, len(given))
+
+    def starts(self, problem: Problem, place: int) -> Iterator[FloatArray]:
+        """Images (H, W, C) that are adversarial for the attacked image at a place: the given ones, then the others.
+
+        The nearest in L2 comes first, of either.
+        """
+        goal = problem.goals[place]
+        fitting = np.flatnonzero((self.classes == goal) if problem.targeted else (self.classes != goal))
+        distances = np.array([np.linalg.norm(self.images[each] - problem.images[place]) for each in fitting])
+        for index in np.lexsort((distances, fitting >= self.given)):
+            yield self.images[fitting[index]]
+
+
+def noise_starts(
+    image: FloatArray, bounds: tuple[float, float], generator: np.random.Generator
+) -> Iterator[FloatArray]:
+    """Blends (H, W, C) of an image with uniform noise at growing shares, plain noise at last; without an end.
+
+    All noise of single pixels may have one class, the image's own. So it is made of squares of one colour, too, whose
+    side doubles as long as two of them fit in a row, and then begins with single pixels again.
+    """
+    height, width, channels = image.shape
+    while True:
+        side = 1
+        while side == 1 or 2 * side <= max(height, width):
+            for share in _SHARES:
+                squares = generator.uniform(*bounds, (-(-height // side), -(-width // side), channels))
+                noise = squares.repeat(side, axis=0).repeat(side, axis=1)[:height, :width]
+                yield np.asarray(image + share * (noise - image), np.float32)
+            side *= 2
