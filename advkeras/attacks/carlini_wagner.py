@@ -27,7 +27,7 @@ class OptStrong(OptAttack):
 
     confidence: float = 40.0
     # A far margin takes long, and in the penalty search a heavy attack loss from the start.
-    search: DecoupledSearch | PenaltySearch = DecoupledSearch(gradients=200)
+    search: DecoupledSearch | PenaltySearch = DecoupledSearch(gradients=200, restarts=False)
 
     penalty: ClassVar[PenaltySearch] = PenaltySearch(
         learning_rate=0.1, initial_weight=10.0, weight_steps=3, iterations=200

@@ -34,10 +34,13 @@ class DecoupledSearch:
     Args:
         gradients: of each image's ensemble, at most.
         norm: ``"l2"`` or ``"linf"``.
+        restarts: whether there is more than one search of an image; otherwise one takes all the gradients, as a goal
+            wants that is far away.
     """
 
     gradients: int = 50
     norm: NormName = "l2"
+    restarts: bool = True
 
     kind: ClassVar[str] = "decoupled"
     work: ClassVar[str] = "gradients"
@@ -108,7 +111,7 @@ class DecoupledSearch:
             return state
 
         everything = np.arange(len(problem))
-        first = self.gradients if self.gradients < _ONE + _LEAST_MORE else _ONE
+        first = _ONE if self.restarts and self.gradients >= _ONE + _LEAST_MORE else self.gradients
         state = once(everything, first, 0)
         left = self.gradients - first
         ranked = 0 if problem.targeted else rivals.count(classifier)
@@ -140,25 +143,24 @@ class DecoupledSearch:
     def _aimed(
         self, images: Any, aims: Any, reached: Any, left: int, best_norm: FloatArray, once: Callable[..., Any]
     ) -> None:
-        """Searches of other images, aimed at promising classes, and towards the best class where there are no more."""
-        if not len(images):
-            return
+        """Searches of other images, aimed at promising classes; the last of many goes on towards the best class.
+
+        An image without a promising class is left alone: it would end where it is.
+        """
         others = 1 if left <= 2 * _ONE else (2 if left <= 4 * _ONE else 3)
         last = left - others * _ONE if left > 4 * _ONE else 0
         chosen, nearest = reached[images].copy(), best_norm[images].copy()
         lengths = _shares(left - last, others)
-        for number, iterations in enumerate([*lengths, last] if last else lengths):
-            aim = aims[images, number] if number < min(others, aims.shape[1]) else np.full(len(images), NO_AIM)
-            again = aim == NO_AIM
-            once(
-                images,
-                iterations,
-                number + 1,
-                aims=np.where(again, chosen, aim),
-                kappa=np.where(again & NORMS[self.norm].noisy, _RESTART_KAPPA, 0.0),
-            )
-            nearer = (best_norm[images] < nearest) & ~again
+        for number, iterations in enumerate(lengths[: aims.shape[1]]):
+            aim = aims[images, number]
+            aimed = aim != NO_AIM
+            if aimed.any():
+                once(images[aimed], iterations, number + 1, aims=aim[aimed], kappa=np.zeros(int(aimed.sum())))
+            nearer = best_norm[images] < nearest
             chosen[nearer], nearest = aim[nearer], best_norm[images].copy()
+        if last and len(images):
+            kappa = np.full(len(images), _RESTART_KAPPA if NORMS[self.norm].noisy else 0.0)
+            once(images, last, others + 1, aims=chosen, kappa=kappa)
 
 
 def _shares(total: int, parts: int) -> list[int]:

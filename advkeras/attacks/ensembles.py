@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -15,6 +15,20 @@ from advkeras.voting import Combination, contributions
 
 # A class that no search is aimed at.
 NO_AIM = -1
+
+
+class Verdict(NamedTuple):
+    """What is made of the logits of the members of points.
+
+    Attributes:
+        objective: (B,) float32, what to climb; 0 about where the goal is reached.
+        reached: (B,) bool, whether it is.
+        crossed: (B,) bool, whether the members are misclassified at all, by however little.
+    """
+
+    objective: Any
+    reached: Any
+    crossed: Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +72,8 @@ class Ensemble(abc.ABC):
         """
 
     @abc.abstractmethod
-    def judge(self, logits: Any, goals: Any, aims: Any, shared: tuple[Any, ...]) -> tuple[Any, Any]:
-        """What to climb, (B,) float32, 0 about where the goal is reached, and whether it is, (B,) bool.
+    def judge(self, logits: Any, goals: Any, aims: Any, shared: tuple[Any, ...]) -> Verdict:
+        """What the members' logits say.
 
         Args:
             logits: (B, M, classes) of the members.
@@ -122,19 +136,19 @@ class FixedEnsemble(Ensemble):
         return tf.clip_by_value(members, *self.bounds) if self.clip else members
 
     def beyond(self, margins: Any, shared: tuple[Any, ...]) -> Any:
-        """By how much margins (B, M) exceed the confidence, negative where they miss it: (B, M)."""
+        """By how much margins exceed the confidence, negative where they miss it; of the margins' shape."""
         return margins - shared[1]
 
-    def judge(self, logits: Any, goals: Any, aims: Any, shared: tuple[Any, ...]) -> tuple[Any, Any]:
+    def judge(self, logits: Any, goals: Any, aims: Any, shared: tuple[Any, ...]) -> Verdict:
         """The mean over members of the margin beyond the confidence, as far as it is missed.
 
         When no member misses it the worst member alone counts, so that the gradient never vanishes.
         """
-        reached = tf.reduce_all(self.beyond(self.margins(logits, goals), shared) > 0, axis=1)
+        worst_margin = tf.reduce_min(self.margins(logits, goals), axis=1)
         beyond = self.beyond(self.leads(logits, goals, aims), shared)
         worst = tf.reduce_min(beyond, axis=1)
         capped = tf.minimum(beyond, tf.stop_gradient(tf.maximum(worst, 0.0))[:, None])
-        return tf.reduce_mean(capped, axis=1), reached
+        return Verdict(tf.reduce_mean(capped, axis=1), self.beyond(worst_margin, shared) > 0, worst_margin > 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +188,7 @@ class RegionEnsemble(Ensemble):
         offsets = self.region.offsets_by_image((self.count, *points.shape[1:]), fresh)
         return tf.clip_by_value(points[:, None] + offsets, *self.bounds)
 
-    def judge(self, logits: Any, goals: Any, aims: Any, shared: tuple[Any, ...]) -> tuple[Any, Any]:
+    def judge(self, logits: Any, goals: Any, aims: Any, shared: tuple[Any, ...]) -> Verdict:
         """The combined margin, for votes the mean of the members' margins; and the criterion above."""
         if self.combine == "majority":
             objective = tf.reduce_mean(self.leads(logits, goals, aims), axis=1)
@@ -188,7 +202,8 @@ class RegionEnsemble(Ensemble):
         lead = 2 * self.share - 1
         mean, deviation = self._lead(contributions(logits, self.combine), goals)
         # The slack lets a share that is met exactly count, whatever the rounding.
-        return objective, (mean > 0) & (mean * (1 - lead**2) ** 0.5 >= lead * deviation - 1e-6)
+        reached = (mean > 0) & (mean * (1 - lead**2) ** 0.5 >= lead * deviation - 1e-6)
+        return Verdict(objective, reached, reached)
 
     def _lead(self, contributed: Any, goals: Any) -> tuple[Any, Any]:
         """Mean and standard deviation over members of the attacker's lead over the best other class, (B,) each."""

@@ -33,7 +33,7 @@ class OptMargin(OptAttack):
 
     member_rms: float
     ensemble_size: int = 20
-    search: DecoupledSearch | PenaltySearch = DecoupledSearch(gradients=100)
+    search: DecoupledSearch | PenaltySearch = DecoupledSearch(gradients=30)
 
     name: ClassVar[str] = "optmargin"
     title: ClassVar[str] = "OptMargin"

@@ -62,6 +62,7 @@ class SearchState(NamedTuple):
     iteration: Any
     best: Any  # the nearest point that reached the goal; the image, as long as there is none
     best_norm: Any  # infinite before the first success
+    crossing: Any  # least RMS at which the ensemble was misclassified, if not by the confidence asked for
     looks: Any  # at the point itself, where the gradient was taken beside it
     zero: Any  # gradients without a direction
     nonfinite: Any
@@ -129,17 +130,18 @@ def _advance(classifier: Classifier, ensemble: Ensemble, norm: Norm) -> Any:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(points)
             logits = ensemble.logits(classifier, points, seeds, iteration, shared)
-            objective, reached = ensemble.judge(logits, goals, aims, shared)
+            verdict = ensemble.judge(logits, goals, aims, shared)
+            objective = verdict.objective
         return (
-            objective,
-            reached,
+            *verdict,
             *slope(objective, tape.gradient(objective, points))[1:],
         )
 
     @isolated
     def look(points: Any, goals: Any, aims: Any, seeds: Any, iteration: Any, *shared: Any) -> Any:
         logits = ensemble.logits(classifier, points, seeds, iteration, shared)
-        return ensemble.judge(logits, goals, aims, shared)[1]
+        verdict = ensemble.judge(logits, goals, aims, shared)
+        return verdict.reached, verdict.crossed
 
     def advance(state: SearchState, iterations: Any, *shared: Any) -> tuple[SearchState, Any]:
         def unfinished(taken: Any, state: SearchState) -> Any:
@@ -181,12 +183,13 @@ def _iterate(
     points = norm.point(state.images, state.direction, state.norm, bounds)
     offset = points - state.images
     size = tf.sqrt(tf.reduce_mean(tf.square(offset), axis=[1, 2, 3]))
-    spread = tf.maximum(state.kappa, 0.0) * cosine * size
+    # A goal beyond the boundary may be far away; the noise stays as large as it is useful at the boundary.
+    spread = tf.maximum(state.kappa, 0.0) * cosine * tf.minimum(size, state.crossing)
     moved = tf.clip_by_value(points + per_image(spread) * _varied(state.noise, iteration), *bounds)
     noisy = tf.reduce_any(spread > 0)
     arguments = (state.goals, state.aims, state.seeds, iteration, *shared)
-    objective, reached, gradient, zero, nonfinite = climb(moved, *arguments)
-    reached = tf.cond(noisy, lambda: look(points, *arguments), lambda: reached)
+    objective, reached, crossed, gradient, zero, nonfinite = climb(moved, *arguments)
+    reached, crossed = tf.cond(noisy, lambda: look(points, *arguments), lambda: (reached, crossed))
     distance = norm.distance(offset)
     better = reached & (distance < state.best_norm) & ~state.finished
 
@@ -221,6 +224,7 @@ def _iterate(
         iteration=state.iteration + 1,
         best=tf.where(per_image(better), points, state.best),
         best_norm=tf.where(better, distance, state.best_norm),
+        crossing=tf.where(crossed, tf.minimum(size, state.crossing), state.crossing),
         looks=state.looks + tf.cast(noisy, tf.int32),
         zero=state.zero + tf.cast(zero, tf.int32),
         nonfinite=state.nonfinite + tf.cast(nonfinite, tf.int32),
@@ -267,6 +271,7 @@ def _initial(problem: Problem, seeds: Any, aims: Any, kappa: Any) -> SearchState
         iteration=np.zeros(count, np.int32),
         best=problem.images.copy(),
         best_norm=np.full(count, np.inf, np.float32),
+        crossing=np.full(count, np.inf, np.float32),
         looks=np.zeros(count, np.int32),
         zero=np.zeros(count, np.int32),
         nonfinite=np.zeros(count, np.int32),

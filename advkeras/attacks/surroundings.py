@@ -127,7 +127,7 @@ class SurroundingsAttack(MinimumNormAttack):
             points = along(state.images, state.direction, state.norm, ensemble.bounds)
             # All images of a batch came in together, so they are at the same look.
             logits = ensemble.logits(classifier, points, state.seeds, tf.reduce_max(state.iteration), ())
-            _, reached = ensemble.judge(logits, state.goals, tf.fill(tf.shape(state.goals), NO_AIM), ())
+            reached = ensemble.judge(logits, state.goals, tf.fill(tf.shape(state.goals), NO_AIM), ()).reached
             above = tf.where(reached, tf.minimum(state.above, state.norm), state.above)
             below = tf.where(reached, state.below, tf.maximum(state.below, state.norm))
             stride = _STRIDE ** (2.0 ** tf.cast(state.iteration, tf.float32))
