@@ -33,7 +33,7 @@ class OptAttack(MinimumNormAttack):
         norm: that the attack makes small.
     """
 
-    search: DecoupledSearch | PenaltySearch = DecoupledSearch(gradients=100)
+    search: DecoupledSearch | PenaltySearch = DecoupledSearch(gradients=200)
     clip_members: bool = False
 
     penalty: ClassVar[PenaltySearch] = PenaltySearch()

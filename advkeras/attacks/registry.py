@@ -125,7 +125,11 @@ def _parameters(attack: type[Attack], constants: ProtocolConstants, full_search:
     )
     if attack is OptMargin:
         authors = replace(authors, distance_scale=constants.distance_scale)
-        parameters = {"member_rms": constants.member_rms, "ensemble_size": constants.ensemble_size}
+        parameters = {
+            "member_rms": constants.member_rms,
+            "ensemble_size": constants.ensemble_size,
+            "clip_members": constants.clip_members,
+        }
         if full_search:
             return {**parameters, "search": authors}
         # The decoupled search ends at equation (4)'s minimum, and no other objective's.

@@ -31,6 +31,8 @@ class ProtocolConstants:
         detector_steps: of the training of a detector of adversarial examples.
         detector_batch: images in a step of it.
         distance_scale: what the authors' search divides the squared distance by, once pixels are scaled to [0, 1].
+        clip_members: clip the members of OptMargin's ensemble to the pixel range. The authors do not; a network may
+            give no answer beyond the range, though.
     """
 
     epsilon: float
@@ -51,6 +53,7 @@ class ProtocolConstants:
     boundary_reach: float
     detector_steps: int
     detector_batch: int
+    clip_members: bool = False
 
     def scaled(self, factor: float) -> "ProtocolConstants":
         """The same constants in a pixel unit of which ``factor`` make one of the present unit."""
@@ -187,9 +190,14 @@ def get(name: str) -> DatasetSpec:
 def own(
     name: str, *, bounds: tuple[float, float], shape: tuple[int, int, int], class_names: tuple[str, ...]
 ) -> DatasetSpec:
-    """A data set that the paper does not have: the protocol's constants are CIFAR-10's, scaled to its bounds."""
+    """A data set that the paper does not have: the protocol's constants are CIFAR-10's, scaled to its bounds.
+
+    OptMargin's members are clipped to the bounds, as all images that the model is meant for lie within them.
+    """
+    scaled = CIFAR10.with_bounds(bounds)
     return replace(
-        CIFAR10.with_bounds(bounds),
+        scaled,
+        constants=replace(scaled.constants, clip_members=True),
         name=name,
         title=name,
         shape=shape,

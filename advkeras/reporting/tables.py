@@ -28,7 +28,7 @@ _TABLE_1 = (
     _Column("paper", lambda row: percent_text(_paper(row).success), from_paper=True),
     _Column("RMS", lambda row: _rms(row.distortion)),
     _Column("paper", lambda row: _number(_paper(row).distortion), from_paper=True),
-    _Column("Grads/img", lambda row: f"{row.gradient_count / row.point.of:,.0f}"),
+    _Column("Grads", lambda row: f"{row.gradient_count / row.point.of:,.0f}"),
     _Column("s", lambda row: f"{row.seconds:.1f}"),
 )
 _TABLE_2 = (

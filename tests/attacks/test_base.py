@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from advkeras.attacks import (
     FGSM,
@@ -23,6 +24,10 @@ from advkeras.attacks.decoupled_search import DecoupledSearch
 from advkeras.attacks.penalty_search import PenaltySearch
 from advkeras.datasets import MNIST
 from advkeras.errors import InvalidInputError
+from advkeras.models import Classifier
+from advkeras.models.classifier import NO_CLASS
+
+from ..conftest import SHAPE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,3 +210,42 @@ def test_more_directions_than_features_are_refused(half_space, grey_images):
     images = grey_images()
     with pytest.raises(InvalidInputError, match="24 features"):
         OptMargin(member_rms=0.1, ensemble_size=30)(classifier, images, classifier.predict(images))
+
+
+def test_what_an_attack_returns_is_checked_before_it_is_judged(half_space, grey_images):
+    classifier, _ = half_space()
+    images = grey_images()
+
+    class Broken(Liar):
+        def run(self, classifier, problem, tally, progress):
+            candidates = problem.images.copy()
+            candidates[1, 0, 0, 0] = np.nan
+            return candidates
+
+    class Short(Liar):
+        def run(self, classifier, problem, tally, progress):
+            return problem.images[1:]
+
+    labels = classifier.predict(images)
+    with pytest.raises(InvalidInputError, match="NaN or infinite ones in 1 of 8"):
+        Broken()(classifier, images, labels)
+    with pytest.raises(InvalidInputError, match="candidates of shape"):
+        Short()(classifier, images, labels)
+
+
+def test_what_is_not_classified_is_no_success(grey_images):
+    """Pixels above a half give NaN: not the true class, and not a wrong one either."""
+
+    def logits(images):
+        mean = tf.reduce_mean(images, axis=[1, 2, 3])
+        return tf.where(mean[:, None] > 0.7, np.nan, tf.stack([tf.ones_like(mean), mean], axis=1))
+
+    classifier = Classifier(logits, bounds=(0.0, 1.0), input_shape=SHAPE, name="gaps")
+    images = np.full((3, *SHAPE), 0.6, np.float32)
+    assert (classifier.predict(images + 0.2) == NO_CLASS).all()
+    for attack in (FGSM(epsilon=0.2), PGD(epsilon=0.2), OptBrittle(), Square(epsilon=0.2, queries=20)):
+        result = attack(classifier, images, np.zeros(3, np.int32))
+        assert result.attacked.all()
+        assert not result.success.any(), attack
+    with pytest.raises(InvalidInputError, match="returns NaN for 8 of 8"):
+        Classifier(lambda x: np.nan * logits(x), bounds=(0.0, 1.0), input_shape=SHAPE, name="nothing")

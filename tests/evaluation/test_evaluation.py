@@ -1,21 +1,24 @@
 """Running an evaluation, its results as data, and going on after a stop."""
 
 import json
+from dataclasses import replace
 from importlib import resources
 
 import jsonschema
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from advkeras.attacks import FGSM
+from advkeras.attacks import FGSM, OptBrittle
 from advkeras.datasets import MNIST
 from advkeras.errors import InvalidInputError
 from advkeras.evaluation import paper
 from advkeras.evaluation.doubts import doubts
 from advkeras.evaluation.examples import Examples
 from advkeras.evaluation.protocol import TABLE_ATTACKS, Protocol
-from advkeras.evaluation.results import read
+from advkeras.evaluation.results import Convergence, read
 from advkeras.evaluation.runner import evaluate
+from advkeras.evaluation.worst_case import worst_case
 from advkeras.models import Classifier
 
 FAST = ("fgsm", "pgd")
@@ -46,6 +49,8 @@ def test_rows_hold_what_the_examples_on_disk_say(evaluation, natural, sample, tm
             assert row.distortion.low <= row.distortion.mean <= row.distortion.high
             assert row.paper == paper.rows_for("mnist", "none").get(row.attack)
     assert (model.rows[1].gradient_count, model.rows[2].gradient_count) == (12, 12 * 40)
+    assert model.rows[1].within == model.rows[1].point
+    assert model.worst.within.count == 0
 
 
 def test_results_survive_the_disk_and_fit_their_schema(evaluation, tmp_path):
@@ -171,3 +176,98 @@ def test_the_paper_stands_beside_its_own_settings_only(natural, sample, tmp_path
         protocol = Protocol.build(spec, attacks=["fgsm"], radius=radius)
         found = evaluate([natural], sample.first(4), spec, protocol, tmp_path / str(run))
         assert (found.models[0].rows[0].paper is not None) == known
+
+
+def test_other_bounds_make_other_examples(sample, tmp_path):
+    """The pixels of these files are within either bounds, but not the examples that are found in the wider ones."""
+    spec = replace(MNIST, bounds=(0.0, 2.0))
+    weights = np.random.default_rng(0).standard_normal((784, 10)).astype(np.float32)
+    data = sample.first(4)
+    found = []
+    for known in (spec, MNIST):
+        classifier = Classifier(
+            lambda images: tf.reshape(images, (-1, 784)) @ weights,
+            bounds=known.bounds,
+            input_shape=(28, 28, 1),
+            name="m",
+        )
+        labelled = replace(data, labels=classifier.predict(data.images))
+        protocol = Protocol.build(known, attacks=["fgsm"], epsilon=0.9)
+        evaluate([classifier], labelled, known, protocol, tmp_path, convergence=False)
+        found.append(Examples.read(tmp_path / "m" / "fgsm.npz").adversarials.max())
+    assert found[0] > 1
+    assert found[1] <= 1
+
+
+def test_a_row_whose_attack_had_not_ended_is_marked(natural, sample, tmp_path):
+    data = sample.first(40)
+    hasty = Protocol.build(
+        MNIST, attacks=["pgd", "optbrittle"], parameters={"optbrittle": {"gradients": 4}}, epsilon=0.1
+    )
+    rows = evaluate([natural], data, MNIST, hasty, tmp_path).models[0].rows
+    assert rows[1].convergence.converged
+    assert rows[1].convergence.distortion is None
+    again = rows[2].convergence
+    assert not again.converged
+    assert again.setting == "optbrittle.gradients=8"
+    assert again.images == 2
+    assert again.distortion_again < 0.95 * again.distortion
+    assert read(tmp_path).models[0].rows[2].convergence == again
+    unchecked = evaluate([natural], data, MNIST, hasty, tmp_path / "unchecked", convergence=False).models[0].rows
+    assert [row.convergence for row in unchecked] == [None] * 3
+    assert unchecked[2].distortion == rows[2].distortion
+
+
+def test_more_successes_are_not_converged_either():
+    figures = {
+        "setting": "pgd.iterations=80",
+        "images": 8,
+        "distortion": None,
+        "distortion_again": None,
+        "seconds": 1.0,
+    }
+    assert Convergence(success=3, success_again=3, **figures).converged
+    assert not Convergence(success=3, success_again=4, **figures).converged
+
+
+def test_the_worst_case_is_made_image_by_image():
+    """Five images: wrong already; fooled within epsilon by either attack; by none within it; not at all."""
+    images = np.zeros((5, 2, 2, 1), np.float32)
+    labels = np.array([1, 0, 0, 0, 0], np.int32)
+
+    def examples(changes, fooled):
+        changes, fooled = np.array(changes, np.float32), np.array(fooled)
+        return Examples(
+            images=images,
+            adversarials=images + changes[:, None, None, None],
+            labels=labels,
+            predictions=np.where(fooled, 1 - labels, 0).astype(np.int32),
+            benign_predictions=np.zeros(5, np.int32),
+            success=fooled,
+            attacked=labels == 0,
+            distortion=np.abs(changes),
+            facts={},
+        )
+
+    fixed = examples([0.0, 0.1, 0.1, 0.1, 0.1], [False, True, False, False, False])
+    least = examples([0.0, 0.3, 0.05, 0.2, 0.0], [False, True, True, True, False])
+    found = worst_case([(FGSM(epsilon=0.1), fixed), (OptBrittle(), least)], epsilon=0.1, bounds=(0.0, 1.0))
+    assert (found.within.count, found.within.of) == (2, 5)
+    assert (found.success.count, found.success.of) == (3, 4)
+    assert found.distortion.mean == pytest.approx(np.mean([0.3, 0.05, 0.2]))
+    assert worst_case([], epsilon=0.1, bounds=(0.0, 1.0)) is None
+
+
+def test_parameters_of_attacks_that_are_not_run_are_refused():
+    with pytest.raises(InvalidInputError, match="parameters of pgd, which is not run"):
+        Protocol.build(MNIST, attacks=["fgsm"], parameters={"pgd": {"iterations": 3}})
+
+
+def test_a_slice_is_evaluated_as_it_is_among_others(evaluation, natural, sample, tmp_path):
+    part = sample.where((np.arange(1000) >= 6) & (np.arange(1000) < 12))
+    evaluate([natural], part, MNIST, Protocol.build(MNIST, attacks=FAST), tmp_path / "part")
+    for name in FAST:
+        whole, few = (
+            Examples.read(folder / "mnist-natural" / f"{name}.npz") for folder in (tmp_path, tmp_path / "part")
+        )
+        np.testing.assert_allclose(few.adversarials, whole.adversarials[6:], atol=1e-5)

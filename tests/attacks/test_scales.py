@@ -1,0 +1,179 @@
+"""Neither the logits' nor the pixels' scale, nor a gradient that is no number, decides what an attack finds."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from advkeras.attacks import FGSM, PGD, OptBrittle, OptLinf, OptMargin, OptMimic, OptRegion, OptStrong, names
+from advkeras.attacks.decoupled_search import DecoupledSearch
+from advkeras.attacks.geometry import length, unit
+from advkeras.attacks.gradients import cross_entropy_margin
+from advkeras.attacks.registry import get
+from advkeras.errors import InvalidInputError
+from advkeras.models import Classifier
+
+from ..conftest import FEATURES, SHAPE
+
+GENERATOR = np.random.default_rng(4)
+HIDDEN = GENERATOR.standard_normal((FEATURES, 16)) * 1.5
+OUTER = GENERATOR.standard_normal((16, 4)) * 3
+IMAGES = GENERATOR.uniform(0.1, 0.9, (12, *SHAPE)).astype(np.float32)
+# By the range of the pixels; confidences are in logits and come along with them.
+ATTACKS = [
+    FGSM(epsilon=0.1),
+    PGD(epsilon=0.05, iterations=8),
+    PGD(epsilon=0.2, iterations=8, norm="l2"),
+    OptLinf(search=DecoupledSearch(gradients=20, norm="linf")),
+    OptBrittle(search=DecoupledSearch(gradients=90)),
+    OptStrong(confidence=0.5, search=DecoupledSearch(gradients=20)),
+    OptMargin(member_rms=0.05, ensemble_size=4, search=DecoupledSearch(gradients=20)),
+    OptRegion(radius=0.1, samples=40, steps=15),
+    OptMimic(reach=0.05, samples=40, steps=15, share=0.7),
+]
+IDS = [f"{index}-{attack.name}" for index, attack in enumerate(ATTACKS)]
+
+
+def network(scale=1.0, bounds=(0.0, 1.0), first=lambda pixels: pixels):
+    """Two layers with tanh between; the same function of pixels scaled to [0, 1] whatever the bounds."""
+    low, high = bounds
+
+    def logits(images):
+        pixels = first((images - low) / (high - low))
+        hidden = tf.tanh(tf.reshape(pixels - 0.5, (-1, FEATURES)) @ tf.constant(HIDDEN, tf.float32))
+        return scale * (hidden @ tf.constant(OUTER, tf.float32))
+
+    return Classifier(logits, bounds=bounds, input_shape=SHAPE, name="network")
+
+
+def in_unit(attack, width):
+    """The attack with its lengths in another pixel unit."""
+    lengths = ("epsilon", "member_rms", "radius", "reach")
+    return replace(attack, **{name: getattr(attack, name) * width for name in lengths if hasattr(attack, name)})
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=IDS)
+@pytest.mark.parametrize("scale", [1e-3, 10.0, 1e3])
+def test_the_scale_of_the_logits_changes_nothing(attack, scale):
+    plain, scaled = network(), network(scale)
+    labels = plain.predict(IMAGES)
+    adapted = replace(attack, confidence=attack.confidence * scale) if isinstance(attack, OptStrong) else attack
+    first, second = attack(plain, IMAGES, labels), adapted(scaled, IMAGES, labels)
+    assert first.success.any()
+    np.testing.assert_array_equal(second.success, first.success)
+    np.testing.assert_allclose(second.distortion, first.distortion, rtol=0.02)
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=IDS)
+@pytest.mark.parametrize("bounds", [(-1.0, 1.0), (0.0, 255.0), (0.0, 1e-3)])
+def test_the_unit_of_the_pixels_changes_nothing(attack, bounds):
+    plain, other = network(), network(bounds=bounds)
+    low, width = bounds[0], bounds[1] - bounds[0]
+    labels = plain.predict(IMAGES)
+    first = attack(plain, IMAGES, labels)
+    second = in_unit(attack, width)(other, (low + width * IMAGES).astype(np.float32), labels)
+    np.testing.assert_array_equal(second.success, first.success)
+    np.testing.assert_allclose(second.distortion / width, first.distortion, rtol=0.02)
+
+
+def test_cross_entropy_has_its_direction_where_float32_rounds_it_away():
+    """The true class leads by 60 logits: in float32 its probability is 1, and its part of softmax - onehot is gone."""
+    answers = np.array([70.0, 10.0, 9.5])
+    weights = np.linalg.qr(np.random.default_rng(0).standard_normal((FEATURES, 3)))[0]
+    pixels = tf.zeros((1, FEATURES))
+
+    def direction(values):
+        values = np.asarray(values, np.float64)
+        return values / np.linalg.norm(values)
+
+    def exact(temperature):
+        """Of softmax - onehot in float64, where the true class's part is minus the sum of the others'."""
+        wrong = np.exp((answers[1:] - answers[0]) / temperature)
+        return direction(weights @ np.array([-wrong.sum(), *wrong]))
+
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(pixels)
+        logits = pixels @ tf.constant(weights, tf.float32) + tf.constant(answers[None], tf.float32)
+        rounded = tf.nn.sparse_softmax_cross_entropy_with_logits([0], logits)
+        ours = cross_entropy_margin(logits, tf.constant([0]), targeted=False)
+    assert direction(tape.gradient(rounded, pixels).numpy()[0]) @ exact(1.0) < 0.9
+    found = direction(tape.gradient(ours, pixels).numpy()[0])
+    np.testing.assert_allclose(found, exact(np.std(answers) / 10), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-3, 1e30])
+def test_lengths_neither_vanish_nor_overflow(size):
+    values = tf.constant(np.full((2, *SHAPE), size), tf.float32)
+    np.testing.assert_allclose(length(values), size * np.sqrt(FEATURES), rtol=1e-5)
+    np.testing.assert_allclose(unit(values), 1 / np.sqrt(FEATURES), rtol=1e-5)
+    assert not unit(tf.zeros((1, *SHAPE))).numpy().any()
+
+
+def test_a_gradient_that_is_not_finite_somewhere_is_used_where_it_is():
+    """A network that begins with a gamma correction has an infinite gradient where a pixel is 0."""
+    classifier = network(first=tf.sqrt)
+    images = IMAGES.copy()
+    images[:, 0, 0, 0] = 0.0
+    labels = classifier.predict(images)
+    for plain in ATTACKS:
+        attack = replace(plain, epsilon=0.3) if hasattr(plain, "epsilon") else plain
+        if isinstance(attack, OptMargin):
+            attack = replace(attack, clip_members=True)  # of a negative pixel the network makes NaN
+        result = attack(classifier, images, labels)
+        assert np.isfinite(result.adversarials).all(), attack
+        assert result.nonfinite_gradients.any(), attack
+        assert result.success.mean() > 0.9, attack
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_classifier_without_a_gradient_by_its_pixels_is_refused_by_name(name):
+    classifier = network(first=lambda pixels: tf.round(255 * pixels) / 255)
+    attack = next((each for each in ATTACKS if each.name == name), None)
+    if attack is None:
+        assert not get(name).needs_gradient
+        return
+    with pytest.raises(InvalidInputError, match="network gives none by its pixels: use Square or HopSkipJump"):
+        attack(classifier, IMAGES, classifier.predict(IMAGES))
+
+
+def test_where_a_gradient_is_zero_an_attack_goes_on_and_says_so():
+    """Logits behind a ReLU: around mid-grey all are 0, and class 0 is the answer to a tie."""
+
+    def logits(images):
+        along = tf.reshape(images - 0.5, (-1, FEATURES)) @ tf.constant(HIDDEN[:, :3], tf.float32)
+        return tf.nn.relu(along - [[9.0, 0.3, 0.3]])
+
+    classifier = Classifier(logits, bounds=(0.0, 1.0), input_shape=SHAPE, name="rectified")
+    images = np.full((4, *SHAPE), 0.5, np.float32)
+    labels = np.zeros(4, np.int32)
+    step = FGSM(epsilon=0.3)(classifier, images, labels)
+    assert not step.success.any()
+    np.testing.assert_array_equal(step.zero_gradients, 1)
+    for attack in (PGD(epsilon=0.3), OptBrittle(), OptLinf()):
+        result = attack(classifier, images, labels)
+        assert result.success.all(), attack
+        assert result.zero_gradients.any(), attack
+    healthy = PGD(epsilon=0.05)(network(), IMAGES, network().predict(IMAGES))
+    assert not healthy.zero_gradients.any()
+    assert not healthy.nonfinite_gradients.any()
+
+
+def test_seeds_and_epsilons_build_no_new_graphs():
+    classifier = network()
+    labels = classifier.predict(IMAGES)
+
+    def run(seed, size):
+        FGSM(epsilon=size)(classifier, IMAGES, labels)
+        PGD(epsilon=size, iterations=2, seed=seed)(classifier, IMAGES, labels)
+        OptBrittle(search=DecoupledSearch(gradients=2), seed=seed)(classifier, IMAGES, labels)
+        margin = OptMargin(member_rms=size, ensemble_size=3, search=DecoupledSearch(gradients=2), seed=seed)
+        margin(classifier, IMAGES, labels)
+        OptRegion(radius=0.1, samples=10, steps=2, seed=seed)(classifier, IMAGES, labels)
+
+    run(0, 0.1)
+    built = dict(classifier._graphs)
+    traces = {key: function.experimental_get_tracing_count() for key, function in built.items()}
+    run(1, 0.2)
+    assert classifier._graphs == built
+    assert {key: function.experimental_get_tracing_count() for key, function in built.items()} == traces
