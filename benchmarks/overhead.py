@@ -11,25 +11,36 @@ import numpy as np
 import tensorflow as tf
 from measuring import digits, models, report, seconds
 
-from advkeras.attacks import FGSM, PGD, Attack, OptBrittle, OptMargin, OptRegion, OptStrong
+from advkeras.attacks import (
+    FGSM,
+    PGD,
+    Attack,
+    DecoupledSearch,
+    OptBrittle,
+    OptMargin,
+    OptRegion,
+    OptStrong,
+    PenaltySearch,
+)
 from advkeras.attacks.base import Problem, Tally
-from advkeras.attacks.decoupled_search import DecoupledSearch
 from advkeras.attacks.gradients import adversarial_margin
+from advkeras.attacks.single_search import search_once
 from advkeras.models import Classifier
+from advkeras.randomness import derive_seeds
 
 ITERATIONS, PAIRS = 10, 7
-PENALTY: dict[str, Any] = {"search": "penalty", "weight_steps": 1, "iterations": ITERATIONS}
-DECOUPLED: dict[str, Any] = {"search": "decoupled", "steps": ITERATIONS}
+PENALTY = PenaltySearch(weight_steps=1, iterations=ITERATIONS)
+DECOUPLED = DecoupledSearch(gradients=ITERATIONS)
 
 # Title, members of each image, iterations, attack.
 ATTACKS: tuple[tuple[str, int, int, Attack], ...] = (
     ("FGSM", 1, 1, FGSM(epsilon=0.3)),
-    ("PGD", 1, ITERATIONS, PGD(epsilon=0.3, step=0.01, iterations=ITERATIONS)),
-    ("OptBrittle, decoupled", 1, ITERATIONS, OptBrittle(**DECOUPLED)),
-    ("OptBrittle, penalty", 1, ITERATIONS, OptBrittle(**PENALTY)),
-    ("OptStrong, decoupled", 1, ITERATIONS, OptStrong(**DECOUPLED)),
-    ("OptMargin, penalty", 20, ITERATIONS, OptMargin(member_rms=0.3, **PENALTY)),
-    ("OptMargin, decoupled", 20, ITERATIONS, OptMargin(member_rms=0.3, **DECOUPLED)),
+    ("PGD", 1, ITERATIONS, PGD(epsilon=0.3, loss="margin", iterations=ITERATIONS)),
+    ("OptBrittle, decoupled", 1, ITERATIONS, OptBrittle(search=DECOUPLED)),
+    ("OptBrittle, penalty", 1, ITERATIONS, OptBrittle(search=PENALTY)),
+    ("OptStrong, decoupled", 1, ITERATIONS, OptStrong(search=DECOUPLED)),
+    ("OptMargin, penalty", 20, ITERATIONS, OptMargin(member_rms=0.3, search=PENALTY)),
+    ("OptMargin, decoupled", 20, ITERATIONS, OptMargin(member_rms=0.3, search=DECOUPLED)),
     ("OptRegion, search", 4, ITERATIONS, OptRegion(radius=0.3, steps=ITERATIONS)),
 )
 
@@ -51,18 +62,26 @@ def bare_gradients(classifier: Classifier, data: Any, count: int, iterations: in
 
 def search(attack: Attack, classifier: Classifier, data: Any, count: int) -> Callable[[], Any]:
     """The attack's loop; OptRegion's looks at the vote, which are forwards, left out."""
-    problem = Problem(data.images[:count], np.asarray(data.labels[:count], np.int32), False)
+    problem = Problem(data.images[:count], np.asarray(data.labels[:count], np.int32), False, data.places[:count])
 
     def progress(done: int, total: int) -> None:
         """Nobody looks."""
 
     if isinstance(attack, OptRegion):
-        ensemble = attack._ensemble(classifier, problem, attack.members, "search")
-        decoupled = DecoupledSearch(iterations=attack.steps)
-        return lambda: decoupled.run(
-            classifier, problem, ensemble, key=attack, batch_size=256, tally=Tally(), progress=progress
+        ensemble = attack._ensemble(classifier, problem, attack.members)
+        seeds = derive_seeds(0, "overhead", places=problem.places)
+        return lambda: search_once(
+            classifier,
+            problem,
+            ensemble,
+            norm="l2",
+            iterations=attack.steps,
+            seeds=seeds,
+            batch_size=256,
+            tally=Tally(count),
+            progress=progress,
         )
-    return lambda: attack.run(classifier, problem, Tally(), progress)
+    return lambda: attack.run(classifier, problem, Tally(count), progress)
 
 
 rows = []

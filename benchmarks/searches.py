@@ -40,9 +40,9 @@ SEARCHES: tuple[tuple[str, str, bool, dict[str, Any]], ...] = (
         EQUATION_4,
         "optmargin",
         True,
-        {"distance_scale": 1.0, "weight_steps": 3, "iterations": 100},
+        {"search": "penalty", "distance_scale": 1.0, "weight_steps": 3, "iterations": 100},
     ),
-    (DECOUPLED, "optmargin", False, {"search": "decoupled", "steps": 100}),
+    (DECOUPLED, "optmargin", False, {"search": "decoupled", "gradients": 100}),
     ("OptRegion", "optregion", False, {}),
     ("OptRegion, twice the steps", "optregion", False, {"steps": 100}),
 )

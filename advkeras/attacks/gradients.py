@@ -64,7 +64,7 @@ def loss_slope(
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(points)
-        logits = function(points)
+        logits = tf.cast(function(points), tf.float32)
         margin = adversarial_margin(logits, goals, targeted=targeted)
         climbed = margin if loss == "margin" else cross_entropy_margin(logits, goals, targeted=targeted)
     return slope(margin, tape.gradient(climbed, points))
@@ -112,7 +112,7 @@ def divergence_slope(function: Callable[[Any], Any], points: Any, reference: Any
     """
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(points)
-        diverged = divergence(function(points), reference)
+        diverged = divergence(tf.cast(function(points), tf.float32), tf.cast(reference, tf.float32))
     return slope(diverged, tape.gradient(diverged, points))
 
 

@@ -41,7 +41,7 @@ class HopSkipJump(MinimumNormAttack):
     experiments; but of larger and larger squares, too, since noise of single pixels may have the image's own class. Of
     one target in particular noise seldom is: a targeted attack needs images of that class, in the call or handed over.
 
-    An image's random numbers depend on the seed and its place among the attacked images, and its result on the other
+    An image's random numbers depend on the seed and its place in the data set, and its result on the other
     images of the call, which may be its starts; on the batch size nothing depends.
 
     Args:
@@ -60,6 +60,7 @@ class HopSkipJump(MinimumNormAttack):
 
     name: ClassVar[str] = "hopskipjump"
     title: ClassVar[str] = "HopSkipJump"
+    work: ClassVar[str] = "queries"
     needs_gradient: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -86,7 +87,7 @@ class HopSkipJump(MinimumNormAttack):
                 image,
                 known.starts(problem, place),
                 classifier.bounds,
-                derive_generator(self.seed, self.name, place),
+                derive_generator(self.seed, self.name, int(problem.places[place])),
             ).run()
             for place, image in enumerate(problem.images)
         ]

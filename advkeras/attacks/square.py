@@ -23,7 +23,7 @@ class Square(FixedNormAttack):
     and 2), and is kept where it brings the logit margin nearer to misclassification. An image that is misclassified is
     not queried again. The margin is the loss of a targeted attack, too, where the paper has the cross-entropy.
 
-    An image's random numbers depend on the seed, its place among the attacked images and the number of its query.
+    An image's random numbers depend on the seed, its place in the data set and the number of its query.
 
     Args:
         epsilon: the largest change of a pixel, in the classifier's pixel unit.
@@ -51,7 +51,7 @@ class Square(FixedNormAttack):
     def run(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
         """The point of the largest margin that was found for each image; images that are done leave the batch."""
         total = len(problem)
-        generators = [derive_generator(self.seed, self.name, place) for place in range(total)]
+        generators = [derive_generator(self.seed, self.name, int(place)) for place in problem.places]
         best, margin = problem.images.copy(), np.full(total, -np.inf, np.float32)
         asked = np.zeros(total, np.int64)
         while True:

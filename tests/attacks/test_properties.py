@@ -12,6 +12,7 @@ from advkeras.attacks import (
     PGD,
     HopSkipJump,
     OptBrittle,
+    OptLinf,
     OptMargin,
     OptMimic,
     OptRegion,
@@ -30,7 +31,7 @@ PENALTY = PenaltySearch(weight_steps=2, iterations=20)
 SHORT = DecoupledSearch(gradients=15)
 ATTACKS = [
     FGSM(epsilon=0.2),
-    PGD(epsilon=0.2, step=0.05, iterations=5),
+    PGD(epsilon=0.2, step=0.1, iterations=5),
     PGD(epsilon=0.5, step=0.1, iterations=5, norm="l2"),
     PGD(epsilon=0.2, iterations=5, loss="margin", restarts=2),
     OptBrittle(search=PENALTY),
@@ -38,7 +39,7 @@ ATTACKS = [
     OptMargin(member_rms=0.1, ensemble_size=4, search=PENALTY),
     OptMargin(member_rms=0.1, ensemble_size=4, clip_members=True, search=replace(PENALTY, patience=3)),
     OptBrittle(search=SHORT),
-    OptBrittle(search=DecoupledSearch(gradients=15, norm="linf")),
+    OptLinf(search=DecoupledSearch(gradients=15, norm="linf")),
     OptBrittle(),
     OptMargin(member_rms=0.1, ensemble_size=4, search=SHORT),
     OptRegion(radius=0.2, samples=20, steps=15),
@@ -92,7 +93,8 @@ def test_the_same_seed_gives_the_same_result(attack, seed):
     np.testing.assert_array_equal(first.adversarials, second.adversarials)
 
 
-@pytest.mark.parametrize("attack", ATTACKS, ids=IDS)
+# HopSkipJump starts at the other images of the call.
+@pytest.mark.parametrize("attack", [a for a in ATTACKS if a.name != "hopskipjump"], ids=lambda a: a.name)
 @settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_an_images_place_and_not_its_company_decides_its_result(attack, seed):

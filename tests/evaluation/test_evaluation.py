@@ -141,7 +141,7 @@ def test_a_model_without_a_card_has_no_paper_beside_it(natural, sample, tmp_path
 
 def test_another_epsilon_has_no_paper_beside_it_and_pgd_still_crosses_its_ball(natural, sample, tmp_path):
     protocol = Protocol.build(MNIST, attacks=("fgsm", "pgd"), epsilon=0.6)
-    assert protocol.attacks[1].step == pytest.approx(0.02)
+    assert protocol.attacks[1].step_length == pytest.approx(2.5 * 0.6 / 40)
     evaluation = evaluate([natural], sample.first(4), MNIST, protocol, tmp_path)
     assert [row.paper is None for row in evaluation.models[0].rows] == [False, True, True]
 
