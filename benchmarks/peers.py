@@ -12,7 +12,6 @@ used. ART, which takes a hundred times as long, gets fewer images and a combinat
 import argparse
 import itertools
 import os
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from measuring import alternating, digits, mean, models, report
+from torch_networks import ported, to_torch
 
 from advkeras.attacks import OptBrittle
 from advkeras.attacks.base import rms
@@ -31,9 +31,6 @@ parser.add_argument("--art-examples", type=int, default=8)
 parser.add_argument("--tune-examples", type=int, default=16)
 options = parser.parse_args()
 
-# Triton comes with newer PyTorch and is imported late; nothing here needs it, and its copy of LLVM beside TensorFlow's
-# aborts the process.
-sys.modules["triton"] = None  # type: ignore[assignment]
 warnings.filterwarnings("ignore")
 torch.set_num_threads(os.cpu_count() or 1)
 
@@ -41,48 +38,7 @@ SLOW_CHOICE = (0.05, 1.0)
 CHOICES = tuple(itertools.product((0.01, 0.05, 0.1), (0.1, 1.0, 10.0)))  # learning rate, first c
 
 
-class Network(torch.nn.Module):
-    """The Madry network with a SavedModel's weights; takes (N, 1, 28, 28)."""
-
-    def __init__(self, classifier: Classifier) -> None:
-        super().__init__()
-        import tensorflow as tf
-
-        loaded = tf.saved_model.load(str(classifier.folder))
-        arrays = [variable.numpy() for variable in loaded.signatures["serving_default"].variables]
-        kernels = {array.shape: array for array in arrays}
-        biases = {array.shape[0]: array for array in arrays if array.ndim == 1}
-        self.features = torch.nn.Sequential(
-            self._convolution(kernels[5, 5, 1, 32], biases[32]),
-            torch.nn.ReLU(),
-            torch.nn.MaxPool2d(2),
-            self._convolution(kernels[5, 5, 32, 64], biases[64]),
-            torch.nn.ReLU(),
-            torch.nn.MaxPool2d(2),
-        )
-        self.hidden = self._dense(kernels[3136, 1024], biases[1024])
-        self.output = self._dense(kernels[1024, 10], biases[10])
-        self.eval().requires_grad_(False)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits."""
-        features = self.features(images).permute(0, 2, 3, 1).flatten(1)
-        return self.output(torch.relu(self.hidden(features)))
-
-    @staticmethod
-    def _convolution(kernel: Any, bias: Any) -> torch.nn.Conv2d:
-        layer = torch.nn.Conv2d(kernel.shape[2], kernel.shape[3], kernel.shape[:2], padding="same")
-        layer.weight.data, layer.bias.data = torch.tensor(kernel.transpose(3, 2, 0, 1).copy()), torch.tensor(bias)
-        return layer
-
-    @staticmethod
-    def _dense(kernel: Any, bias: Any) -> torch.nn.Linear:
-        layer = torch.nn.Linear(*kernel.shape)
-        layer.weight.data, layer.bias.data = torch.tensor(kernel.T.copy()), torch.tensor(bias)
-        return layer
-
-
-def foolbox_attack(network: Network, rate: float, first: float) -> Callable[[Any, Any], Any]:
+def foolbox_attack(network: torch.nn.Module, rate: float, first: float) -> Callable[[Any, Any], Any]:
     """Foolbox's L2CarliniWagnerAttack."""
     import foolbox
 
@@ -93,7 +49,7 @@ def foolbox_attack(network: Network, rate: float, first: float) -> Callable[[Any
     return lambda images, labels: attack(model, images, labels, epsilons=None)[0].numpy()
 
 
-def art_attack(network: Network, rate: float, first: float) -> Callable[[Any, Any], Any]:
+def art_attack(network: torch.nn.Module, rate: float, first: float) -> Callable[[Any, Any], Any]:
     """ART's CarliniL2Method."""
     from art.attacks.evasion import CarliniL2Method
     from art.estimators.classification import PyTorchClassifier
@@ -113,7 +69,7 @@ def art_attack(network: Network, rate: float, first: float) -> Callable[[Any, An
     return lambda images, labels: attack.generate(images.numpy(), labels.numpy())
 
 
-def torchattacks_attack(network: Network, rate: float, first: float) -> Callable[[Any, Any], Any]:
+def torchattacks_attack(network: torch.nn.Module, rate: float, first: float) -> Callable[[Any, Any], Any]:
     """Torchattacks' CW."""
     import torchattacks
 
@@ -124,13 +80,13 @@ def torchattacks_attack(network: Network, rate: float, first: float) -> Callable
 PEERS = {"Foolbox": foolbox_attack, "torchattacks": torchattacks_attack, "ART": art_attack}
 
 
-def judged(network: Network, images: torch.Tensor, labels: torch.Tensor, found: Any) -> tuple[Any, Any]:
+def judged(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, found: Any) -> tuple[Any, Any]:
     """Which images are misclassified, and the RMS of all."""
     fooled = (network(torch.tensor(np.clip(found, 0, 1))).argmax(dim=1) != labels).numpy()
     return fooled, rms(found - images.numpy())
 
 
-def tuned(network: Network, build: Any, images: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
+def tuned(network: torch.nn.Module, build: Any, images: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
     """The learning rate and the first c of least distortion, among those that fool most of a few images."""
     trials = []
     for rate, first in CHOICES:
@@ -141,14 +97,10 @@ def tuned(network: Network, build: Any, images: torch.Tensor, labels: torch.Tens
 
 def measured(classifier: Classifier) -> Iterator[dict[str, Any]]:
     """A row for each peer on one model; both attacks run on the same images, in turns."""
-    network = Network(classifier)
     data = digits(options.examples)
     data = data.where(classifier.predict(data.images) == data.labels)
-    images = torch.tensor(data.images.transpose(0, 3, 1, 2).copy())
-    labels = torch.tensor(data.labels.astype(np.int64))
-    difference = np.abs(network(images).numpy() - classifier.logits(data.images)).max()
-    if difference > 1e-3:
-        raise SystemExit(f"the copied network's logits differ by {difference}")
+    network = ported(classifier, data.images)
+    images, labels = to_torch(data.images, classifier.bounds), torch.tensor(data.labels.astype(np.int64))
     ours = OptBrittle()
     for name, build in PEERS.items():
         is_slow = name == "ART"
