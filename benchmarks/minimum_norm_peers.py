@@ -122,13 +122,13 @@ def _choices(**values: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 PEERS: dict[str, tuple[Callable[..., Images], list[dict[str, Any]]]] = {
-    "adv-lib, ALMA": (alma, _choices(init_lr_distance=(0.03, 0.1, 0.3))),
-    "adv-lib, PDGD": (pdgd, _choices(primal_lr=(0.01, 0.03, 0.1))),
+    "adv-lib, ALMA": (alma, _choices(init_lr_distance=(0.03, 0.1, 0.3, 1.0))),
+    "adv-lib, PDGD": (pdgd, _choices(primal_lr=(0.01, 0.03, 0.1, 0.3))),
     "adv-lib, FAB": (fab, _choices(targets=(1, 3, 9))),
     "Foolbox, Brendel-Bethge": (brendel_bethge, _choices(region=(1e-3, 1e-2), start=("noise", "DDN"))),
     "adv-lib, FMN": (fmn, _choices(alpha_init=(0.1, 0.3, 1.0))),
     "adv-lib, DDN": (ddn, _choices(gamma=(0.01, 0.05))),
-    "Foolbox, Carlini-Wagner": (carlini_wagner, _choices(stepsize=(0.01, 0.1), initial_const=(1.0, 10.0))),
+    "Foolbox, Carlini-Wagner": (carlini_wagner, _choices(stepsize=(0.01, 0.1, 0.3), initial_const=(1.0, 10.0))),
 }
 
 
