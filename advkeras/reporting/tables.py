@@ -95,7 +95,7 @@ def _searches(rows: list[Row]) -> str:
     """Which search OptMargin's row is of."""
     kinds = {row.config["search"]["kind"] for row in rows if row.attack == "optmargin" and "search" in row.config}
     if kinds == {"decoupled"}:
-        return " OptMargin's row is equation (4)'s minimum, by the decoupled search."
+        return " OptMargin's row minimises equation (4) by the decoupled search."
     if kinds == {"penalty"}:
         return " OptMargin's row is of the paper's penalty search."
     return ""
@@ -132,7 +132,7 @@ def _worst_title(evaluation: Evaluation, model: ModelResult) -> str:
 
 
 def _worst_headings(worst: WorstCase) -> list[str]:
-    return ["Attack", f"Right % within {worst.epsilon:g}", "Median L-inf", "Least RMS"]
+    return ["Attack", f"Right % within {worst.epsilon:g}", "Median L-inf", "RMS"]
 
 
 def _left_rows(model: ModelResult) -> list[list[str]]:
