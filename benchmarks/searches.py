@@ -44,7 +44,7 @@ SEARCHES: tuple[tuple[str, str, bool, dict[str, Any]], ...] = (
     ),
     (DECOUPLED, "optmargin", False, {"search": "decoupled", "gradients": 100}),
     ("OptRegion", "optregion", False, {}),
-    ("OptRegion, twice the steps", "optregion", False, {"steps": 100}),
+    ("OptRegion, twice the gradients", "optregion", False, {"gradients": 400}),
 )
 
 rows = []

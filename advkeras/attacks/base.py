@@ -109,11 +109,11 @@ class Tally:
         self.zero_gradients, self.nonfinite_gradients = np.zeros(images, np.int32), np.zeros(images, np.int32)
 
     def add(self, part: "Tally", chosen: npt.NDArray[Any]) -> None:
-        """Adds the work on a part of the images, given by a mask (N,) or indices."""
+        """Adds the work on a part of the images, given by a mask (N,) or by indices, which may be repeated."""
         self.forwards += part.forwards
         self.gradients += part.gradients
-        self.zero_gradients[chosen] += part.zero_gradients
-        self.nonfinite_gradients[chosen] += part.nonfinite_gradients
+        np.add.at(self.zero_gradients, chosen, part.zero_gradients)
+        np.add.at(self.nonfinite_gradients, chosen, part.nonfinite_gradients)
 
 
 def rms(difference: npt.NDArray[Any]) -> FloatArray:

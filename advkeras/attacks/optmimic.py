@@ -26,7 +26,7 @@ class OptMimic(SurroundingsAttack):
         samples: points that the last look draws.
         members: points drawn at each step of the search.
         share: of the points to fool, at least a half.
-        steps: of the search.
+        gradients: of each image's points, at most.
         confidence: must be 0; the share takes its place.
     """
 

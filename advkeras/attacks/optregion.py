@@ -29,7 +29,7 @@ class OptRegion(SurroundingsAttack):
         members: points drawn at each step of the search.
         share: of the points to fool, at least a half; for means, as much clearer than chance as such a share of
             votes is (:class:`RegionEnsemble`). A larger share costs distortion, and wins more of the later votes.
-        steps: of the search.
+        gradients: of each image's points, at most.
         confidence: must be 0; the share takes its place.
     """
 

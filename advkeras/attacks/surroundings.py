@@ -8,7 +8,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from advkeras.attacks.base import FloatArray, IntArray, MinimumNormAttack, Problem, Progress, Tally, require
+from advkeras.attacks import rivals
+from advkeras.attacks.base import FloatArray, IntArray, MinimumNormAttack, Problem, Progress, Tally, require, rms
 from advkeras.attacks.batches import run_active_set
 from advkeras.attacks.ensembles import NO_AIM, RegionEnsemble
 from advkeras.attacks.geometry import along
@@ -18,6 +19,11 @@ from advkeras.randomness import derive_seeds
 from advkeras.regions import Region
 from advkeras.voting import Combination, RegionVote
 
+# Before the budget is spent, short searches go towards whichever class leads and towards each of so many of the nearest
+# classes by a linear estimate, for so many steps with so many members each.
+_AIMS, _TRIAL_STEPS, _TRIAL_MEMBERS = 2, 10, 2
+# They are left out where they would take more than this share of the gradients.
+_TRIAL_SHARE = 0.5
 # Looks at the vote along the direction that the search ends with, and their points as a share of the final vote's.
 _LOOKS, _LOOK_SHARE = 5, 0.8
 # By how much the norm changes after the first look, then by its square, and so on, as long as the vote has been seen on
@@ -46,21 +52,24 @@ class SurroundingsAttack(MinimumNormAttack):
     The decoupled search runs on fresh points around the example, clipped to the bounds, and ends with a direction.
     Along it the norm is settled by larger samples. A subclass says which points, and what is a success.
 
+    Which class is the nearest is found out first, untargeted, by short searches: the class that leads by logits at the
+    image often is not.
+
     Args:
         samples: points that the last, independent look draws.
         members: points drawn at each step of the search.
         share: of the points to fool, at least a half; for means, as much clearer than chance as such a share of
             votes is (:class:`RegionEnsemble`).
-        steps: of the search.
+        gradients: of each image's points, at most, and at least one for each of the members.
         confidence: must be 0; the share takes its place.
     """
 
     samples: int = 100
     members: int = 4
     share: float = 0.73
-    steps: int = 50
+    gradients: int = 200
 
-    work: ClassVar[str] = "steps"
+    work: ClassVar[str] = "gradients"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -68,7 +77,12 @@ class SurroundingsAttack(MinimumNormAttack):
         require(self.confidence == 0, f"confidence must be 0: {self.title} has share", confidence=self.confidence)
         require(self.members >= 1, "members must be at least 1", members=self.members)
         require(0.5 <= self.share < 1, "share must lie in [0.5, 1)", share=self.share)
-        require(self.steps >= 1, "steps must be at least 1", steps=self.steps)
+        require(
+            self.gradients >= self.members,
+            "gradients must be at least as many as members",
+            gradients=self.gradients,
+            members=self.members,
+        )
 
     @abc.abstractmethod
     def surroundings(self) -> Region:
@@ -80,19 +94,71 @@ class SurroundingsAttack(MinimumNormAttack):
 
     def run(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
         """Candidates of least distortion; the image itself where nothing was found."""
-        found = search_once(
+        aims, kappa, taken = self._trials(classifier, problem, tally)
+        steps = (self.gradients - taken) // self.members
+        found = self._search(classifier, problem, steps, self.members, tally, progress, aims=aims, kappa=kappa)
+        return self._settle(classifier, problem, found, tally)
+
+    def _trials(
+        self, classifier: Classifier, problem: Problem, tally: Tally
+    ) -> tuple[IntArray, FloatArray | None, int]:
+        """What short searches say of each image.
+
+        Returns:
+            The class to go towards (N,), NO_AIM for whichever leads; kappa (N,), None where it is not known; and how
+            many gradients of each image that took.
+        """
+        nowhere = np.full(len(problem), NO_AIM, np.int32)
+        ranked = 0 if problem.targeted else rivals.count(classifier)
+        trials = 1 + min(_AIMS, ranked)
+        taken = ranked + trials * _TRIAL_STEPS * _TRIAL_MEMBERS
+        if not ranked or taken > _TRIAL_SHARE * self.gradients:
+            return nowhere, None, 0
+        classes, _ = rivals.nearest(classifier, problem, nowhere, norm="l2", batch_size=self.batch_size, tally=tally)
+        aims = np.column_stack([nowhere, classes[:, : trials - 1]])
+        images = np.repeat(np.arange(len(problem)), trials)
+        counted = Tally(len(images))
+        found = self._search(
+            classifier,
+            problem.where(images),
+            _TRIAL_STEPS,
+            _TRIAL_MEMBERS,
+            counted,
+            lambda done, total: None,
+            aims=aims.reshape(-1),
+        )
+        tally.add(counted, images)
+        reached = np.asarray(along(found.images, found.direction, found.norm, classifier.bounds))
+        best = rms(reached - found.images).reshape(-1, trials).argmin(axis=1)
+        rows = np.arange(len(problem))
+        return aims[rows, best], found.kappa.reshape(-1, trials)[rows, best], taken
+
+    def _search(
+        self,
+        classifier: Classifier,
+        problem: Problem,
+        steps: int,
+        members: int,
+        tally: Tally,
+        progress: Progress,
+        *,
+        aims: IntArray,
+        kappa: FloatArray | None = None,
+    ) -> SearchState:
+        return search_once(
             classifier,
             problem,
-            self._ensemble(classifier, problem, self.members),
+            self._ensemble(classifier, problem, members),
             norm="l2",
-            iterations=self.steps,
-            seeds=derive_seeds(self.seed, self.name, "search", places=problem.places),
+            iterations=steps,
+            seeds=derive_seeds(self.seed, self.name, "search", steps, places=problem.places),
+            aims=aims,
+            kappa=kappa,
             batch_size=self.batch_size,
             tally=tally,
             progress=progress,
             jit_compile=self.jit_compile,
         )
-        return self._settle(classifier, problem, found, tally)
 
     def _settle(self, classifier: Classifier, problem: Problem, found: SearchState, tally: Tally) -> FloatArray:
         """The nearest points along the search's directions at which enough of a larger sample is fooled."""

@@ -119,7 +119,7 @@ def test_work_is_counted(half_space, grey_images):
     assert searched.gradient_count == 5 * 4 * 10
     # Before, for candidates that rounding would undo, for the claims, and after.
     assert searched.forward_count == 5 * (1 + 4 + 4 + 1)
-    region = OptRegion(radius=0.0, samples=16, members=3, steps=7)(classifier, images, labels)
+    region = OptRegion(radius=0.0, samples=16, members=3, gradients=21)(classifier, images, labels)
     assert region.gradient_count == 5 * 3 * 7
     # A unanimous vote is decided by 9 points of 16, before and after; in between there are 5 looks at 13 points.
     assert region.forward_count == 5 * (9 + 5 * 13 + 9 + 2)

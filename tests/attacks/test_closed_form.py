@@ -225,7 +225,14 @@ def test_optregion_goes_as_far_as_the_regions_vote_needs(half_space, grey_images
     images = grey_images()
     labels = classifier.predict(images)
     attack = OptRegion(
-        radius=radius, region=region, combine=combine, share=share, members=32, samples=2000, batch_size=4096
+        radius=radius,
+        region=region,
+        combine=combine,
+        share=share,
+        members=32,
+        gradients=1600,
+        samples=2000,
+        batch_size=4096,
     )
     result = attack(classifier, images, labels, 1 - labels if targeted else None)
     spread = spread_along_a_line(region, radius)
@@ -249,7 +256,9 @@ def test_optmimic_goes_until_walks_stay_beyond_the_hyperplane(half_space, grey_i
     classifier, normal = half_space(scale=300.0, bounds=bounds)
     images = grey_images(bounds=bounds)
     labels = classifier.predict(images)
-    attack = OptMimic(reach=reach * (high - low), share=share, members=32, samples=2000, batch_size=4096)
+    attack = OptMimic(
+        reach=reach * (high - low), share=share, members=32, gradients=1600, samples=2000, batch_size=4096
+    )
     result = attack(classifier, images, labels, 1 - labels if targeted else None)
     # How far along the normal a walk goes: a random direction's cosine, times a length that is uniform.
     generator = np.random.default_rng(0)

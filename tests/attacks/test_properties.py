@@ -42,9 +42,9 @@ ATTACKS = [
     OptLinf(search=DecoupledSearch(gradients=15, norm="linf")),
     OptBrittle(),
     OptMargin(member_rms=0.1, ensemble_size=4, search=SHORT),
-    OptRegion(radius=0.2, samples=20, steps=15),
-    OptRegion(radius=0.2, samples=20, steps=15, region="gaussian", combine="mean_logits"),
-    OptMimic(reach=0.2, samples=20, steps=15),
+    OptRegion(radius=0.2, samples=20, gradients=60),
+    OptRegion(radius=0.2, samples=20, gradients=60, region="gaussian", combine="mean_logits"),
+    OptMimic(reach=0.2, samples=20, gradients=60),
     Square(epsilon=0.2, queries=30),
     HopSkipJump(queries=120, initial_samples=20),
 ]

@@ -30,8 +30,8 @@ ATTACKS = [
     OptBrittle(search=DecoupledSearch(gradients=90)),
     OptStrong(confidence=0.5, search=DecoupledSearch(gradients=20)),
     OptMargin(member_rms=0.05, ensemble_size=4, search=DecoupledSearch(gradients=20)),
-    OptRegion(radius=0.1, samples=40, steps=15),
-    OptMimic(reach=0.05, samples=40, steps=15, share=0.7),
+    OptRegion(radius=0.1, samples=40, gradients=60),
+    OptMimic(reach=0.05, samples=40, gradients=60, share=0.7),
 ]
 IDS = [f"{index}-{attack.name}" for index, attack in enumerate(ATTACKS)]
 
@@ -171,7 +171,7 @@ def test_seeds_and_epsilons_build_no_new_graphs():
         OptBrittle(search=DecoupledSearch(gradients=2), seed=seed)(classifier, IMAGES, labels)
         margin = OptMargin(member_rms=size, ensemble_size=3, search=DecoupledSearch(gradients=2), seed=seed)
         margin(classifier, IMAGES, labels)
-        OptRegion(radius=0.1, samples=10, steps=2, seed=seed)(classifier, IMAGES, labels)
+        OptRegion(radius=0.1, samples=10, gradients=8, seed=seed)(classifier, IMAGES, labels)
 
     run(0, 0.1)
     built = dict(classifier._graphs)

@@ -1,0 +1,69 @@
+"""Whether float32 hides anything from FGSM and PGD: their successes on the zoo and on float64 copies of its networks.
+
+The attacks are the protocol's, on the whole shipped sample. A copy has the same weights; pixels become float64 where
+they come in, and logits float32 where they go out. A difference between the two columns is one of rounding.
+"""
+
+import argparse
+
+import keras
+import numpy as np
+import tensorflow as tf
+from measuring import report
+
+from advkeras.attacks import configure
+from advkeras.datasets import load_sample, registry
+from advkeras.models import Classifier, architectures, zoo
+
+# How far logits of the two may be apart.
+_TOLERANCE = 1e-3
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--examples", type=int, default=1000, help="of each data set's sample, at most")
+options = parser.parse_args()
+
+
+def in_float64(classifier: Classifier, dataset: str) -> Classifier:
+    """The same network with the same weights, computed in float64."""
+    usual = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float64")
+    network = architectures.build(classifier.card.architecture, registry.get(dataset))
+    keras.config.set_dtype_policy(usual)
+    loaded = tf.saved_model.load(str(classifier.folder))
+    variables = loaded.signatures["serving_default"].variables
+    known = {"/".join(each.name.split(":")[0].split("/")[-2:]): each for each in variables}
+    for weight in network.weights:
+        weight.assign(known["/".join(weight.path.split("/")[-2:])].numpy())
+    return Classifier(
+        lambda images: tf.cast(network(tf.cast(images, tf.float64), training=False), tf.float32),
+        bounds=classifier.bounds,
+        input_shape=classifier.input_shape,
+        name=f"{classifier.name}, float64",
+        model=network,
+    )
+
+
+rows = []
+for dataset in ("mnist", "cifar10"):
+    data = load_sample(dataset).first(options.examples)
+    for name in zoo.names_for(dataset):
+        classifier = Classifier.load(name)
+        copy = in_float64(classifier, dataset)
+        apart = float(np.abs(copy.logits(data.images) - classifier.logits(data.images)).max())
+        if not apart < _TOLERANCE:
+            raise SystemExit(f"logits of {name} and its copy differ by {apart}")
+        for attack in (configure(each, registry.get(dataset).constants) for each in ("fgsm", "pgd")):
+            ours, exact = (attack(each, data.images, data.labels) for each in (classifier, copy))
+            rows.append(
+                {
+                    "model": name,
+                    "attack": attack.title,
+                    "attacked": int(ours.attacked.sum()),
+                    "float32": int(ours.success.sum()),
+                    "float64": int(exact.success.sum()),
+                    "differ": int((ours.success != exact.success).sum()),
+                    "logits_apart_by": apart,
+                }
+            )
+            print(rows[-1], flush=True)
+report("float64", "FGSM and PGD on networks in float32 and in float64", rows)
