@@ -1,35 +1,38 @@
 """A budget of gradients, spent on one decoupled search of each image or on several: by noise, or by aim."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, get_args
 
 import numpy as np
 
 from advkeras.attacks import rivals
-from advkeras.attacks.base import FloatArray, Problem, Progress, Tally, require
+from advkeras.attacks.base import FloatArray, IntArray, Problem, Progress, Tally, require
 from advkeras.attacks.ensembles import NO_AIM, Ensemble
 from advkeras.attacks.norms import NORMS, NormName
-from advkeras.attacks.single_search import SearchState, search_once
+from advkeras.attacks.single_search import LISTENED, SearchState, SingleSearch
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seeds
 
-# From this kappa on restarts differ in noise, and below in their aim; the kappa of those that have none to go by.
-_TURNING, _RESTART_KAPPA = 1.0, 2.0
-# A class is aimed at whose linear estimate of the distance is less than so many times the distance found. Where
-# gradients turn the estimate is of little use, unless it promises less than has been found.
-_REACH, _TURNING_REACH = 1.5, 1.0
-# Gradients of one search, and of a further one at least.
-_ONE, _LEAST_MORE = 50, 15
+# From this kappa on gradients turn; the kappa of the search that goes on towards the best class.
+_TURNING, _LAST_KAPPA = 2.0, 2.0
+# A class is aimed at whose linear estimate of the distance is less than so many times the distance found.
+_REACH = 2.0
+# Gradients of one search, of a further one at least, and from how many on a class is aimed at; searches in several
+# directions, at most.
+_ONE, _LEAST_MORE, _AIMED_FROM, _DIRECTIONS = 50, 15, 40, 4
+# No estimate is farther than that but those of flat places, which say nothing.
+_FARTHEST = 1e30
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecoupledSearch:
     """Minimises ``|x' - x|`` over the x' whose ensemble reaches the goal.
 
-    The first 50 gradients are one search. What is left is spent on more of them. Where gradients turn with every step,
-    as on adversarially trained networks, these differ in their noise. Elsewhere they would end where the first did, and
-    are aimed at the nearest other classes by a linear estimate; the last of many goes on towards the best class.
+    They are spent on searches of some 50 each. The first gradients say whether they turn with every step, as on
+    adversarially trained networks. Where they do, the searches differ in their noise. Elsewhere they would all end at
+    the same place, and go towards the nearest classes by a linear estimate, the nearest one first: the class that leads
+    at the image often is not it. (In L-inf, and for ensembles of several members, the first search goes towards
+    whichever class leads.) The last of many gradients go on towards the best class.
 
     Args:
         gradients: of each image's ensemble, at most.
@@ -81,86 +84,145 @@ class DecoupledSearch:
         Returns:
             (N, H, W, C); the image itself where nothing was found.
         """
-        best, best_norm = problem.images.copy(), np.full(len(problem), np.inf, np.float32)
-        spent = 0
-
-        def once(chosen: Any, iterations: int, number: int, *, aims: Any = None, kappa: Any = None) -> SearchState:
-            """One search on some of the images; what it finds that is nearer is kept."""
-            nonlocal spent
-            part, counted = problem.where(chosen), Tally(len(chosen))
-            start, spent = spent, spent + iterations * len(chosen)
-            state = search_once(
-                classifier,
-                part,
-                ensemble,
-                norm=self.norm,
-                iterations=iterations,
-                seeds=derive_seeds(seed, "decoupled search", number, places=part.places),
-                aims=aims,
-                kappa=kappa,
-                batch_size=batch_size,
-                tally=counted,
-                progress=lambda done, total: progress(
-                    (start + done * iterations) // max(self.gradients, 1), len(problem)
-                ),
-                jit_compile=jit_compile,
-            )
-            tally.add(counted, chosen)
-            nearer = state.best_norm < best_norm[chosen]
-            best[chosen[nearer]], best_norm[chosen[nearer]] = state.best[nearer], state.best_norm[nearer]
-            return state
-
+        search = SingleSearch(
+            classifier=classifier, ensemble=ensemble, norm=self.norm, batch_size=batch_size, jit_compile=jit_compile
+        )
+        found = _Found(search, problem, seed, tally)
         everything = np.arange(len(problem))
         first = _ONE if self.restarts and self.gradients >= _ONE + _LEAST_MORE else self.gradients
-        state = once(everything, first, 0)
         left = self.gradients - first
-        ranked = 0 if problem.targeted else rivals.count(classifier)
-        if ranked and left - ranked >= _LEAST_MORE:
-            left -= ranked
-            reached = np.where(np.isfinite(best_norm), classifier.predict(best), NO_AIM)
-            tally.forwards += len(problem)
-            classes, estimates = rivals.nearest(
-                classifier, problem, reached, norm=self.norm, batch_size=batch_size, tally=tally
-            )
+        ranked = 0 if problem.targeted or not self.restarts else rivals.count(classifier)
+        # A linear estimate at the image says where to go to fool a point, but not points far from each other.
+        aimed = bool(ranked) and NORMS[self.norm].noisy and ensemble.size == 1 and self.gradients >= _AIMED_FROM
+        if aimed:
+            listening = found.begin(everything)
+            found.go_on(everything, listening, first, LISTENED)
+            turning = listening.kappa >= _TURNING
+            turning_on = listening.where(turning)
+            found.go_on(everything[turning], turning_on, first, first)
+            kappa, others = listening.kappa, self.gradients - LISTENED
         else:
-            reached, classes = np.full(len(problem), NO_AIM), np.zeros((len(problem), 0), np.int32)
-            estimates = np.zeros((len(problem), 0), np.float32)
-        turning = state.kappa >= _TURNING
-        promising = estimates < np.where(turning, _TURNING_REACH, _REACH)[:, None] * best_norm[:, None]
-        aims = np.where(promising, classes, NO_AIM)
-        self._noisy(everything[turning], aims, state.kappa, left, once)
-        self._aimed(everything[~turning], aims, reached, left, best_norm, once)
+            kappa = found.once(everything, first, progress=progress).kappa
+            turning, others = kappa >= _TURNING, left
+        progress(len(problem) * first // max(self.gradients, 1), len(problem))
+        self._noisy(found, everything[turning], kappa, left)
+        if ranked and others - ranked >= _LEAST_MORE:
+            self._aimed(found, everything[~turning], others - ranked, afterwards=not aimed)
         progress(len(problem), len(problem))
-        return best
+        return found.best
 
-    def _noisy(self, images: Any, aims: Any, kappa: Any, left: int, once: Callable[..., Any]) -> None:
-        """Searches of images whose gradients turn, which differ in noise; the first is aimed, if there is an aim."""
+    def _noisy(self, found: "_Found", images: Any, kappa: Any, left: int) -> None:
+        """Searches of images whose gradients turn, which differ in noise."""
         for number, iterations in enumerate(_shares(left, max(1, round(left / _ONE)))):
-            aim = aims[images, 0] if number == 0 and aims.shape[1] else np.full(len(images), NO_AIM)
-            if len(images):
-                once(images, iterations, number + 1, aims=aim, kappa=kappa[images])
+            found.once(images, iterations, number + 1, kappa=kappa[images])
 
-    def _aimed(
-        self, images: Any, aims: Any, reached: Any, left: int, best_norm: FloatArray, once: Callable[..., Any]
-    ) -> None:
-        """Searches of other images, aimed at promising classes; the last of many goes on towards the best class.
+    def _aimed(self, found: "_Found", images: Any, left: int, *, afterwards: bool) -> None:
+        """Searches of other images: towards the nearest classes, and one towards whichever leads.
 
-        An image without a promising class is left alone: it would end where it is.
+        An image that has no promising class left is left alone: it would end where it is. The last of many gradients go
+        on towards the best class.
+
+        Args:
+            found: so far.
+            images: indices.
+            left: gradients of each.
+            afterwards: whether there has been a search towards whichever class leads.
         """
-        others = 1 if left <= 2 * _ONE else (2 if left <= 4 * _ONE else 3)
-        last = left - others * _ONE if left > 4 * _ONE else 0
-        chosen, nearest = reached[images].copy(), best_norm[images].copy()
-        lengths = _shares(left - last, others)
-        for number, iterations in enumerate(lengths[: aims.shape[1]]):
-            aim = aims[images, number]
-            aimed = aim != NO_AIM
-            if aimed.any():
-                once(images[aimed], iterations, number + 1, aims=aim[aimed], kappa=np.zeros(int(aimed.sum())))
-            nearer = best_norm[images] < nearest
-            chosen[nearer], nearest = aim[nearer], best_norm[images].copy()
-        if last and len(images):
-            kappa = np.full(len(images), _RESTART_KAPPA if NORMS[self.norm].noisy else 0.0)
-            once(images, last, others + 1, aims=chosen, kappa=kappa)
+        if not len(images):
+            return
+        reached = found.classes(images) if afterwards else np.full(len(images), NO_AIM)
+        classes, estimates = found.nearest(images, reached)
+        directions = max(1, min(_DIRECTIONS, round(left / _ONE)))
+        last = max(0, left - directions * _ONE) if left >= (_DIRECTIONS + 1) * _ONE else 0
+        rows, place = np.arange(len(images)), np.zeros(len(images), int)
+        led = np.full(len(images), afterwards)
+        for number, iterations in enumerate(_shares(left - last, directions)):
+            known = place < classes.shape[1]
+            nearest = np.minimum(place, classes.shape[1] - 1)
+            promising = known & (estimates[rows, nearest] < _REACH * np.minimum(found.best_norm[images], _FARTHEST))
+            go = promising | ~led
+            aims = np.where(promising, classes[rows, nearest], NO_AIM)
+            found.once(images[go], iterations, number + 1, aims=aims[go], kappa=np.zeros(int(go.sum())))
+            place, led = place + promising, led | ~promising
+        if last:
+            kappa = np.full(len(images), _LAST_KAPPA if NORMS[self.norm].noisy else 0.0)
+            found.once(images, last, directions + 1, aims=found.classes(images), kappa=kappa)
+
+
+class _Found:
+    """What several searches of the same images have found so far.
+
+    Attributes:
+        best: (N, H, W, C) the nearest points; the image itself where there is none.
+        best_norm: (N,) their distances, infinite where there is none.
+    """
+
+    def __init__(self, search: SingleSearch, problem: Problem, seed: int, tally: Tally) -> None:
+        self._search, self._problem, self._seed, self._tally = search, problem, seed, tally
+        self.best = problem.images.copy()
+        self.best_norm = np.full(len(problem), np.inf, np.float32)
+
+    def once(
+        self,
+        chosen: Any,
+        iterations: int,
+        number: int = 0,
+        *,
+        aims: Any = None,
+        kappa: Any = None,
+        progress: Progress = lambda done, total: None,
+    ) -> SearchState:
+        """One search of some of the images; what it finds that is nearer is kept."""
+        tally = Tally(len(chosen))
+        state = self._search.once(
+            self._problem.where(chosen),
+            iterations=iterations,
+            seeds=self._seeds(chosen, number),
+            aims=aims,
+            kappa=kappa,
+            tally=tally,
+            progress=progress,
+        )
+        self._keep(chosen, state, tally)
+        return state
+
+    def begin(self, chosen: Any) -> SearchState:
+        """The first search of some of the images, before its first iteration."""
+        return self._search.begin(self._problem.where(chosen), seeds=self._seeds(chosen, 0))
+
+    def go_on(self, chosen: Any, state: SearchState, iterations: int, until: int) -> None:
+        """Goes on with a search of some of the images; what it finds that is nearer is kept."""
+        tally = Tally(len(chosen))
+        self._search.go_on(state, iterations=iterations, until=until, tally=tally, progress=lambda done, total: None)
+        self._keep(chosen, state, tally)
+
+    def classes(self, chosen: Any) -> IntArray:
+        """The classes of the points found for some of the images; NO_AIM where there is none."""
+        self._tally.forwards += len(chosen)
+        classes = self._search.classifier.predict(self.best[chosen])
+        return np.where(np.isfinite(self.best_norm[chosen]), classes, NO_AIM)
+
+    def nearest(self, chosen: Any, known: IntArray) -> tuple[IntArray, FloatArray]:
+        """As :func:`rivals.nearest` says it of some of the images."""
+        tally = Tally(len(chosen))
+        ranking = rivals.nearest(
+            self._search.classifier,
+            self._problem.where(chosen),
+            known,
+            norm=self._search.norm,
+            batch_size=self._search.batch_size,
+            tally=tally,
+        )
+        self._tally.add(tally, chosen)
+        return ranking
+
+    def _seeds(self, chosen: Any, number: int) -> Any:
+        return derive_seeds(self._seed, "decoupled search", number, places=self._problem.places[chosen])
+
+    def _keep(self, chosen: Any, state: SearchState, tally: Tally) -> None:
+        self._tally.add(tally, chosen)
+        nearer = state.best_norm < self.best_norm[chosen]
+        self.best[chosen[nearer]], self.best_norm[chosen[nearer]] = state.best[nearer], state.best_norm[nearer]
 
 
 def _shares(total: int, parts: int) -> list[int]:

@@ -13,7 +13,7 @@ from advkeras.attacks.base import FloatArray, IntArray, MinimumNormAttack, Probl
 from advkeras.attacks.batches import run_active_set
 from advkeras.attacks.ensembles import NO_AIM, RegionEnsemble
 from advkeras.attacks.geometry import along
-from advkeras.attacks.single_search import SearchState, search_once
+from advkeras.attacks.single_search import SearchState, SingleSearch
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seeds
 from advkeras.regions import Region
@@ -145,19 +145,21 @@ class SurroundingsAttack(MinimumNormAttack):
         aims: IntArray,
         kappa: FloatArray | None = None,
     ) -> SearchState:
-        return search_once(
-            classifier,
-            problem,
-            self._ensemble(classifier, problem, members),
+        search = SingleSearch(
+            classifier=classifier,
+            ensemble=self._ensemble(classifier, problem, members),
             norm="l2",
+            batch_size=self.batch_size,
+            jit_compile=self.jit_compile,
+        )
+        return search.once(
+            problem,
             iterations=steps,
             seeds=derive_seeds(self.seed, self.name, "search", steps, places=problem.places),
             aims=aims,
             kappa=kappa,
-            batch_size=self.batch_size,
             tally=tally,
             progress=progress,
-            jit_compile=self.jit_compile,
         )
 
     def _settle(self, classifier: Classifier, problem: Problem, found: SearchState, tally: Tally) -> FloatArray:
