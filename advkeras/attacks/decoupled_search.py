@@ -1,5 +1,6 @@
 """A budget of gradients, spent on one decoupled search of each image or on several: by noise, or by aim."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, get_args
 
@@ -87,7 +88,7 @@ class DecoupledSearch:
         search = SingleSearch(
             classifier=classifier, ensemble=ensemble, norm=self.norm, batch_size=batch_size, jit_compile=jit_compile
         )
-        found = _Found(search, problem, seed, tally)
+        found = _Found(search, problem, seed, tally, lambda done: progress(done // self.gradients, len(problem)))
         everything = np.arange(len(problem))
         first = _ONE if self.restarts and self.gradients >= _ONE + _LEAST_MORE else self.gradients
         left = self.gradients - first
@@ -102,9 +103,8 @@ class DecoupledSearch:
             found.go_on(everything[turning], turning_on, first, first)
             kappa, others = listening.kappa, self.gradients - LISTENED
         else:
-            kappa = found.once(everything, first, progress=progress).kappa
+            kappa = found.once(everything, first).kappa
             turning, others = kappa >= _TURNING, left
-        progress(len(problem) * first // max(self.gradients, 1), len(problem))
         self._noisy(found, everything[turning], kappa, left)
         if ranked and others - ranked >= _LEAST_MORE:
             self._aimed(found, everything[~turning], others - ranked, afterwards=not aimed)
@@ -113,7 +113,7 @@ class DecoupledSearch:
 
     def _noisy(self, found: "_Found", images: Any, kappa: Any, left: int) -> None:
         """Searches of images whose gradients turn, which differ in noise."""
-        for number, iterations in enumerate(_shares(left, max(1, round(left / _ONE)))):
+        for number, iterations in enumerate(_shares(left, max(1, round(left / _ONE))) if len(images) else ()):
             found.once(images, iterations, number + 1, kappa=kappa[images])
 
     def _aimed(self, found: "_Found", images: Any, left: int, *, afterwards: bool) -> None:
@@ -142,7 +142,8 @@ class DecoupledSearch:
             promising = known & (estimates[rows, nearest] < _REACH * np.minimum(found.best_norm[images], _FARTHEST))
             go = promising | ~led
             aims = np.where(promising, classes[rows, nearest], NO_AIM)
-            found.once(images[go], iterations, number + 1, aims=aims[go], kappa=np.zeros(int(go.sum())))
+            if go.any():
+                found.once(images[go], iterations, number + 1, aims=aims[go], kappa=np.zeros(int(go.sum())))
             place, led = place + promising, led | ~promising
         if last:
             kappa = np.full(len(images), _LAST_KAPPA if NORMS[self.norm].noisy else 0.0)
@@ -157,8 +158,11 @@ class _Found:
         best_norm: (N,) their distances, infinite where there is none.
     """
 
-    def __init__(self, search: SingleSearch, problem: Problem, seed: int, tally: Tally) -> None:
+    def __init__(
+        self, search: SingleSearch, problem: Problem, seed: int, tally: Tally, spent: Callable[[int], None]
+    ) -> None:
         self._search, self._problem, self._seed, self._tally = search, problem, seed, tally
+        self._report, self._spent = spent, 0
         self.best = problem.images.copy()
         self.best_norm = np.full(len(problem), np.inf, np.float32)
 
@@ -170,7 +174,6 @@ class _Found:
         *,
         aims: Any = None,
         kappa: Any = None,
-        progress: Progress = lambda done, total: None,
     ) -> SearchState:
         """One search of some of the images; what it finds that is nearer is kept."""
         tally = Tally(len(chosen))
@@ -181,7 +184,7 @@ class _Found:
             aims=aims,
             kappa=kappa,
             tally=tally,
-            progress=progress,
+            progress=self._progress(len(chosen), iterations),
         )
         self._keep(chosen, state, tally)
         return state
@@ -192,8 +195,12 @@ class _Found:
 
     def go_on(self, chosen: Any, state: SearchState, iterations: int, until: int) -> None:
         """Goes on with a search of some of the images; what it finds that is nearer is kept."""
-        tally = Tally(len(chosen))
-        self._search.go_on(state, iterations=iterations, until=until, tally=tally, progress=lambda done, total: None)
+        if not len(chosen):
+            return
+        tally, further = Tally(len(chosen)), until - int(state.iteration[0])
+        self._search.go_on(
+            state, iterations=iterations, until=until, tally=tally, progress=self._progress(len(chosen), further)
+        )
         self._keep(chosen, state, tally)
 
     def classes(self, chosen: Any) -> IntArray:
@@ -215,6 +222,11 @@ class _Found:
         )
         self._tally.add(tally, chosen)
         return ranking
+
+    def _progress(self, images: int, iterations: int) -> Progress:
+        before = self._spent
+        self._spent += images * iterations
+        return lambda done, total: self._report(before + done * iterations)
 
     def _seeds(self, chosen: Any, number: int) -> Any:
         return derive_seeds(self._seed, "decoupled search", number, places=self._problem.places[chosen])

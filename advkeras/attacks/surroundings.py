@@ -24,6 +24,8 @@ from advkeras.voting import Combination, RegionVote
 _AIMS, _TRIAL_STEPS, _TRIAL_MEMBERS = 2, 10, 2
 # They are left out where they would take more than this share of the gradients.
 _TRIAL_SHARE = 0.5
+# From this kappa on gradients turn with every step, and a linear estimate says nothing.
+_TURNING = 1.0
 # Looks at the vote along the direction that the search ends with, and their points as a share of the final vote's.
 _LOOKS, _LOOK_SHARE = 5, 0.8
 # By how much the norm changes after the first look, then by its square, and so on, as long as the vote has been seen on
@@ -94,44 +96,60 @@ class SurroundingsAttack(MinimumNormAttack):
 
     def run(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
         """Candidates of least distortion; the image itself where nothing was found."""
-        aims, kappa, taken = self._trials(classifier, problem, tally)
-        steps = (self.gradients - taken) // self.members
-        found = self._search(classifier, problem, steps, self.members, tally, progress, aims=aims, kappa=kappa)
-        return self._settle(classifier, problem, found, tally)
-
-    def _trials(
-        self, classifier: Classifier, problem: Problem, tally: Tally
-    ) -> tuple[IntArray, FloatArray | None, int]:
-        """What short searches say of each image.
-
-        Returns:
-            The class to go towards (N,), NO_AIM for whichever leads; kappa (N,), None where it is not known; and how
-            many gradients of each image that took.
-        """
-        nowhere = np.full(len(problem), NO_AIM, np.int32)
         ranked = 0 if problem.targeted else rivals.count(classifier)
-        trials = 1 + min(_AIMS, ranked)
-        taken = ranked + trials * _TRIAL_STEPS * _TRIAL_MEMBERS
-        if not ranked or taken > _TRIAL_SHARE * self.gradients:
-            return nowhere, None, 0
-        classes, _ = rivals.nearest(classifier, problem, nowhere, norm="l2", batch_size=self.batch_size, tally=tally)
-        aims = np.column_stack([nowhere, classes[:, : trials - 1]])
-        images = np.repeat(np.arange(len(problem)), trials)
-        counted = Tally(len(images))
-        found = self._search(
-            classifier,
-            problem.where(images),
-            _TRIAL_STEPS,
-            _TRIAL_MEMBERS,
-            counted,
-            lambda done, total: None,
-            aims=aims.reshape(-1),
+        trials = min(_AIMS, ranked)
+        one = _TRIAL_STEPS * _TRIAL_MEMBERS
+        if not ranked or one + ranked + trials * one > _TRIAL_SHARE * self.gradients:
+            found = self._search(classifier, problem, self.gradients // self.members, self.members, tally, progress)
+            return self._settle(classifier, problem, found.direction, found.norm, tally)
+        direction, norm = np.zeros_like(problem.images), np.zeros(len(problem), np.float32)
+        first = self._search(classifier, problem, _TRIAL_STEPS, _TRIAL_MEMBERS, tally)
+        turning = first.kappa >= _TURNING
+        spent = one + np.where(turning, 0, ranked + trials * one)
+        aims = np.full(len(problem), NO_AIM, np.int32)
+        aims[~turning] = self._aims(classifier, problem, np.flatnonzero(~turning), first, trials, tally)
+        for gradients in np.unique(spent):
+            chosen = np.flatnonzero(spent == gradients)
+            part, counted = problem.where(chosen), Tally(len(chosen))
+            steps = (self.gradients - int(gradients)) // self.members
+            found = self._search(
+                classifier, part, steps, self.members, counted, aims=aims[chosen], kappa=first.kappa[chosen]
+            )
+            tally.add(counted, chosen)
+            direction[chosen], norm[chosen] = found.direction, found.norm
+        progress(len(problem), len(problem))
+        return self._settle(classifier, problem, direction, norm, tally)
+
+    def _aims(
+        self, classifier: Classifier, problem: Problem, chosen: Any, first: SearchState, trials: int, tally: Tally
+    ) -> IntArray:
+        """The class to go towards for some of the images, by short searches; NO_AIM for whichever leads.
+
+        Args:
+            classifier: what is attacked.
+            problem: images and goals.
+            chosen: indices of the images.
+            first: where a short search of all images towards whichever class leads has ended.
+            trials: classes to try.
+            tally: counts the work.
+        """
+        nowhere = np.full(len(chosen), NO_AIM, np.int32)
+        if not len(chosen):
+            return nowhere
+        ranking, searching, images = Tally(len(chosen)), Tally(trials * len(chosen)), np.repeat(chosen, trials)
+        classes, _ = rivals.nearest(
+            classifier, problem.where(chosen), nowhere, norm="l2", batch_size=self.batch_size, tally=ranking
         )
-        tally.add(counted, images)
-        reached = np.asarray(along(found.images, found.direction, found.norm, classifier.bounds))
-        best = rms(reached - found.images).reshape(-1, trials).argmin(axis=1)
-        rows = np.arange(len(problem))
-        return aims[rows, best], found.kappa.reshape(-1, trials)[rows, best], taken
+        aims = classes[:, :trials]
+        found = self._search(
+            classifier, problem.where(images), _TRIAL_STEPS, _TRIAL_MEMBERS, searching, aims=aims.reshape(-1)
+        )
+        tally.add(ranking, chosen)
+        tally.add(searching, images)
+        distances = np.column_stack(
+            [_reached(first, classifier)[chosen], _reached(found, classifier).reshape(-1, trials)]
+        )
+        return np.asarray(np.column_stack([nowhere, aims])[np.arange(len(chosen)), distances.argmin(axis=1)])
 
     def _search(
         self,
@@ -140,9 +158,9 @@ class SurroundingsAttack(MinimumNormAttack):
         steps: int,
         members: int,
         tally: Tally,
-        progress: Progress,
+        progress: Progress = lambda done, total: None,
         *,
-        aims: IntArray,
+        aims: IntArray | None = None,
         kappa: FloatArray | None = None,
     ) -> SearchState:
         search = SingleSearch(
@@ -162,7 +180,9 @@ class SurroundingsAttack(MinimumNormAttack):
             progress=progress,
         )
 
-    def _settle(self, classifier: Classifier, problem: Problem, found: SearchState, tally: Tally) -> FloatArray:
+    def _settle(
+        self, classifier: Classifier, problem: Problem, direction: FloatArray, norm: FloatArray, tally: Tally
+    ) -> FloatArray:
         """The nearest points along the search's directions at which enough of a larger sample is fooled."""
         ensemble = self._ensemble(classifier, problem, math.ceil(_LOOK_SHARE * self.samples))
         count = len(problem)
@@ -170,8 +190,8 @@ class SurroundingsAttack(MinimumNormAttack):
             images=problem.images,
             goals=problem.goals,
             seeds=derive_seeds(self.seed, self.name, "settling", places=problem.places),
-            direction=found.direction,
-            norm=found.norm,
+            direction=direction,
+            norm=norm,
             below=np.zeros(count, np.float32),
             above=np.full(count, np.inf, np.float32),
             iteration=np.zeros(count, np.int32),
@@ -245,3 +265,9 @@ class SurroundingsAttack(MinimumNormAttack):
             combine=self.combination(),
             share=self.share,
         )
+
+
+def _reached(found: SearchState, classifier: Classifier) -> FloatArray:
+    """RMS of the points at which searches have ended, (N,)."""
+    points = np.asarray(along(found.images, found.direction, found.norm, classifier.bounds))
+    return rms(points - found.images)
