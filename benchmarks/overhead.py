@@ -24,7 +24,7 @@ from advkeras.attacks import (
 )
 from advkeras.attacks.base import Problem, Tally
 from advkeras.attacks.gradients import adversarial_margin
-from advkeras.attacks.single_search import search_once
+from advkeras.attacks.single_search import SingleSearch
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seeds
 
@@ -40,8 +40,9 @@ ATTACKS: tuple[tuple[str, int, int, Attack], ...] = (
     ("OptBrittle, penalty", 1, ITERATIONS, OptBrittle(search=PENALTY)),
     ("OptStrong, decoupled", 1, ITERATIONS, OptStrong(search=DECOUPLED)),
     ("OptMargin, penalty", 20, ITERATIONS, OptMargin(member_rms=0.3, search=PENALTY)),
-    ("OptMargin, decoupled", 20, ITERATIONS, OptMargin(member_rms=0.3, search=DECOUPLED)),
-    ("OptRegion, search", 4, ITERATIONS, OptRegion(radius=0.3, steps=ITERATIONS)),
+    # From 10 iterations on it would begin with a few members at a time.
+    ("OptMargin, decoupled", 20, 9, OptMargin(member_rms=0.3, search=DecoupledSearch(gradients=9))),
+    ("OptRegion, search", 4, ITERATIONS, OptRegion(radius=0.3)),
 )
 
 
@@ -61,7 +62,7 @@ def bare_gradients(classifier: Classifier, data: Any, count: int, iterations: in
 
 
 def search(attack: Attack, classifier: Classifier, data: Any, count: int) -> Callable[[], Any]:
-    """The attack's loop; OptRegion's looks at the vote, which are forwards, left out."""
+    """The attack's loop; of OptRegion a single search, without its looks at the vote, which are forwards."""
     problem = Problem(data.images[:count], np.asarray(data.labels[:count], np.int32), False, data.places[:count])
 
     def progress(done: int, total: int) -> None:
@@ -70,17 +71,8 @@ def search(attack: Attack, classifier: Classifier, data: Any, count: int) -> Cal
     if isinstance(attack, OptRegion):
         ensemble = attack._ensemble(classifier, problem, attack.members)
         seeds = derive_seeds(0, "overhead", places=problem.places)
-        return lambda: search_once(
-            classifier,
-            problem,
-            ensemble,
-            norm="l2",
-            iterations=attack.steps,
-            seeds=seeds,
-            batch_size=256,
-            tally=Tally(count),
-            progress=progress,
-        )
+        single = SingleSearch(classifier=classifier, ensemble=ensemble, norm="l2", batch_size=256)
+        return lambda: single.once(problem, iterations=ITERATIONS, seeds=seeds, tally=Tally(count), progress=progress)
     return lambda: attack.run(classifier, problem, Tally(count), progress)
 
 

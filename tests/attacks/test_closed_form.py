@@ -309,3 +309,28 @@ def test_optregion_attacks_what_the_region_gets_right():
     np.testing.assert_array_equal(result.attacked, [True, False])
     assert not result.success[1]
     np.testing.assert_array_equal(result.adversarials[1], images[1])
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        OptBrittle(search=DecoupledSearch(gradients=50)),
+        OptRegion(radius=1e-4, samples=40),
+        OptMimic(reach=1e-4, samples=40, share=0.7),
+    ],
+    ids=lambda attack: attack.name,
+)
+def test_the_nearest_class_is_found_though_another_one_leads(attack):
+    """Class 1 leads by logits and is reached 0.2 away along one axis; class 2, 0.05 away along another."""
+    towards = np.zeros((3, FEATURES), np.float32)
+    towards[1, 0], towards[2, 1] = 5.0, 40.0
+    gaps = np.array([0.0, 5 * 0.2, 40 * 0.05], np.float32)
+
+    def logits(images):
+        return tf.reshape(images - 0.5, (-1, FEATURES)) @ tf.constant(towards.T) - gaps
+
+    classifier = Classifier(logits, bounds=(0.0, 1.0), input_shape=SHAPE, name="two ways")
+    images = np.full((3, *SHAPE), 0.5, np.float32)
+    result = attack(classifier, images, np.zeros(3, np.int32))
+    assert (result.predictions == 2).all()
+    np.testing.assert_allclose(result.distortion, 0.05 / np.sqrt(FEATURES), rtol=0.03)
