@@ -29,7 +29,7 @@ _FARTHEST = 1e30
 class DecoupledSearch:
     """Minimises ``|x' - x|`` over the x' whose ensemble reaches the goal.
 
-    They are spent on searches of some 50 each. The first gradients say whether they turn with every step, as on
+    The gradients are spent on searches of some 50 each. The first of them say whether they turn with every step, as on
     adversarially trained networks. Where they do, the searches differ in their noise. Elsewhere they would all end at
     the same place, and go towards the nearest classes by a linear estimate, the nearest one first: the class that leads
     at the image often is not it. (In L-inf, and for ensembles of several members, the first search goes towards

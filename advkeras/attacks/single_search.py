@@ -112,6 +112,9 @@ class SingleSearch:
     ) -> SearchState:
         """One search on all of a problem's images.
 
+        Of a large ensemble it looks at a few members at a time to begin with, and at all of them from the beginning for
+        the images on which that finds nothing.
+
         Args:
             problem: images and goals.
             iterations: gradients of each image's ensemble.
@@ -124,14 +127,23 @@ class SingleSearch:
         Returns:
             The final state of all images, as arrays.
         """
-        state = self.begin(problem, seeds=seeds, aims=aims, kappa=kappa)
-        few, begun = self.ensemble.few, 0
-        if few and iterations >= _FEW_FROM:
-            begun = round(_FEW_SHARE * iterations)
-            few_at_once = replace(self, ensemble=few)
-            few_at_once.go_on(state, iterations=iterations, until=begun, tally=tally, progress=lambda done, total: None)
-            state = _unreached(state)
+        beginning = self.begin(problem, seeds=seeds, aims=aims, kappa=kappa)
+        few = self.ensemble.few if iterations >= _FEW_FROM else None
+        if few is None:
+            self.go_on(beginning, iterations=iterations, until=iterations, tally=tally, progress=progress)
+            return beginning
+        state, begun = beginning.where(np.arange(len(problem))), round(_FEW_SHARE * iterations)
+        few_at_once = replace(self, ensemble=few)
+        few_at_once.go_on(state, iterations=iterations, until=begun, tally=tally, progress=lambda done, total: None)
+        state = _unreached(state)
         self.go_on(state, iterations=iterations, until=iterations, tally=tally, progress=progress)
+        missed = np.flatnonzero(np.isinf(state.best_norm))
+        if len(missed):
+            again, counted = beginning.where(missed), Tally(len(missed))
+            self.go_on(again, iterations=iterations, until=iterations, tally=counted, progress=lambda done, total: None)
+            tally.add(counted, missed)
+            for values, new in zip(state, again, strict=True):
+                values[missed] = new
         return state
 
     def begin(self, problem: Problem, *, seeds: Any, aims: Any | None = None, kappa: Any | None = None) -> SearchState:
