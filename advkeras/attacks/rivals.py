@@ -17,8 +17,9 @@ _CANDIDATES = 8
 
 
 def count(classifier: Classifier) -> int:
-    """Classes that are ranked, and gradients that ranking takes for each image."""
-    return max(0, min(_CANDIDATES, classifier.num_classes - 2))
+    """Classes that are ranked, and gradients that ranking takes for each image; none where there is only one wrong."""
+    wrong = classifier.num_classes - 1
+    return min(_CANDIDATES, wrong) if wrong > 1 else 0
 
 
 def nearest(
@@ -31,8 +32,8 @@ def nearest(
     Args:
         classifier: what is attacked.
         problem: images and true classes.
-        known: (N,) int32, a class of each image that is left out, since a search has already been there; NO_AIM leaves
-            out the one of the smallest logit.
+        known: (N,) int32, a class of each image whose estimate is infinite, since a search has already been there;
+            NO_AIM for none.
         norm: ``"l2"`` or ``"linf"``.
         batch_size: images that go through the network at once.
         tally: counts the work.
@@ -61,6 +62,8 @@ def nearest(
         batch_size=max(1, batch_size // ranked),
         progress=lambda done, total: None,
     )
+    left_out = (candidates == problem.goals[:, None]) | (candidates == known[:, None])
+    distances = np.where(left_out, np.inf, distances).astype(np.float32)
     order = np.argsort(distances, axis=1, kind="stable")
     return np.take_along_axis(candidates, order, axis=1), np.take_along_axis(distances, order, axis=1)
 
