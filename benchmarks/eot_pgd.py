@@ -23,7 +23,7 @@ _CROSSINGS, _POINTS = 2.5, 80
 
 
 def eot_pgd(attack: OptRegion, classifier: Classifier, images: Any, labels: Any) -> tuple[Any, Any, int]:
-    """The nearest points found, whether the region's vote is turned there, and gradients of each image.
+    """The nearest points found, whether they turn a vote of the region that was right, and gradients of each image.
 
     Args:
         attack: OptRegion with the region, members and budget; the last vote is its own.
@@ -67,5 +67,6 @@ def eot_pgd(attack: OptRegion, classifier: Classifier, images: Any, labels: Any)
         best[reached], found = points[reached], found | reached
         above, below = np.where(reached, radius, above), np.where(reached, below, radius)
         radius = np.where(np.isinf(above), 2 * radius, np.where(below > 0, np.sqrt(below * above), radius / 2))
-    success = found & attack.verify(classifier, problem, best, Tally(len(images)))
+    right = attack.decisions(classifier, problem, labels, Tally(len(images))) == labels
+    success = found & right & attack.verify(classifier, problem, best, Tally(len(images)))
     return best, success, _ROUNDS * iterations * attack.members
