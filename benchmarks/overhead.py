@@ -24,6 +24,7 @@ from advkeras.attacks import (
 )
 from advkeras.attacks.base import Problem, Tally
 from advkeras.attacks.gradients import adversarial_margin
+from advkeras.attacks.opt_attack import OptAttack
 from advkeras.attacks.single_search import SingleSearch
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seeds
@@ -73,6 +74,8 @@ def search(attack: Attack, classifier: Classifier, data: Any, count: int) -> Cal
         seeds = derive_seeds(0, "overhead", places=problem.places)
         single = SingleSearch(classifier=classifier, ensemble=ensemble, norm="l2", batch_size=256)
         return lambda: single.once(problem, iterations=ITERATIONS, seeds=seeds, tally=Tally(count), progress=progress)
+    if isinstance(attack, OptAttack):
+        return lambda: attack.candidates(classifier, problem, Tally(count), progress)
     return lambda: attack.run(classifier, problem, Tally(count), progress)
 
 

@@ -55,6 +55,11 @@ class OptAttack(MinimumNormAttack):
 
     def run(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
         """Candidates of least distortion; the image itself where nothing was found."""
+        candidates = self.candidates(classifier, problem, tally, progress)
+        return self._beyond_rounding(classifier, problem, candidates, tally)
+
+    def candidates(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
+        """What the search finds, (N, H, W, C), before anything is verified."""
         ensemble = FixedEnsemble(
             bounds=classifier.bounds,
             targeted=problem.targeted,
@@ -62,7 +67,7 @@ class OptAttack(MinimumNormAttack):
             clip=self.clip_members,
             confidence=self.confidence,
         )
-        candidates = self.search.run(
+        return self.search.run(
             classifier,
             problem,
             ensemble,
@@ -72,7 +77,6 @@ class OptAttack(MinimumNormAttack):
             progress=progress,
             jit_compile=self.jit_compile,
         )
-        return self._beyond_rounding(classifier, problem, candidates, tally)
 
     def _beyond_rounding(
         self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally
