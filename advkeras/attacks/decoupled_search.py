@@ -10,19 +10,17 @@ from advkeras.attacks import rivals
 from advkeras.attacks.base import FloatArray, IntArray, Problem, Progress, Tally, require
 from advkeras.attacks.ensembles import NO_AIM, Ensemble
 from advkeras.attacks.norms import NORMS, NormName
-from advkeras.attacks.single_search import LISTENED, SearchState, SingleSearch
+from advkeras.attacks.single_search import LISTENED, SearchState, SingleSearch, turns
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seeds
 
-# From this kappa on gradients turn; the kappa of the search that goes on towards the best class.
-_TURNING, _LAST_KAPPA = 2.0, 2.0
+# The kappa of the search that goes on towards the best class.
+_LAST_KAPPA = 2.0
 # A class is aimed at whose linear estimate of the distance is less than so many times the distance found.
 _REACH = 2.0
 # Gradients of one search, of a further one at least, and from how many on a class is aimed at; searches in several
 # directions, at most.
 _ONE, _LEAST_MORE, _AIMED_FROM, _DIRECTIONS = 50, 15, 40, 4
-# No estimate is farther than that but those of flat places, which say nothing.
-_FARTHEST = 1e30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,13 +96,13 @@ class DecoupledSearch:
         if aimed:
             listening = found.begin(everything)
             found.go_on(everything, listening, first, LISTENED)
-            turning = listening.kappa >= _TURNING
+            turning = turns(listening, ensemble)
             turning_on = listening.where(turning)
             found.go_on(everything[turning], turning_on, first, first)
             kappa, others = listening.kappa, self.gradients - LISTENED
         else:
-            kappa = found.once(everything, first).kappa
-            turning, others = kappa >= _TURNING, left
+            state = found.once(everything, first)
+            turning, kappa, others = turns(state, ensemble), state.kappa, left
         self._noisy(found, everything[turning], kappa, left)
         if ranked and others - ranked >= _LEAST_MORE:
             self._aimed(found, everything[~turning], others - ranked, afterwards=not aimed)
@@ -113,7 +111,9 @@ class DecoupledSearch:
 
     def _noisy(self, found: "_Found", images: Any, kappa: Any, left: int) -> None:
         """Searches of images whose gradients turn, which differ in noise."""
-        for number, iterations in enumerate(_shares(left, max(1, round(left / _ONE))) if len(images) else ()):
+        if not len(images):
+            return
+        for number, iterations in enumerate(_shares(left, max(1, round(left / _ONE)))):
             found.once(images, iterations, number + 1, kappa=kappa[images])
 
     def _aimed(self, found: "_Found", images: Any, left: int, *, afterwards: bool) -> None:
@@ -139,7 +139,7 @@ class DecoupledSearch:
         for number, iterations in enumerate(_shares(left - last, directions)):
             known = place < classes.shape[1]
             nearest = np.minimum(place, classes.shape[1] - 1)
-            promising = known & (estimates[rows, nearest] < _REACH * np.minimum(found.best_norm[images], _FARTHEST))
+            promising = known & (estimates[rows, nearest] < _REACH * found.best_norm[images])
             go = promising | ~led
             aims = np.where(promising, classes[rows, nearest], NO_AIM)
             if go.any():

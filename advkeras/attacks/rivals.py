@@ -1,5 +1,6 @@
 """Which wrong classes are near an image, by a linear estimate: where a search is worth aiming."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ def count(classifier: Classifier) -> int:
 def nearest(
     classifier: Classifier, problem: Problem, known: IntArray, *, norm: str, batch_size: int, tally: Tally
 ) -> tuple[IntArray, FloatArray]:
-    """Wrong classes, the nearest first, and estimates of their distances: (N, count) each.
+    """Wrong classes, the nearest first, and estimates of their distances, infinite where flat: (N, count) each.
 
     The estimate is the logit gap over the dual norm of its gradient, as in MALT (Melamed et al., arXiv 2407.02240).
 
@@ -78,7 +79,7 @@ def _estimate(classifier: Classifier, norm: str) -> Any:
             own = tf.gather(logits, tf.repeat(goals, ranked), batch_dims=1)
             gap = own - tf.gather(logits, tf.reshape(candidates, [-1]), batch_dims=1)
         steepness = NORMS[norm].steepness(slope(gap, tape.gradient(gap, points)).gradient)
-        distance = tf.where(steepness > 0, tf.math.divide_no_nan(gap, steepness), tf.float32.max)
+        distance = tf.where(steepness > 0, tf.math.divide_no_nan(gap, steepness), math.inf)
         return tf.reshape(distance, tf.shape(candidates))
 
     return estimate

@@ -187,6 +187,11 @@ class SingleSearch:
         tally.nonfinite_gradients += state.nonfinite - before.nonfinite
 
 
+def turns(state: SearchState, ensemble: Ensemble) -> Any:
+    """Of which images the gradients turn with every step, so that a linear estimate says little: (N,) bool."""
+    return state.kappa >= ensemble.noise / 2
+
+
 def _advance(classifier: Classifier, ensemble: Ensemble, norm: Norm) -> Any:
     @isolated
     def climb(points: Any, goals: Any, aims: Any, seeds: Any, iteration: Any, *shared: Any) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ from advkeras.attacks.base import FloatArray, IntArray, MinimumNormAttack, Probl
 from advkeras.attacks.batches import run_active_set
 from advkeras.attacks.ensembles import NO_AIM, RegionEnsemble
 from advkeras.attacks.geometry import along
-from advkeras.attacks.single_search import SearchState, SingleSearch
+from advkeras.attacks.single_search import SearchState, SingleSearch, turns
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seeds
 from advkeras.regions import Region
@@ -24,8 +24,6 @@ from advkeras.voting import Combination, RegionVote
 _AIMS, _TRIAL_STEPS, _TRIAL_MEMBERS = 2, 10, 2
 # They are left out where they would take more than this share of the gradients.
 _TRIAL_SHARE = 0.5
-# From this kappa on gradients turn with every step, and a linear estimate says nothing.
-_TURNING = 1.0
 # Looks at the vote along the direction that the search ends with, and their points as a share of the final vote's.
 _LOOKS, _LOOK_SHARE = 5, 0.8
 # By how much the norm changes after the first look, then by its square, and so on, as long as the vote has been seen on
@@ -104,7 +102,7 @@ class SurroundingsAttack(MinimumNormAttack):
             return self._settle(classifier, problem, found.direction, found.norm, tally)
         direction, norm = np.zeros_like(problem.images), np.zeros(len(problem), np.float32)
         first = self._search(classifier, problem, _TRIAL_STEPS, _TRIAL_MEMBERS, tally)
-        turning = first.kappa >= _TURNING
+        turning = turns(first, self._ensemble(classifier, problem, _TRIAL_MEMBERS))
         spent = one + np.where(turning, 0, ranked + trials * one)
         aims = np.full(len(problem), NO_AIM, np.int32)
         aims[~turning] = self._aims(classifier, problem, np.flatnonzero(~turning), first, trials, tally)
