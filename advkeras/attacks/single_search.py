@@ -5,9 +5,10 @@ moves towards the gradient at the present point, and the norm grows or shrinks b
 the goal is reached there. Both steps get smaller along half a cosine. The point is the image moved by that norm along
 the direction, within the bounds, so that on a linear classifier the search ends next to the exact projection.
 
-Where the gradients of successive points have little to do with each other, as on adversarially trained networks, they
-are taken at points moved by noise, whose RMS is a multiple of the present perturbation's and shrinks to nothing along
-the same half cosine. Every size is relative to the perturbation, so neither pixels nor logits have a scale to be tuned.
+Where the gradients of successive points have little to do with each other, as on adversarially trained networks, the
+points that are looked at are moved by noise. Its RMS is a multiple of the present perturbation's and shrinks along the
+same half cosine; the last fifth of the iterations has none. Every size is relative to the perturbation, so neither
+pixels nor logits have a scale to be tuned.
 """
 
 import math
@@ -51,6 +52,9 @@ LISTENED = _LISTENING + 1
 # on the other models of the zoo 19 in 20 have 0.5 or more.)
 _DISAGREEING, _AGREEING = 0.40, 0.46
 
+# There is no noise once the half cosine, which falls from 1 to 0, is below this.
+_QUIET = 0.1
+
 _FLIPS = derive_seed(0, "decoupled search", "flips")
 
 
@@ -71,7 +75,6 @@ class SearchState(NamedTuple):
     best: Any  # the nearest point that reached the goal; the image, as long as there is none
     best_norm: Any  # infinite before the first success
     crossing: Any  # least RMS at which the ensemble was misclassified, if not by the confidence asked for
-    looks: Any  # at the point itself, where the gradient was taken beside it
     zero: Any  # gradients without a direction
     nonfinite: Any
     finished: Any
@@ -170,7 +173,7 @@ class SingleSearch:
             progress: called with the number of images done and to do.
         """
         state.finished[:] = False
-        before = state._replace(looks=state.looks.copy(), zero=state.zero.copy(), nonfinite=state.nonfinite.copy())
+        before = state._replace(zero=state.zero.copy(), nonfinite=state.nonfinite.copy())
         tally.gradients += run_active_set(
             self.classifier,
             ("decoupled search", self.norm, self.ensemble.key),
@@ -182,7 +185,6 @@ class SingleSearch:
             progress=progress,
             jit_compile=self.jit_compile,
         )
-        tally.forwards += self.ensemble.size * int((state.looks - before.looks).sum())
         tally.zero_gradients += state.zero - before.zero
         tally.nonfinite_gradients += state.nonfinite - before.nonfinite
 
@@ -205,18 +207,12 @@ def _advance(classifier: Classifier, ensemble: Ensemble, norm: Norm) -> Any:
             *slope(objective, tape.gradient(objective, points))[1:],
         )
 
-    @isolated
-    def look(points: Any, goals: Any, aims: Any, seeds: Any, iteration: Any, *shared: Any) -> Any:
-        logits = ensemble.logits(classifier, points, seeds, iteration, shared)
-        verdict = ensemble.judge(logits, goals, aims, shared)
-        return verdict.reached, verdict.crossed
-
     def advance(state: SearchState, iterations: Any, until: Any, *shared: Any) -> tuple[SearchState, Any]:
         def unfinished(taken: Any, state: SearchState) -> Any:
             return (taken < _ITERATIONS_PER_CALL) & tf.reduce_any(~state.finished)
 
         def iterate(taken: Any, state: SearchState) -> tuple[Any, SearchState]:
-            return taken + 1, _iterate(climb, look, norm, ensemble, state, (iterations, until), shared)
+            return taken + 1, _iterate(climb, norm, ensemble, state, (iterations, until), shared)
 
         taken, state = tf.while_loop(unfinished, iterate, (tf.constant(0), state), parallel_iterations=1)
         return state, taken
@@ -235,7 +231,6 @@ def _advance(classifier: Classifier, ensemble: Ensemble, norm: Norm) -> Any:
 
 def _iterate(
     climb: Callable[..., Any],
-    look: Callable[..., Any],
     norm: Norm,
     ensemble: Ensemble,
     state: SearchState,
@@ -250,17 +245,17 @@ def _iterate(
     first = iteration == 0
     cosine = (1.0 + tf.cos(math.pi * tf.cast(iteration, tf.float32) / tf.cast(iterations, tf.float32))) / 2.0
 
-    points = norm.point(state.images, state.direction, state.norm, bounds)
-    offset = points - state.images
+    centers = norm.point(state.images, state.direction, state.norm, bounds)
+    offset = centers - state.images
     size = tf.sqrt(tf.reduce_mean(tf.square(offset), axis=[1, 2, 3]))
     # A goal beyond the boundary may be far away; the noise stays as large as it is useful at the boundary.
-    spread = tf.maximum(state.kappa, 0.0) * cosine * tf.minimum(size, state.crossing)
-    moved = tf.clip_by_value(points + per_image(spread) * _varied(state.noise, iteration), *bounds)
-    noisy = tf.reduce_any(spread > 0)
-    arguments = (state.goals, state.aims, state.seeds, iteration, *shared)
-    objective, reached, crossed, gradient, zero, nonfinite = climb(moved, *arguments)
-    reached, crossed = tf.cond(noisy, lambda: look(points, *arguments), lambda: (reached, crossed))
-    distance = norm.distance(offset)
+    fading = tf.where(cosine < _QUIET, 0.0, cosine)
+    spread = tf.maximum(state.kappa, 0.0) * fading * tf.minimum(size, state.crossing)
+    points = tf.clip_by_value(centers + per_image(spread) * _varied(state.noise, iteration), *bounds)
+    objective, reached, crossed, gradient, zero, nonfinite = climb(
+        points, state.goals, state.aims, state.seeds, iteration, *shared
+    )
+    distance = norm.distance(points - state.images)
     better = reached & (distance < state.best_norm) & ~state.finished
 
     # Where the classifier is flat, somewhere is better than nowhere.
@@ -296,7 +291,6 @@ def _iterate(
         best=tf.where(per_image(better), points, state.best),
         best_norm=tf.where(better, distance, state.best_norm),
         crossing=tf.where(crossed, tf.minimum(size, state.crossing), state.crossing),
-        looks=state.looks + tf.cast(noisy, tf.int32),
         zero=state.zero + tf.cast(zero, tf.int32),
         nonfinite=state.nonfinite + tf.cast(nonfinite, tf.int32),
         finished=state.iteration + 1 >= until,
@@ -349,7 +343,6 @@ def _initial(problem: Problem, seeds: Any, aims: Any, kappa: Any) -> SearchState
         best=problem.images.copy(),
         best_norm=np.full(count, np.inf, np.float32),
         crossing=np.full(count, np.inf, np.float32),
-        looks=np.zeros(count, np.int32),
         zero=np.zeros(count, np.int32),
         nonfinite=np.zeros(count, np.int32),
         finished=np.zeros(count, bool),
