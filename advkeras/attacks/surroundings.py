@@ -20,8 +20,8 @@ from advkeras.regions import Region
 from advkeras.voting import Combination, RegionVote
 
 # Before the budget is spent, short searches go towards whichever class leads and towards each of so many of the nearest
-# classes by a linear estimate, for so many steps with so many members each.
-_AIMS, _TRIAL_STEPS, _TRIAL_MEMBERS = 2, 10, 2
+# classes by a linear estimate, for so many steps with so many members.
+_AIMS, _TRIAL_STEPS, _TRIAL_MEMBERS = 2, 10, 1
 # They are left out where they would take more than this share of the gradients.
 _TRIAL_SHARE = 0.5
 # Looks at the vote along the direction that the search ends with, and their points as a share of the final vote's.
@@ -65,7 +65,7 @@ class SurroundingsAttack(MinimumNormAttack):
     """
 
     samples: int = 100
-    members: int = 4
+    members: int = 3
     share: float = 0.73
     gradients: int = 200
 
