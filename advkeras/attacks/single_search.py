@@ -74,7 +74,7 @@ class SearchState(NamedTuple):
     iteration: Any
     best: Any  # the nearest point that reached the goal; the image, as long as there is none
     best_norm: Any  # infinite before the first success
-    crossing: Any  # least RMS at which the ensemble was misclassified, if not by the confidence asked for
+    crossing: Any  # least RMS, noise apart, at which the ensemble was misclassified, if not by the confidence asked for
     zero: Any  # gradients without a direction
     nonfinite: Any
     finished: Any
