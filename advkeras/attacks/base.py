@@ -37,7 +37,7 @@ class AttackResult:
         forward_count: single images sent forward only, verification included.
         gradient_count: single images sent forward and backward; an ensemble's members count one each.
         zero_gradients: (N,) int32, gradients of each image (of its whole ensemble) that were zero everywhere.
-        nonfinite_gradients: (N,) int32, gradients of each image of which something was NaN or infinite, counted as 0.
+        nonfinite_gradients: (N,) int32, gradients of each image of which something was NaN or infinite.
         seconds: wall-clock time, compilation included.
     """
 

@@ -21,7 +21,7 @@ class Slope(NamedTuple):
 
     Attributes:
         value: (B,) float32, positive where the attack has succeeded.
-        gradient: (B, H, W, C) float32, the direction in which to go; what was not finite is 0.
+        gradient: (B, H, W, C) float32, the direction in which to go; finite.
         zero: (B,) bool, whether there is no direction: the gradient is 0 everywhere.
         nonfinite: (B,) bool, whether some of the gradient was NaN or infinite.
     """
@@ -43,10 +43,17 @@ def isolated(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def slope(value: Any, gradient: Any) -> Slope:
-    """What a value (B,) and its gradient (B, H, W, C) tell, entries that are not finite counted as 0."""
-    finite = tf.math.is_finite(gradient)
-    kept = tf.where(finite, gradient, tf.zeros_like(gradient))
+    """What a value (B,) and its gradient (B, H, W, C) tell.
+
+    An infinite entry has a direction: it counts as the largest finite one of its image, with its own sign. NaN counts
+    as 0.
+    """
     axes = list(range(1, gradient.shape.rank))
+    finite = tf.math.is_finite(gradient)
+    kept = tf.where(finite, gradient, 0.0)
+    largest = tf.reduce_max(tf.abs(kept), axis=axes, keepdims=True)
+    size = tf.where(largest > 0, largest, 1.0)
+    kept = tf.where(tf.math.is_inf(gradient), tf.sign(gradient) * size, kept)
     return Slope(value, kept, tf.reduce_all(kept == 0, axis=axes), ~tf.reduce_all(finite, axis=axes))
 
 

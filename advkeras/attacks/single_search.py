@@ -29,11 +29,6 @@ from advkeras.models import Classifier
 from advkeras.randomness import derive_seed
 from advkeras.regions import Gaussian
 
-# The gradient's share of the direction, and the norm's change, at the beginning and at the end. (The first iteration of
-# all takes the gradient's direction, and as its norm the distance at which the gradient expects the goal.)
-# Where there is noise, or may be, a half to begin with ends 4% nearer on mnist-pgd than the whole.
-_BLEND, _NOISY_BLEND = (1.0, 0.02), (0.4, 0.02)
-_GROWTH, _NOISY_GROWTH = (0.5, 0.002), (0.5, 0.005)
 # The first step goes to where the gradient expects the goal, but no farther than this share of the whole range.
 _FIRST_SHARE = 0.05
 # The norm never gets smaller than this share of the range, so that it can grow again.
@@ -56,6 +51,31 @@ _DISAGREEING, _AGREEING = 0.40, 0.46
 _QUIET = 0.1
 
 _FLIPS = derive_seed(0, "decoupled search", "flips")
+
+
+class _Pace(NamedTuple):
+    """How large the steps of a search are at its beginning and at its end.
+
+    The first iteration of all takes the gradient's direction, and as its norm the distance at which the gradient
+    expects the goal.
+
+    Attributes:
+        blend: the gradient's share of the direction.
+        growth: the norm's change.
+        power: of the half cosine as which the norm's change falls.
+    """
+
+    blend: tuple[float, float]
+    growth: tuple[float, float]
+    power: float
+
+
+# A single point's direction may stay agile, so that its norm can settle early. Several members do not take that: their
+# searches would end 2% farther away.
+_POINT = _Pace(blend=(1.0, 0.05), growth=(0.5, 0.001), power=1.25)
+_MEMBERS = _Pace(blend=(1.0, 0.02), growth=(0.5, 0.001), power=1.0)
+# Where there is noise, or may be, a half to begin with ends 4% nearer on mnist-pgd than the whole.
+_NOISY = _Pace(blend=(0.4, 0.02), growth=(0.5, 0.005), power=1.0)
 
 
 class SearchState(NamedTuple):
@@ -266,9 +286,11 @@ def _iterate(
     found_out = (state.kappa < 0) & (iteration == _LISTENING)
     kappa = tf.where(found_out, ensemble.noise * _noisiness(agreement / _LISTENING), state.kappa)
 
-    still = kappa == 0
-    share = tf.where(still, _annealed(_BLEND, cosine), _annealed(_NOISY_BLEND, cosine))
-    growth = tf.where(still, _annealed(_GROWTH, cosine), _annealed(_NOISY_GROWTH, cosine))
+    pace = _POINT if ensemble.size == 1 else _MEMBERS
+    share, growth = (
+        tf.where(kappa == 0, quiet, noisy)
+        for quiet, noisy in zip(_steps(pace, cosine), _steps(_NOISY, cosine), strict=True)
+    )
     direction, momentum = norm.turn(
         state.direction,
         tf.math.divide_no_nan(offset, per_image(state.norm)),
@@ -315,8 +337,13 @@ def _varied(noise: Any, iteration: Any) -> Any:
     return tf.reshape(flat, tf.shape(noise))
 
 
-def _annealed(ends: tuple[float, float], cosine: Any) -> Any:
-    return ends[1] + (ends[0] - ends[1]) * cosine
+def _steps(pace: _Pace, cosine: Any) -> tuple[Any, Any]:
+    """The gradient's share of the direction, and the norm's change, at a height of the half cosine."""
+
+    def between(ends: tuple[float, float], height: Any) -> Any:
+        return ends[1] + (ends[0] - ends[1]) * height
+
+    return between(pace.blend, cosine), between(pace.growth, cosine**pace.power)
 
 
 def _unreached(state: SearchState) -> SearchState:

@@ -41,7 +41,7 @@ def _about_gradients(model: ModelResult, row: Row) -> str:
         f"{count:,} were {words}"
         for count, words in (
             (row.zero_gradients, "zero everywhere"),
-            (row.nonfinite_gradients, "NaN or infinite somewhere, which counted as 0"),
+            (row.nonfinite_gradients, "NaN or infinite somewhere"),
         )
         if count
     ]

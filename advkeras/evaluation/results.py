@@ -106,7 +106,7 @@ class Row:
         median_linf: of the successful examples, for an attack that makes L-inf small.
         convergence: the attack beside itself with more work; None where that was not looked at.
         zero_gradients: gradients that were 0 everywhere, over all images.
-        nonfinite_gradients: gradients in which something was NaN or infinite, and counted as 0.
+        nonfinite_gradients: gradients in which something was NaN or infinite.
         forward_count: images sent forward only, by the attack.
         gradient_count: images sent forward and backward, by the attack.
         seconds: of the attack, then of region classification.

@@ -9,7 +9,7 @@ import tensorflow as tf
 from advkeras.attacks import FGSM, PGD, OptBrittle, OptLinf, OptMargin, OptMimic, OptRegion, OptStrong, names
 from advkeras.attacks.decoupled_search import DecoupledSearch
 from advkeras.attacks.geometry import length, unit
-from advkeras.attacks.gradients import cross_entropy_margin
+from advkeras.attacks.gradients import cross_entropy_margin, slope
 from advkeras.attacks.registry import get
 from advkeras.attacks.surroundings import SurroundingsAttack
 from advkeras.errors import InvalidInputError
@@ -111,11 +111,12 @@ def test_lengths_neither_vanish_nor_overflow(size):
     assert not unit(tf.zeros((1, *SHAPE))).numpy().any()
 
 
-def test_a_gradient_that_is_not_finite_somewhere_is_used_where_it_is():
+@pytest.mark.parametrize("black", [slice(1), slice(None)], ids=["one pixel", "a column"])
+def test_a_gradient_that_is_not_finite_somewhere_is_used_where_it_is(black):
     """A network that begins with a gamma correction has an infinite gradient where a pixel is 0."""
     classifier = network(first=tf.sqrt)
     images = IMAGES.copy()
-    images[:, 0, 0, 0] = 0.0
+    images[:, black, 0, 0] = 0.0
     labels = classifier.predict(images)
     for plain in ATTACKS:
         attack = replace(plain, epsilon=0.3) if hasattr(plain, "epsilon") else plain
@@ -126,6 +127,16 @@ def test_a_gradient_that_is_not_finite_somewhere_is_used_where_it_is():
         # Points around an image need not have the pixel that is 0.
         assert result.nonfinite_gradients.any() or isinstance(attack, SurroundingsAttack), attack
         assert result.success.mean() > 0.8, attack
+
+
+def test_what_is_infinite_counts_as_the_largest_of_its_image_and_nan_as_nothing():
+    inf, nan = np.inf, np.nan
+    gradient = np.array([[1, -3, inf, -inf], [nan, 0, 2, nan], [-inf, nan, nan, 0], [nan, 0, 0, 0]], np.float32)
+    found = slope(tf.zeros(4), tf.constant(gradient[:, None, :, None]))
+    expected = [[1, -3, 3, -3], [0, 0, 2, 0], [-1, 0, 0, 0], [0, 0, 0, 0]]
+    np.testing.assert_array_equal(found.gradient[:, 0, :, 0], expected)
+    np.testing.assert_array_equal(found.zero, [False, False, False, True])
+    np.testing.assert_array_equal(found.nonfinite, True)
 
 
 @pytest.mark.parametrize("name", names())
