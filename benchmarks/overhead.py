@@ -32,6 +32,7 @@ from advkeras.randomness import derive_seeds
 ITERATIONS, PAIRS = 10, 7
 PENALTY = PenaltySearch(weight_steps=1, iterations=ITERATIONS)
 DECOUPLED = DecoupledSearch(gradients=ITERATIONS)
+REGION = OptRegion(radius=0.3)
 
 # Title, members of each image, iterations, attack.
 ATTACKS: tuple[tuple[str, int, int, Attack], ...] = (
@@ -43,7 +44,7 @@ ATTACKS: tuple[tuple[str, int, int, Attack], ...] = (
     ("OptMargin, penalty", 20, ITERATIONS, OptMargin(member_rms=0.3, search=PENALTY)),
     # From 10 iterations on it would begin with a few members at a time.
     ("OptMargin, decoupled", 20, 9, OptMargin(member_rms=0.3, search=DecoupledSearch(gradients=9))),
-    ("OptRegion, search", 4, ITERATIONS, OptRegion(radius=0.3)),
+    ("OptRegion, search", REGION.members, ITERATIONS, REGION),
 )
 
 
