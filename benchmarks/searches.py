@@ -1,11 +1,11 @@
 """(c) Distortion, region accuracy and cost of the searches that evade region classification, on the zoo's four models.
 
 The published search is OptMargin as the authors' code runs it: on MNIST the squared distance is divided by 255^2. In
-full, 4 x 1,000 iterations, it takes most of a minute an image, so it is run on few; "of published" compares mean RMS
-with that of the same search, stopped when nothing improves, on the images where both succeed. Beside them: equation (4)
-truly minimised, OptRegion, with its budget and with four times as much, and EOT-PGD with OptRegion's budget.
+full it takes 80,000 gradients an image, so it is run on few; "of published" compares mean RMS with that of the same
+search, stopped when nothing improves, on the images where both succeed. Beside them: equation (4) truly minimised,
+OptRegion, with its budget and with four times as much, and EOT-PGD with OptRegion's budget.
 
-The settings were chosen on other images: of MNIST's sample the first 400 and the last 300, of CIFAR-10's the 101st to
+The settings were chosen on other images: of MNIST's sample the first 500 and the last 300, of CIFAR-10's the 101st to
 the 200th.
 """
 
