@@ -102,8 +102,8 @@ class DecoupledSearch:
             kappa, others = listening.kappa, self.gradients - LISTENED
         else:
             # On the way to a goal that is far away, noise from the first step on ends 5% nearer on cifar10-natural.
-            far = not self.restarts and NORMS[self.norm].noisy
-            state = found.once(everything, first, kappa=np.full(len(problem), ensemble.noise) if far else None)
+            known = None if self.restarts else np.full(len(problem), ensemble.noise)
+            state = found.once(everything, first, kappa=known)
             turning, kappa, others = turns(state, ensemble), state.kappa, left
         self._noisy(found, everything[turning], kappa, left)
         if ranked and others - ranked >= _LEAST_MORE:
@@ -148,7 +148,7 @@ class DecoupledSearch:
                 found.once(images[go], iterations, number + 1, aims=aims[go], kappa=np.zeros(int(go.sum())))
             place, led = place + promising, led | ~promising
         if last:
-            kappa = np.full(len(images), _LAST_KAPPA if NORMS[self.norm].noisy else 0.0)
+            kappa = np.full(len(images), _LAST_KAPPA)
             found.once(images, last, directions + 1, aims=found.classes(images), kappa=kappa)
 
 

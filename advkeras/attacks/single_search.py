@@ -67,15 +67,15 @@ class _Pace(NamedTuple):
 
     blend: tuple[float, float]
     growth: tuple[float, float]
-    power: float
+    power: float = 1.0
 
 
 # A single point's direction may stay agile, so that its norm can settle early. Several members do not take that: their
 # searches would end 2% farther away.
 _POINT = _Pace(blend=(1.0, 0.05), growth=(0.5, 0.001), power=1.25)
-_MEMBERS = _Pace(blend=(1.0, 0.02), growth=(0.5, 0.001), power=1.0)
+_MEMBERS = _Pace(blend=(1.0, 0.02), growth=(0.5, 0.001))
 # Where there is noise, or may be, a half to begin with ends 4% nearer on mnist-pgd than the whole.
-_NOISY = _Pace(blend=(0.4, 0.02), growth=(0.5, 0.005), power=1.0)
+_NOISY = _Pace(blend=(0.4, 0.02), growth=(0.5, 0.005))
 
 
 class SearchState(NamedTuple):
@@ -177,9 +177,12 @@ class SingleSearch:
             seeds: (N, 2) int32, of the images' noise.
             aims: (N,) the wrong class to climb towards; whichever leads, by default.
             kappa: (N,) RMS of the noise over the perturbation's; found out by how much the gradients turn, by default.
+                In a norm whose search takes no noise it is 0.
         """
-        if kappa is None:
-            kappa = np.full(len(problem), -1.0 if NORMS[self.norm].noisy else 0.0)
+        if not NORMS[self.norm].noisy:
+            kappa = np.zeros(len(problem))
+        elif kappa is None:
+            kappa = np.full(len(problem), -1.0)
         return _initial(problem, seeds, aims, kappa)
 
     def go_on(self, state: SearchState, *, iterations: int, until: int, tally: Tally, progress: Progress) -> None:
@@ -286,11 +289,9 @@ def _iterate(
     found_out = (state.kappa < 0) & (iteration == _LISTENING)
     kappa = tf.where(found_out, ensemble.noise * _noisiness(agreement / _LISTENING), state.kappa)
 
-    pace = _POINT if ensemble.size == 1 else _MEMBERS
-    share, growth = (
-        tf.where(kappa == 0, quiet, noisy)
-        for quiet, noisy in zip(_steps(pace, cosine), _steps(_NOISY, cosine), strict=True)
-    )
+    still, pace = kappa == 0, _POINT if ensemble.size == 1 else _MEMBERS
+    share = tf.where(still, _between(pace.blend, cosine), _between(_NOISY.blend, cosine))
+    growth = tf.where(still, _between(pace.growth, cosine**pace.power), _between(_NOISY.growth, cosine))
     direction, momentum = norm.turn(
         state.direction,
         tf.math.divide_no_nan(offset, per_image(state.norm)),
@@ -337,13 +338,8 @@ def _varied(noise: Any, iteration: Any) -> Any:
     return tf.reshape(flat, tf.shape(noise))
 
 
-def _steps(pace: _Pace, cosine: Any) -> tuple[Any, Any]:
-    """The gradient's share of the direction, and the norm's change, at a height of the half cosine."""
-
-    def between(ends: tuple[float, float], height: Any) -> Any:
-        return ends[1] + (ends[0] - ends[1]) * height
-
-    return between(pace.blend, cosine), between(pace.growth, cosine**pace.power)
+def _between(ends: tuple[float, float], height: Any) -> Any:
+    return ends[1] + (ends[0] - ends[1]) * height
 
 
 def _unreached(state: SearchState) -> SearchState:
