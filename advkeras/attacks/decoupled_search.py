@@ -10,7 +10,7 @@ from advkeras.attacks import rivals
 from advkeras.attacks.base import FloatArray, IntArray, Problem, Progress, Tally, require
 from advkeras.attacks.ensembles import NO_AIM, Ensemble
 from advkeras.attacks.norms import NORMS, NormName
-from advkeras.attacks.single_search import LISTENED, SearchState, SingleSearch, turns
+from advkeras.attacks.single_search import LISTENED, SearchState, SingleSearch
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seeds
 
@@ -28,10 +28,12 @@ class DecoupledSearch:
     """Minimises ``|x' - x|`` over the x' whose ensemble reaches the goal.
 
     The gradients are spent on searches of some 50 each. The first of them say whether they turn with every step, as on
-    adversarially trained networks. Where they do, the searches differ in their noise. Elsewhere they would all end at
-    the same place, and go towards the nearest classes by a linear estimate, the nearest one first: the class that leads
-    at the image often is not it. (In L-inf, and for ensembles of several members, the first search goes towards
-    whichever class leads.) The last of many gradients go on towards the best class.
+    adversarially trained networks. Where they do, the searches differ in their noise; in L-inf, which takes none, one
+    search has all the gradients. Elsewhere they would all end at the same place, and go towards the nearest classes by
+    a linear estimate, the nearest one first: the class that leads at the image often is not it. (In L-inf, and for
+    ensembles of several members, the first search goes towards whichever class leads. Where a target is given, there
+    is nothing else to aim at, and one search has all the gradients.) The last of many gradients go on towards the best
+    class.
 
     Args:
         gradients: of each image's ensemble, at most.
@@ -89,34 +91,51 @@ class DecoupledSearch:
         found = _Found(search, problem, seed, tally, lambda done: progress(done // self.gradients, len(problem)))
         everything = np.arange(len(problem))
         first = _ONE if self.restarts and self.gradients >= _ONE + _LEAST_MORE else self.gradients
-        left = self.gradients - first
-        ranked = 0 if problem.targeted or not self.restarts else rivals.count(classifier)
-        # A linear estimate at the image says where to go to fool a point, but not points far from each other.
-        aimed = bool(ranked) and NORMS[self.norm].noisy and ensemble.size == 1 and self.gradients >= _AIMED_FROM
-        if aimed:
-            listening = found.begin(everything)
-            found.go_on(everything, listening, first, LISTENED)
-            turning = turns(listening, ensemble)
-            turning_on = listening.where(turning)
-            found.go_on(everything[turning], turning_on, first, first)
-            kappa, others = listening.kappa, self.gradients - LISTENED
+        ranked = 0 if problem.targeted else rivals.count(classifier)
+        if self.restarts and ensemble.size == 1 and self.gradients >= _AIMED_FROM:
+            self._point(found, search, everything, first, ranked)
         else:
             # On the way to a goal that is far away, noise from the first step on ends 5% nearer on cifar10-natural.
             known = None if self.restarts else np.full(len(problem), ensemble.noise)
+            first = first if ranked else self.gradients
             state = found.once(everything, first, kappa=known)
-            turning, kappa, others = turns(state, ensemble), state.kappa, left
-        self._noisy(found, everything[turning], kappa, left)
-        if ranked and others - ranked >= _LEAST_MORE:
-            self._aimed(found, everything[~turning], others - ranked, afterwards=not aimed)
+            turning, left = search.turns(state) & NORMS[self.norm].noisy, self.gradients - first
+            self._noisy(found, everything[turning], state.kappa[turning], left)
+            self._aimed(found, everything[~turning], left - ranked, afterwards=True)
         progress(len(problem), len(problem))
         return found.best
+
+    def _point(self, found: "_Found", search: SingleSearch, images: Any, first: int, ranked: int) -> None:
+        """Searches for a single point, which differ as the first iterations say.
+
+        A search that neither noise nor an aim could send elsewhere takes all the gradients.
+
+        Args:
+            found: nothing yet.
+            search: of each of them.
+            images: indices.
+            first: gradients of the first search, where others follow.
+            ranked: wrong classes that one can aim at.
+        """
+        noisy = NORMS[self.norm].noisy
+        state = found.begin(images)
+        found.go_on(images, state, first, LISTENED)
+        turning = search.turns(state)
+        length = first if noisy else self.gradients
+        found.go_on(images[turning], state.where(turning), length, length)
+        if noisy:
+            self._noisy(found, images[turning], state.kappa[turning], self.gradients - first)
+        # A linear estimate at the image says where to go to fool a point, in L2 from the beginning.
+        length = self.gradients if not ranked else LISTENED if noisy else first
+        found.go_on(images[~turning], state.where(~turning), length, length)
+        self._aimed(found, images[~turning], self.gradients - length - ranked, afterwards=not noisy)
 
     def _noisy(self, found: "_Found", images: Any, kappa: Any, left: int) -> None:
         """Searches of images whose gradients turn, which differ in noise."""
         if not len(images):
             return
         for number, iterations in enumerate(_shares(left, max(1, round(left / _ONE)))):
-            found.once(images, iterations, number + 1, kappa=kappa[images])
+            found.once(images, iterations, number + 1, kappa=kappa)
 
     def _aimed(self, found: "_Found", images: Any, left: int, *, afterwards: bool) -> None:
         """Searches of other images: towards the nearest classes, and one towards whichever leads.
@@ -127,10 +146,10 @@ class DecoupledSearch:
         Args:
             found: so far.
             images: indices.
-            left: gradients of each.
+            left: gradients of each; where they are too few for a search, nothing happens.
             afterwards: whether there has been a search towards whichever class leads.
         """
-        if not len(images):
+        if not len(images) or left < _LEAST_MORE:
             return
         reached = found.classes(images) if afterwards else np.full(len(images), NO_AIM)
         classes, estimates = found.nearest(images, reached)
@@ -197,7 +216,7 @@ class _Found:
 
     def go_on(self, chosen: Any, state: SearchState, iterations: int, until: int) -> None:
         """Goes on with a search of some of the images; what it finds that is nearer is kept."""
-        if not len(chosen):
+        if not len(chosen) or until == state.iteration[0]:
             return
         tally, further = Tally(len(chosen)), until - int(state.iteration[0])
         self._search.go_on(

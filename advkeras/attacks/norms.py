@@ -10,9 +10,6 @@ from advkeras.attacks.geometry import along, largest_entry, length, per_image, u
 
 NormName = Literal["l2", "linf"]
 
-# The share of the older gradients in their average.
-_MOMENTUM = 0.75
-
 
 class Norm(abc.ABC):
     """A norm: where a direction leads at a distance, and how a direction turns towards a gradient."""
@@ -20,6 +17,11 @@ class Norm(abc.ABC):
     name: ClassVar[str]
     # Whether gradients at points moved by noise lead farther, where gradients turn; measured on mnist-pgd.
     noisy: ClassVar[bool]
+    # The share of the older gradients in their average.
+    momentum: ClassVar[float]
+    # Mean cosines, between one of the first gradients and the average of those before it, up to which gradients turn
+    # with every step, and from which on they do not.
+    agreement: ClassVar[tuple[float, float]]
 
     @abc.abstractmethod
     def distance(self, difference: Any) -> Any:
@@ -55,6 +57,9 @@ class L2(Norm):
 
     name: ClassVar[str] = "l2"
     noisy: ClassVar[bool] = True
+    momentum: ClassVar[float] = 0.75
+    # On mnist-pgd nine in ten images have less than 0.42, on the other models of the zoo 19 in 20 have 0.5 or more.
+    agreement: ClassVar[tuple[float, float]] = (0.40, 0.46)
 
     def distance(self, difference: Any) -> Any:
         """Euclidean length."""
@@ -71,7 +76,7 @@ class L2(Norm):
     def turn(self, direction: Any, reached: Any, momentum: Any, gradient: Any, share: Any) -> tuple[Any, Any]:
         """The share of the gradient's direction, and the rest of the old one."""
         share, towards = per_image(share), unit(gradient)
-        return (1.0 - share) * direction + share * towards, _MOMENTUM * momentum + (1.0 - _MOMENTUM) * towards
+        return (1.0 - share) * direction + share * towards, self.momentum * momentum + (1.0 - self.momentum) * towards
 
     def largest(self, shape: Any, bounds: tuple[float, float]) -> float:
         """The square root of the number of features, times the range."""
@@ -83,6 +88,10 @@ class Linf(Norm):
 
     name: ClassVar[str] = "linf"
     noisy: ClassVar[bool] = False
+    # With 0.75 all four models of the zoo end 0.2 to 0.5% farther away.
+    momentum: ClassVar[float] = 0.5
+    # On mnist-pgd six in seven images have less than 0.68, on the other models 19 in 20 have 0.72 or more.
+    agreement: ClassVar[tuple[float, float]] = (0.66, 0.70)
 
     def distance(self, difference: Any) -> Any:
         """The largest entry."""
@@ -100,7 +109,7 @@ class Linf(Norm):
     def turn(self, direction: Any, reached: Any, momentum: Any, gradient: Any, share: Any) -> tuple[Any, Any]:
         """A step of the share along the sign of the gradients' average, each brought to one size."""
         size = per_image(self.steepness(gradient))
-        momentum = _MOMENTUM * momentum + (1.0 - _MOMENTUM) * tf.math.divide_no_nan(gradient, size)
+        momentum = self.momentum * momentum + (1.0 - self.momentum) * tf.math.divide_no_nan(gradient, size)
         return tf.clip_by_value(reached + per_image(share) * tf.sign(momentum), -1.0, 1.0), momentum
 
     def largest(self, shape: Any, bounds: tuple[float, float]) -> float:

@@ -43,9 +43,6 @@ _ITERATIONS_PER_CALL = 10
 _LISTENING = 6
 # How many it takes until that is known.
 LISTENED = _LISTENING + 1
-# Mean cosines between which the noise falls from its most to 0. (On mnist-pgd nine in ten images have less than 0.42,
-# on the other models of the zoo 19 in 20 have 0.5 or more.)
-_DISAGREEING, _AGREEING = 0.40, 0.46
 
 # There is no noise once the half cosine, which falls from 1 to 0, is below this.
 _QUIET = 0.1
@@ -211,10 +208,14 @@ class SingleSearch:
         tally.zero_gradients += state.zero - before.zero
         tally.nonfinite_gradients += state.nonfinite - before.nonfinite
 
+    def turns(self, state: SearchState) -> Any:
+        """Of which images the gradients turn with every step, so that a linear estimate says little: (N,) bool.
 
-def turns(state: SearchState, ensemble: Ensemble) -> Any:
-    """Of which images the gradients turn with every step, so that a linear estimate says little: (N,) bool."""
-    return state.kappa >= ensemble.noise / 2
+        None, as long as a search has not been through so many iterations that it is known.
+        """
+        disagreeing, agreeing = NORMS[self.norm].agreement
+        turning = state.agreement < _LISTENING * (disagreeing + agreeing) / 2
+        return turning & (state.iteration >= LISTENED)
 
 
 def _advance(classifier: Classifier, ensemble: Ensemble, norm: Norm) -> Any:
@@ -287,7 +288,7 @@ def _iterate(
     listening = (iteration >= 1) & (iteration <= _LISTENING)
     agreement = state.agreement + tf.where(listening, cosines, 0.0)
     found_out = (state.kappa < 0) & (iteration == _LISTENING)
-    kappa = tf.where(found_out, ensemble.noise * _noisiness(agreement / _LISTENING), state.kappa)
+    kappa = tf.where(found_out, ensemble.noise * _noisiness(agreement / _LISTENING, norm.agreement), state.kappa)
 
     still, pace = kappa == 0, _POINT if ensemble.size == 1 else _MEMBERS
     share = tf.where(still, _between(pace.blend, cosine), _between(_NOISY.blend, cosine))
@@ -320,9 +321,10 @@ def _iterate(
     )
 
 
-def _noisiness(agreement: Any) -> Any:
+def _noisiness(agreement: Any, ends: tuple[float, float]) -> Any:
     """How much of the noise there is, by the mean cosine between successive gradients: (B,) to (B,), from 0 to 1."""
-    return tf.clip_by_value((_AGREEING - agreement) / (_AGREEING - _DISAGREEING), 0.0, 1.0)
+    disagreeing, agreeing = ends
+    return tf.clip_by_value((agreeing - agreement) / (agreeing - disagreeing), 0.0, 1.0)
 
 
 def _varied(noise: Any, iteration: Any) -> Any:

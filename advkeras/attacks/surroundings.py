@@ -13,7 +13,7 @@ from advkeras.attacks.base import FloatArray, IntArray, MinimumNormAttack, Probl
 from advkeras.attacks.batches import run_active_set
 from advkeras.attacks.ensembles import NO_AIM, RegionEnsemble
 from advkeras.attacks.geometry import along
-from advkeras.attacks.single_search import SearchState, SingleSearch, turns
+from advkeras.attacks.single_search import SearchState, SingleSearch
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seeds
 from advkeras.regions import Region
@@ -102,7 +102,7 @@ class SurroundingsAttack(MinimumNormAttack):
             return self._settle(classifier, problem, found.direction, found.norm, tally)
         direction, norm = np.zeros_like(problem.images), np.zeros(len(problem), np.float32)
         first = self._search(classifier, problem, _TRIAL_STEPS, _TRIAL_MEMBERS, tally)
-        turning = turns(first, self._ensemble(classifier, problem, _TRIAL_MEMBERS))
+        turning = self._single(classifier, problem, _TRIAL_MEMBERS).turns(first)
         spent = one + np.where(turning, 0, ranked + trials * one)
         aims = np.full(len(problem), NO_AIM, np.int32)
         aims[~turning] = self._aims(classifier, problem, np.flatnonzero(~turning), first, trials, tally)
@@ -161,14 +161,7 @@ class SurroundingsAttack(MinimumNormAttack):
         aims: IntArray | None = None,
         kappa: FloatArray | None = None,
     ) -> SearchState:
-        search = SingleSearch(
-            classifier=classifier,
-            ensemble=self._ensemble(classifier, problem, members),
-            norm="l2",
-            batch_size=self.batch_size,
-            jit_compile=self.jit_compile,
-        )
-        return search.once(
+        return self._single(classifier, problem, members).once(
             problem,
             iterations=steps,
             seeds=derive_seeds(self.seed, self.name, "search", steps, places=problem.places),
@@ -176,6 +169,15 @@ class SurroundingsAttack(MinimumNormAttack):
             kappa=kappa,
             tally=tally,
             progress=progress,
+        )
+
+    def _single(self, classifier: Classifier, problem: Problem, members: int) -> SingleSearch:
+        return SingleSearch(
+            classifier=classifier,
+            ensemble=self._ensemble(classifier, problem, members),
+            norm="l2",
+            batch_size=self.batch_size,
+            jit_compile=self.jit_compile,
         )
 
     def _settle(

@@ -1,0 +1,65 @@
+"""How the decoupled search spends its gradients, and its least distortion in L-inf."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from advkeras.attacks import DecoupledSearch, OptBrittle, OptLinf
+from advkeras.models import Classifier
+
+from ..conftest import FEATURES, SHAPE
+
+BOUNDS = [(0.0, 1.0), (0.0, 255.0), (-1.0, 3.0)]
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize("bounds", BOUNDS)
+def test_optlinf_finds_the_nearest_corner_beyond_the_hyperplane(half_space, grey_images, bounds, targeted):
+    """With normal n the least L-inf distance is ``|n @ (x - middle)| / |n|_1``."""
+    classifier, normal = half_space(bounds=bounds)
+    images = grey_images(bounds=bounds)
+    labels = classifier.predict(images)
+    result = OptLinf()(classifier, images, labels, 1 - labels if targeted else None)
+    assert result.success.all()
+    low, high = bounds
+    gaps = np.abs((images - (low + high) / 2).reshape(len(images), -1) @ normal)
+    found = np.abs(result.adversarials - images).max(axis=(1, 2, 3))
+    np.testing.assert_array_less(found, 1.02 * gaps / np.abs(normal).sum() + 1e-3 * (high - low))
+
+
+@pytest.mark.parametrize(("attack", "order"), [(OptBrittle, 2), (OptLinf, np.inf)])
+def test_a_search_that_can_go_nowhere_else_takes_all_the_gradients(natural, sample, attack, order):
+    """Towards a target there is no other class to aim at, and gradients that do not turn make no use of noise."""
+    digits, norm = sample.first(6), "l2" if order == 2 else "linf"
+    distances = []
+    for gradients in (50, 120):
+        result = attack(search=DecoupledSearch(gradients=gradients, norm=norm))(
+            natural, digits.images, digits.labels, (digits.labels + 1) % 10
+        )
+        assert result.success.all()
+        assert result.gradient_count == gradients * len(digits)
+        changes = (result.adversarials - digits.images).reshape(len(digits), -1)
+        distances.append(np.linalg.norm(changes, ord=order, axis=1).mean())
+    assert distances[1] < distances[0]
+
+
+def zigzag(period: float) -> Classifier:
+    """Class 1 lies beyond a plane, and the slopes along all other axes change their signs with every small step."""
+
+    def logits(images):
+        flat = tf.reshape(images - 0.5, (-1, FEATURES))
+        waves = tf.reduce_sum(tf.sin(flat[:, 1:] * (2 * np.pi / period)), axis=1, keepdims=True) * period
+        return tf.concat([tf.zeros_like(waves), flat[:, :1] - 0.1 + waves], axis=1)
+
+    return Classifier(logits, bounds=(0.0, 1.0), input_shape=SHAPE, name="zigzag")
+
+
+def test_in_linf_an_image_whose_gradients_turn_has_one_search():
+    images = np.random.default_rng(1).uniform(0.45, 0.55, (4, *SHAPE)).astype(np.float32)
+    found = [
+        OptLinf(search=DecoupledSearch(gradients=100, norm="linf", restarts=restarts))(
+            zigzag(0.01), images, np.zeros(4, np.int32)
+        )
+        for restarts in (True, False)
+    ]
+    np.testing.assert_allclose(found[0].adversarials, found[1].adversarials, atol=1e-3)
