@@ -2,8 +2,8 @@
 
     python scripts/measure_optstrong.py
 
-Its goal is a lead of 40 logits, several times a benign image's. On the first 100 images of MNIST's test set and the first
-50 of CIFAR-10's; about five minutes on two cores.
+Its goal is a lead of 40 logits, several times a benign image's. On the first 100 images of MNIST's test set and the
+first 50 of CIFAR-10's; about five minutes on two cores.
 """
 
 import json
@@ -25,7 +25,7 @@ EXAMPLES, BUDGETS = {"mnist-pgd": 100, "cifar10-natural": 50}, (200, 400, 800)
 def by_budget(name: str, examples: int) -> dict[str, Any]:
     """What the file says of a model."""
     classifier = Classifier.load(name)
-    dataset = name.split("-")[0]
+    dataset = name.split("-", maxsplit=1)[0]
     data = load_sample(dataset).first(examples)
     results = {
         budget: configure("optstrong", registry.get(dataset).constants, gradients=budget)(

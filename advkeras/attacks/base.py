@@ -116,6 +116,11 @@ class Tally:
         np.add.at(self.nonfinite_gradients, chosen, part.nonfinite_gradients)
 
 
+def linf(difference: npt.NDArray[Any]) -> FloatArray:
+    """The largest change of a pixel, over all but the first axis: (N, ...) to (N,)."""
+    return np.asarray(np.abs(difference).reshape(len(difference), -1).max(axis=1), np.float32)
+
+
 def rms(difference: npt.NDArray[Any]) -> FloatArray:
     """RMS over all but the first axis: (N, ...) to (N,). The paper's measure of distortion (section 4)."""
     flat = np.asarray(difference, np.float64).reshape(len(difference), -1)
@@ -208,7 +213,7 @@ class Attack(abc.ABC):
             raise InvalidInputError(f"targets must differ from labels. Received: {int(np.sum(goals == truth))} equal")
         positions = np.arange(len(checked)) if places is None else _whole_numbers("places", places, len(checked))
         whole = Tally(len(checked))
-        benign = _predict(classifier, checked, whole)
+        benign = self._predict(classifier, checked, whole)
         everything = Problem(checked, goals, targeted, np.asarray(positions, np.int32))
         decided = self.decisions(classifier, everything, benign, whole)
         attacked = (decided != goals) & (decided != NO_CLASS) if targeted else decided == goals
@@ -226,7 +231,7 @@ class Attack(abc.ABC):
             success=fooled,
             attacked=attacked,
             distortion=rms(adversarials - checked),
-            predictions=_predict(classifier, adversarials, whole),
+            predictions=self._predict(classifier, adversarials, whole),
             benign_predictions=benign,
             forward_count=whole.forwards,
             gradient_count=whole.gradients,
@@ -250,9 +255,18 @@ class Attack(abc.ABC):
         """The hyperparameter that says how much the attack does, and its value; None where that is fixed."""
         return (self.work, getattr(self, self.work)) if self.work else None
 
+    def beside(self, images: FloatArray) -> "Attack":
+        """The same attack on a few images, as it is on those and images (N, H, W, C) together."""
+        return self
+
     def get_config(self) -> dict[str, Any]:
         """The hyperparameters, as plain values."""
-        return asdict(self)
+        return asdict(self, dict_factory=_plain)
+
+    @property
+    def data_checksum(self) -> str:
+        """Of what else the attack depends on besides its hyperparameters and the images; empty for nothing."""
+        return ""
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
@@ -277,6 +291,10 @@ class Attack(abc.ABC):
     def _kept(self, problem: Problem, candidates: FloatArray, fooled: BoolArray) -> FloatArray:
         return candidates
 
+    def _predict(self, classifier: Classifier, images: FloatArray, tally: Tally) -> IntArray:
+        tally.forwards += len(images)
+        return classifier.predict(images, batch_size=self.batch_size)
+
 
 @dataclass(frozen=True, kw_only=True)
 class FixedNormAttack(Attack):
@@ -294,9 +312,10 @@ class FixedNormAttack(Attack):
 
     def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally) -> BoolArray:
         """Whether each candidate is misclassified and lies within epsilon of its image."""
-        low, high = classifier.bounds
-        within = self.distance(candidates - problem.images) <= self.epsilon + 1e-5 * (high - low)
-        return within & fooled_by(_predict(classifier, candidates, tally), problem)
+        within = self.distance(candidates - problem.images) <= self.epsilon + slack(classifier.bounds)
+        return within & fooled_by(
+            self._predict(classifier, candidates, tally), problem.goals, targeted=problem.targeted
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -324,17 +343,23 @@ class MinimumNormAttack(Attack):
     def _fooled(self, classifier: Classifier, problem: Problem, images: FloatArray, tally: Tally) -> BoolArray:
         """Whether images (N, H, W, C) are misclassified by the confidence asked for: (N,)."""
         tally.forwards += len(images)
-        margin = adversarial_margin(classifier.logits(images), problem.goals, targeted=problem.targeted).numpy()
+        logits = classifier.logits(images, batch_size=self.batch_size)
+        margin = adversarial_margin(logits, problem.goals, targeted=problem.targeted).numpy()
         return np.asarray((margin > 0) & (margin >= self.confidence))
 
     def _kept(self, problem: Problem, candidates: FloatArray, fooled: BoolArray) -> FloatArray:
         return np.where(fooled[:, None, None, None], candidates, problem.images)
 
 
-def fooled_by(classes: IntArray, problem: Problem) -> BoolArray:
+def fooled_by(classes: IntArray, goals: IntArray, *, targeted: bool) -> BoolArray:
     """Whether classes (N,) are on the attacker's side. An image that is not classified at all is not."""
-    wrong = (classes != problem.goals) & (classes != NO_CLASS)
-    return np.asarray(classes == problem.goals if problem.targeted else wrong)
+    return np.asarray(classes == goals if targeted else (classes != goals) & (classes != NO_CLASS))
+
+
+def slack(bounds: tuple[float, float]) -> float:
+    """By how much a distance may exceed an epsilon, in pixel units, and count as equal."""
+    low, high = bounds
+    return 1e-5 * (high - low)
 
 
 def require(condition: bool, message: str, **received: Any) -> None:
@@ -342,11 +367,6 @@ def require(condition: bool, message: str, **received: Any) -> None:
     if not condition:
         values = ", ".join(f"{name}={value!r}" for name, value in received.items())
         raise InvalidInputError(f"{message}. Received: {values}")
-
-
-def _predict(classifier: Classifier, images: FloatArray, tally: Tally) -> IntArray:
-    tally.forwards += len(images)
-    return classifier.predict(images)
 
 
 def _check_classes(name: str, classes: npt.ArrayLike, count: int, classifier: Classifier) -> IntArray:
@@ -366,6 +386,11 @@ def _whole_numbers(name: str, values: npt.ArrayLike, count: int) -> npt.NDArray[
             f"{name} must be {count} whole numbers, one for each image. Received: shape {array.shape}, {array.dtype}"
         )
     return array
+
+
+def _plain(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Values of NumPy's types as Python's own, which JSON takes."""
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in items}
 
 
 def _no_progress(done: int, total: int) -> None:

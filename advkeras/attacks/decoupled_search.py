@@ -36,7 +36,9 @@ class DecoupledSearch:
     class.
 
     Args:
-        gradients: of each image's ensemble, at most.
+        gradients: of each image's ensemble, at most; at least 2, since the first is taken at the image itself. (Where a
+            large ensemble is looked at a few members at a time to begin with, and nothing is found like that, half as
+            many again.)
         norm: ``"l2"`` or ``"linf"``.
         restarts: whether there is more than one search of an image; otherwise one takes all the gradients, with noise
             from its first step on, as a goal wants that is far away.
@@ -50,7 +52,7 @@ class DecoupledSearch:
     work: ClassVar[str] = "gradients"
 
     def __post_init__(self) -> None:
-        require(self.gradients >= 1, "gradients must be at least 1", gradients=self.gradients)
+        require(self.gradients >= 2, "gradients must be at least 2", gradients=self.gradients)
         known = get_args(NormName)
         require(self.norm in known, f"norm must be one of {', '.join(known)}", norm=self.norm)
 
@@ -90,8 +92,8 @@ class DecoupledSearch:
         )
         found = _Found(search, problem, seed, tally, lambda done: progress(done // self.gradients, len(problem)))
         everything = np.arange(len(problem))
-        first = _ONE if self.restarts and self.gradients >= _ONE + _LEAST_MORE else self.gradients
         ranked = 0 if problem.targeted else rivals.count(classifier)
+        first = _ONE if self.restarts and self.gradients >= _ONE + ranked + _LEAST_MORE else self.gradients
         if self.restarts and ensemble.size == 1 and self.gradients >= _AIMED_FROM:
             self._point(found, search, everything, first, ranked)
         else:
@@ -227,8 +229,10 @@ class _Found:
     def classes(self, chosen: Any) -> IntArray:
         """The classes of the points found for some of the images; NO_AIM where there is none."""
         self._tally.forwards += len(chosen)
-        classes = self._search.classifier.predict(self.best[chosen])
-        return np.where(np.isfinite(self.best_norm[chosen]), classes, NO_AIM)
+        classes = self._search.classifier.predict(self.best[chosen], batch_size=self._search.batch_size)
+        # In another batch a point on the boundary may be rounded to the other side of it.
+        known = np.isfinite(self.best_norm[chosen]) & (classes != self._problem.goals[chosen])
+        return np.where(known, classes, NO_AIM)
 
     def nearest(self, chosen: Any, known: IntArray) -> tuple[IntArray, FloatArray]:
         """As :func:`rivals.nearest` says it of some of the images."""

@@ -134,8 +134,8 @@ class FixedEnsemble(Ensemble):
 
     @property
     def key(self) -> Hashable:
-        """Bounds, goal, number of members and clipping."""
-        return type(self).__name__, self.bounds, self.targeted, self.size, self.clip
+        """Bounds, goal, number of members, at a time and in all, and clipping."""
+        return type(self).__name__, self.bounds, self.targeted, self.size, len(self.offsets), self.clip
 
     @property
     def shared(self) -> tuple[Any, ...]:

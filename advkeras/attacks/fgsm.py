@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import tensorflow as tf
 
-from advkeras.attacks.base import FixedNormAttack, FloatArray, Problem, Progress, Tally
+from advkeras.attacks.base import FixedNormAttack, FloatArray, Problem, Progress, Tally, linf
 from advkeras.attacks.batches import run_in_batches
 from advkeras.attacks.gradients import loss_slope
 from advkeras.models import Classifier
@@ -48,7 +47,7 @@ class FGSM(FixedNormAttack):
 
     def distance(self, difference: FloatArray) -> FloatArray:
         """The largest change of a pixel."""
-        return np.asarray(np.abs(difference).reshape(len(difference), -1).max(axis=1))
+        return linf(difference)
 
     def _graph_function(self, classifier: Classifier, targeted: bool) -> Any:
         def attack(images: Any, goals: Any, epsilon: Any) -> tuple[Any, Any, Any]:

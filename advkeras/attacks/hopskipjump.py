@@ -1,5 +1,6 @@
 """HopSkipJump: the least L2 distortion by a walk along the boundary, when nothing but the class is known."""
 
+import hashlib
 import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
@@ -9,7 +10,17 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from advkeras.attacks.base import BoolArray, FloatArray, IntArray, MinimumNormAttack, Problem, Progress, Tally, require
+from advkeras.attacks.base import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    MinimumNormAttack,
+    Problem,
+    Progress,
+    Tally,
+    fooled_by,
+    require,
+)
 from advkeras.attacks.batches import Search, run_together
 from advkeras.attacks.starts import KnownImages, noise_starts
 from advkeras.models import Classifier
@@ -76,8 +87,8 @@ class HopSkipJump(MinimumNormAttack):
 
         def adversarial(places: IntArray, points: FloatArray) -> BoolArray:
             tally.forwards += len(points)
-            classes, goals = classifier.predict(points, batch_size=self.batch_size), problem.goals[places]
-            return np.asarray(classes == goals if problem.targeted else classes != goals)
+            classes = classifier.predict(points, batch_size=self.batch_size)
+            return fooled_by(classes, problem.goals[places], targeted=problem.targeted)
 
         given = self._given_starts(classifier)
         known = KnownImages.of(classifier, problem, given, tally, batch_size=self.batch_size)
@@ -108,6 +119,10 @@ class HopSkipJump(MinimumNormAttack):
         """
         return StartedHopSkipJump(**self.get_config(), starting_points=np.array(images, np.float32))
 
+    def beside(self, images: FloatArray) -> "HopSkipJump":
+        """Images that would be attacked as well are starts of this attack."""
+        return self.starting_at(images)
+
     def _given_starts(self, classifier: Classifier) -> FloatArray:
         return np.empty((0, *classifier.input_shape), np.float32)
 
@@ -128,6 +143,15 @@ class StartedHopSkipJump(HopSkipJump):
     def get_config(self) -> dict[str, Any]:
         """The hyperparameters, as plain values, without the images."""
         return {name: value for name, value in super().get_config().items() if name != "starting_points"}
+
+    @property
+    def data_checksum(self) -> str:
+        """Of the images."""
+        return hashlib.sha256(self.starting_points.tobytes()).hexdigest()
+
+    def beside(self, images: FloatArray) -> "HopSkipJump":
+        """Images that would be attacked as well are starts of this attack, beside those that it has."""
+        return self.starting_at(np.concatenate([self.starting_points, images]))
 
     def _given_starts(self, classifier: Classifier) -> FloatArray:
         return classifier.check_images(self.starting_points)

@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from advkeras.attacks.base import FloatArray, require
+from advkeras.attacks.base import FloatArray, linf, require
 from advkeras.attacks.decoupled_search import DecoupledSearch
 from advkeras.attacks.opt_attack import OptAttack
 from advkeras.attacks.penalty_search import PenaltySearch
@@ -34,4 +32,4 @@ class OptLinf(OptAttack):
 
     def distance(self, difference: FloatArray) -> FloatArray:
         """The largest change of a pixel."""
-        return np.asarray(np.abs(difference).reshape(len(difference), -1).max(axis=1), np.float32)
+        return linf(difference)

@@ -45,4 +45,4 @@ class OptMimic(SurroundingsAttack):
         """Whether the examples, and the vote of fresh points around them, are on the attacker's side."""
         itself = super().verify(classifier, problem, candidates, tally)
         around = self._votes(classifier, candidates, problem, "verification", tally)
-        return itself & fooled_by(around, problem)
+        return itself & fooled_by(around, problem.goals, targeted=problem.targeted)

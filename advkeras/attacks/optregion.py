@@ -57,6 +57,7 @@ class OptRegion(SurroundingsAttack):
 
         An image that comes back as it was is no success, though the vote on it may differ from the first one.
         """
-        turned = fooled_by(self._votes(classifier, candidates, problem, "verification", tally), problem)
+        votes = self._votes(classifier, candidates, problem, "verification", tally)
+        turned = fooled_by(votes, problem.goals, targeted=problem.targeted)
         moved = (candidates != problem.images).any(axis=(1, 2, 3))
         return np.asarray(turned & moved)

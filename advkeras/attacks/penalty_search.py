@@ -145,7 +145,9 @@ class PenaltySearch:
         )
         tally.zero_gradients += state.zero
         tally.nonfinite_gradients += state.nonfinite
-        return np.asarray(low + state.best * (high - low), np.float32)
+        # Scaled there and back, an image would not come out as it went in.
+        nothing = np.isinf(state.best_distance)[:, None, None, None]
+        return np.where(nothing, problem.images, np.asarray(low + state.best * (high - low), np.float32))
 
     def _initial(self, images: FloatArray, goals: Any) -> _State:
         count = len(goals)

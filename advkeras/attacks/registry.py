@@ -1,5 +1,6 @@
 """The attacks by name, and their parameters on a data set."""
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, get_args
 
@@ -49,7 +50,15 @@ def has_epsilon(name: str) -> bool:
     return issubclass(get(name), FixedNormAttack)
 
 
-def configure(name: str, constants: ProtocolConstants, *, full_search: bool = False, **overrides: Any) -> Attack:
+def configure(
+    name: str,
+    constants: ProtocolConstants,
+    given: Mapping[str, Any] | None = None,
+    /,
+    *,
+    full_search: bool = False,
+    **overrides: Any,
+) -> Attack:
     """The attack with the protocol's parameters on a data set.
 
     Args:
@@ -57,19 +66,20 @@ def configure(name: str, constants: ProtocolConstants, *, full_search: bool = Fa
         constants: of the data set, in its pixel unit.
         full_search: the paper's penalty search of 4 x 1,000 iterations. Otherwise OptMargin's penalty search stops
             when nothing improves, and OptBrittle and OptStrong have the decoupled search.
-        overrides: hyperparameters of the attack, or of its search, to use instead; those that are None stay at the
+        given: hyperparameters of the attack, or of its search, to use instead; those that are None stay at the
             default. ``search`` is the search's kind.
+        overrides: the same, by name.
 
     Raises:
         InvalidInputError: if there is no such attack, or it does not have such a hyperparameter.
     """
     attack = get(name)
-    given = {parameter: value for parameter, value in overrides.items() if value is not None}
+    changed = {parameter: value for parameter, value in {**(given or {}), **overrides}.items() if value is not None}
     parameters = _parameters(attack, constants, full_search)
     if issubclass(attack, OptAttack):
-        parameters["search"] = _search(attack, parameters, given)
-    _check_types(name, attack, given)
-    return attack(**{**parameters, **given})
+        parameters["search"] = _search(attack, parameters, changed)
+    _check_types(name, attack, changed)
+    return attack(**{**parameters, **changed})
 
 
 def _search(attack: type[OptAttack], parameters: dict[str, Any], given: dict[str, Any]) -> Any:

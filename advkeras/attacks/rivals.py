@@ -48,38 +48,36 @@ def nearest(
     logits[rows[known != NO_AIM], known[known != NO_AIM]] = lowest
     candidates = np.argsort(-logits, axis=1)[:, :ranked].astype(np.int32)
     estimate = classifier.graph(
-        ("rivals", norm, ranked),
+        ("rivals", norm),
         lambda: _estimate(classifier, norm),
-        [
-            classifier.image_signature,
-            tf.TensorSpec((None,), tf.int32),
-            tf.TensorSpec((None, ranked), tf.int32),
-        ],
+        [classifier.image_signature, tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None,), tf.int32)],
     )
     tally.gradients += len(problem) * ranked
-    (distances,) = run_in_batches(
-        lambda batch: (estimate(problem.images[batch], problem.goals[batch], candidates[batch]),),
-        len(problem),
-        batch_size=max(1, batch_size // ranked),
-        progress=lambda done, total: None,
+
+    def of_pairs(batch: Any) -> tuple[Any, ...]:
+        images = batch // ranked
+        return estimate(problem.images[images], problem.goals[images], candidates.reshape(-1)[batch])  # type: ignore[no-any-return]
+
+    estimates, zero, nonfinite = run_in_batches(
+        of_pairs, candidates.size, batch_size=batch_size, progress=lambda done, total: None
     )
     left_out = (candidates == problem.goals[:, None]) | (candidates == known[:, None])
-    distances = np.where(left_out, np.inf, distances).astype(np.float32)
+    tally.zero_gradients += (zero.reshape(-1, ranked) & ~left_out).sum(axis=1, dtype=np.int32)
+    tally.nonfinite_gradients += nonfinite.reshape(-1, ranked).sum(axis=1, dtype=np.int32)
+    distances = np.where(left_out, np.inf, estimates.reshape(-1, ranked)).astype(np.float32)
     order = np.argsort(distances, axis=1, kind="stable")
     return np.take_along_axis(candidates, order, axis=1), np.take_along_axis(distances, order, axis=1)
 
 
 def _estimate(classifier: Classifier, norm: str) -> Any:
     def estimate(images: Any, goals: Any, candidates: Any) -> Any:
-        ranked = tf.shape(candidates)[1]
-        points = tf.repeat(images, ranked, axis=0)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(points)
-            logits = classifier(points)
-            own = tf.gather(logits, tf.repeat(goals, ranked), batch_dims=1)
-            gap = own - tf.gather(logits, tf.reshape(candidates, [-1]), batch_dims=1)
-        steepness = NORMS[norm].steepness(slope(gap, tape.gradient(gap, points)).gradient)
+            tape.watch(images)
+            logits = classifier(images)
+            gap = tf.gather(logits, goals, batch_dims=1) - tf.gather(logits, candidates, batch_dims=1)
+        uphill = slope(gap, tape.gradient(gap, images))
+        steepness = NORMS[norm].steepness(uphill.gradient)
         distance = tf.where(steepness > 0, tf.math.divide_no_nan(gap, steepness), math.inf)
-        return tf.reshape(distance, tf.shape(candidates))
+        return distance, uphill.zero, uphill.nonfinite
 
     return estimate

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from advkeras.attacks.base import FixedNormAttack, FloatArray, IntArray, Problem, Progress, Tally, require
+from advkeras.attacks.base import FixedNormAttack, FloatArray, IntArray, Problem, Progress, Tally, linf, require
 from advkeras.models import Classifier
 from advkeras.randomness import derive_generator
 
@@ -75,7 +75,7 @@ class Square(FixedNormAttack):
 
     def distance(self, difference: FloatArray) -> FloatArray:
         """The largest change of a pixel."""
-        return np.asarray(np.abs(difference).reshape(len(difference), -1).max(axis=1))
+        return linf(difference)
 
     def window_side(self, asked: int, height: int, width: int) -> int:
         """Side length in pixels of the window that moves after so many queries, on images of a height and width."""

@@ -7,6 +7,7 @@ import numpy as np
 
 from advkeras.attacks.base import FloatArray, IntArray, Problem, Tally
 from advkeras.models import Classifier
+from advkeras.models.classifier import NO_CLASS
 
 # Shares of the noise in its blends with an image.
 _SHARES = (0.5, 0.75, 1.0)
@@ -18,7 +19,7 @@ class KnownImages:
 
     Attributes:
         images: (K, H, W, C) float32: those that were handed over, and after them the attacked images.
-        classes: (K,) int32; -1 where it is not known.
+        classes: (K,) int32; NO_CLASS where it is not known.
         given: how many were handed over.
     """
 
@@ -42,7 +43,7 @@ class KnownImages:
             attacked = ask(problem.images)
         else:
             # No attacked image is of its own target's class, so none is of the one that all have.
-            attacked = np.full(len(problem), -1, np.int32)
+            attacked = np.full(len(problem), NO_CLASS, np.int32)
         classes = np.concatenate([ask(given), attacked]) if len(given) else attacked
         images = np.concatenate([given, problem.images]) if len(given) else problem.images
         return cls(images, classes, len(given))
@@ -53,7 +54,8 @@ class KnownImages:
         The nearest in L2 comes first, of either.
         """
         goal = problem.goals[place]
-        fitting = np.flatnonzero((self.classes == goal) if problem.targeted else (self.classes != goal))
+        other = (self.classes != goal) & (self.classes != NO_CLASS)
+        fitting = np.flatnonzero((self.classes == goal) if problem.targeted else other)
         distances = np.array([np.linalg.norm(self.images[each] - problem.images[place]) for each in fitting])
         for index in np.lexsort((distances, fitting >= self.given)):
             yield self.images[fitting[index]]

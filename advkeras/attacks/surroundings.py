@@ -22,7 +22,7 @@ from advkeras.voting import Combination, RegionVote
 # Before the budget is spent, short searches go towards whichever class leads and towards each of so many of the nearest
 # classes by a linear estimate, for so many steps with so many members.
 _AIMS, _TRIAL_STEPS, _TRIAL_MEMBERS = 2, 10, 1
-# They are left out where they would take more than this share of the gradients.
+# They are left out where they would take more than this share of the gradients, or leave none for the search.
 _TRIAL_SHARE = 0.5
 # Looks at the vote along the direction that the search ends with, and their points as a share of the final vote's.
 _LOOKS, _LOOK_SHARE = 5, 0.8
@@ -97,13 +97,14 @@ class SurroundingsAttack(MinimumNormAttack):
         ranked = 0 if problem.targeted else rivals.count(classifier)
         trials = min(_AIMS, ranked)
         one = _TRIAL_STEPS * _TRIAL_MEMBERS
-        if not ranked or one + ranked + trials * one > _TRIAL_SHARE * self.gradients:
+        aiming = one + ranked + trials * one
+        if not ranked or aiming > _TRIAL_SHARE * self.gradients or self.gradients - aiming < self.members:
             found = self._search(classifier, problem, self.gradients // self.members, self.members, tally, progress)
             return self._settle(classifier, problem, found.direction, found.norm, tally)
         direction, norm = np.zeros_like(problem.images), np.zeros(len(problem), np.float32)
         first = self._search(classifier, problem, _TRIAL_STEPS, _TRIAL_MEMBERS, tally)
         turning = self._single(classifier, problem, _TRIAL_MEMBERS).turns(first)
-        spent = one + np.where(turning, 0, ranked + trials * one)
+        spent = np.where(turning, one, aiming)
         aims = np.full(len(problem), NO_AIM, np.int32)
         aims[~turning] = self._aims(classifier, problem, np.flatnonzero(~turning), first, trials, tally)
         for gradients in np.unique(spent):
@@ -238,6 +239,8 @@ class SurroundingsAttack(MinimumNormAttack):
             samples=self.samples,
             combine=self.combination(),
             stop="never" if self.combination() == "mean_logits" else "exact",
+            # A smaller one would draw other points.
+            chunk_size=max(16, self.batch_size),
         )
 
     def _votes(

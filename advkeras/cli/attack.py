@@ -80,7 +80,7 @@ def attack(
         dataset, (model,), bounds=bounds, classes=classes, resize=resize, examples=examples, data_dir=data_dir
     )
     configured = configure(
-        name, spec.constants, **{"seed": seed, "epsilon": epsilon, **options.parse_parameters(parameters or ())}
+        name, spec.constants, {"seed": seed, "epsilon": epsilon, **options.parse_parameters(parameters or ())}
     )
     targets = None
     if target is not None:

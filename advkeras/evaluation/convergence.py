@@ -32,7 +32,7 @@ def check_convergence(
         How both compare; None for an attack whose work is fixed, and where nothing was attacked.
     """
     chosen = _chosen(examples.attacked)
-    more = attack.with_work(FACTOR)
+    more = attack.with_work(FACTOR).beside(data.images[examples.attacked])
     setting = more.work_setting
     if setting is None or not chosen.any():
         return None

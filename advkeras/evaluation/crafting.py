@@ -83,6 +83,7 @@ class Unit:
             "checksum": self.checksum,
             "attack": self.name,
             "config": self.attack.get_config() if self.attack else {},
+            "attack_data": self.attack.data_checksum if self.attack else "",
             "bounds": list(self.classifier.bounds),
             "images": hashlib.sha256(data.images.tobytes() + data.labels.tobytes() + data.places.tobytes()).hexdigest(),
         }
@@ -105,11 +106,14 @@ def units(classifier: Classifier, attacks: Sequence[Attack], output: Path) -> li
 
 
 def checksum(classifier: Classifier) -> str:
-    """Of the files that the classifier was loaded from; of its answers, where there are none."""
+    """Of the files that the classifier was loaded from, and of a Keras model's weights; else of its answers."""
     if classifier.folder is not None:
         return layout.checksum(classifier.folder)
     if classifier.source is not None and Path(classifier.source).is_file():
-        return hashlib.sha256(Path(classifier.source).read_bytes()).hexdigest()
+        digest = hashlib.sha256(Path(classifier.source).read_bytes())
+        for weights in classifier.model.get_weights() if classifier.model is not None else ():
+            digest.update(weights.tobytes())
+        return digest.hexdigest()
     low, high = classifier.bounds
     probes = np.random.default_rng(0).uniform(low, high, (4, *classifier.input_shape))
     return "answers:" + hashlib.sha256(classifier.logits(probes).tobytes()).hexdigest()

@@ -71,6 +71,9 @@ class Protocol:
         if mode not in MODES:
             raise InvalidInputError(f"unknown protocol {mode!r}: known are {', '.join(MODES)}")
         require(seed >= 0, "seed must not be negative", seed=seed)
+        for name, value in (("epsilon", epsilon), ("radius", radius)):
+            finite = value is None or (math.isfinite(value) and value >= 0)
+            require(finite, f"{name} must be a number that is not negative", **{name: value})
         chosen = tuple(dict.fromkeys(attacks)) or TABLE_ATTACKS
         changed = parameters or {}
         for name in changed:
@@ -83,12 +86,12 @@ class Protocol:
                 registry.configure(
                     name,
                     constants,
-                    full_search=mode == "paper",
-                    **{
+                    {
                         "seed": seed,
                         "epsilon": epsilon if registry.has_epsilon(name) else None,
                         **changed.get(name, {}),
                     },
+                    full_search=mode == "paper",
                 )
                 for name in chosen
             ),

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from advkeras import datasets, provenance
-from advkeras.attacks.base import FixedNormAttack
+from advkeras.attacks.base import FixedNormAttack, linf
 from advkeras.attacks.optlinf import OptLinf
 from advkeras.datasets import DatasetSpec, LabelledImages
 from advkeras.defenses.region_classification import RegionClassification
@@ -21,7 +21,7 @@ from advkeras.evaluation.examples import Examples
 from advkeras.evaluation.fit import check_all_fit
 from advkeras.evaluation.protocol import Protocol
 from advkeras.evaluation.results import Convergence, Evaluation, ModelResult, Row
-from advkeras.evaluation.worst_case import accuracy_within, linf, worst_case
+from advkeras.evaluation.worst_case import accuracy_within, worst_case
 from advkeras.files import require_writable_folder
 from advkeras.models import Classifier
 from advkeras.proportion import Proportion
@@ -165,7 +165,7 @@ def _row(unit: Unit, examples: Examples, epsilon: float, paper_row: paper.PaperR
         success=Proportion(int(examples.success.sum()), int(examples.attacked.sum())) if unit.attack else None,
         distortion=summary(examples.distortion[examples.success]),
         within=accuracy_within(examples, epsilon, unit.classifier.bounds) if minimises_linf or keeps_linf else None,
-        median_linf=float(np.median(linf(examples)[examples.success]))
+        median_linf=float(np.median(linf(examples.adversarials - examples.images)[examples.success]))
         if minimises_linf and examples.success.any()
         else None,
         convergence=again and Convergence(**again),

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from advkeras.attacks.base import Attack, FloatArray, MinimumNormAttack
+from advkeras.attacks.base import Attack, BoolArray, MinimumNormAttack, fooled_by, linf, slack
 from advkeras.evaluation.distortion import summary
 from advkeras.evaluation.examples import Examples
 from advkeras.evaluation.results import WorstCase
@@ -31,12 +30,11 @@ def worst_case(
         return None
     first = found[0][1]
     right = first.benign_predictions == first.labels
-    slack = 1e-5 * (bounds[1] - bounds[0])
     left = right.copy()
     least = np.full(len(right), np.inf)
     for attack, examples in found:
-        wrong = right & (examples.predictions != examples.labels)
-        left &= ~(wrong & (linf(examples) <= epsilon + slack))
+        wrong = right & fooled_by(examples.predictions, examples.labels, targeted=False)
+        left &= ~(wrong & _within(examples, epsilon, bounds))
         if isinstance(attack, MinimumNormAttack):
             least = np.where(wrong, np.minimum(least, examples.distortion), least)
     reached = np.isfinite(least)
@@ -50,13 +48,10 @@ def worst_case(
 
 def accuracy_within(examples: Examples, epsilon: float, bounds: tuple[float, float]) -> Proportion:
     """The share of images for which no misclassified example was found within epsilon, L-inf."""
-    slack = 1e-5 * (bounds[1] - bounds[0])
-    fooled = (examples.predictions != examples.labels) & (linf(examples) <= epsilon + slack)
+    fooled = fooled_by(examples.predictions, examples.labels, targeted=False) & _within(examples, epsilon, bounds)
     right = (examples.benign_predictions == examples.labels) & ~fooled
     return Proportion(int(right.sum()), len(right))
 
 
-def linf(examples: Examples) -> FloatArray:
-    """The largest change of a pixel, of each example: (N,)."""
-    difference: npt.NDArray[np.float32] = np.abs(examples.adversarials - examples.images)
-    return np.asarray(difference.reshape(len(difference), -1).max(axis=1), np.float32)
+def _within(examples: Examples, epsilon: float, bounds: tuple[float, float]) -> BoolArray:
+    return np.asarray(linf(examples.adversarials - examples.images) <= epsilon + slack(bounds))

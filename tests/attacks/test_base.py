@@ -1,5 +1,6 @@
 """Checks of input and verification of claims."""
 
+import json
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ from advkeras.attacks import (
     HopSkipJump,
     MinimumNormAttack,
     OptBrittle,
+    OptLinf,
     OptMargin,
     OptRegion,
     OptStrong,
@@ -24,10 +26,11 @@ from advkeras.attacks.decoupled_search import DecoupledSearch
 from advkeras.attacks.penalty_search import PenaltySearch
 from advkeras.datasets import MNIST
 from advkeras.errors import InvalidInputError
+from advkeras.evaluation.protocol import Protocol
 from advkeras.models import Classifier
 from advkeras.models.classifier import NO_CLASS
 
-from ..conftest import SHAPE
+from ..conftest import FEATURES, SHAPE, linear_classifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +128,35 @@ def test_work_is_counted(half_space, grey_images):
     assert region.forward_count == 5 * (9 + 5 * 13 + 9 + 2)
 
 
+@pytest.mark.parametrize(
+    "attack",
+    [
+        FGSM(epsilon=0.1, batch_size=5),
+        PGD(epsilon=0.1, batch_size=5),
+        OptBrittle(search=DecoupledSearch(gradients=70), batch_size=5),
+        OptLinf(batch_size=5),
+        OptMargin(member_rms=0.1, ensemble_size=4, batch_size=5),
+        OptRegion(radius=0.1, samples=20, batch_size=16),
+    ],
+    ids=lambda attack: attack.name,
+)
+def test_no_more_goes_through_the_network_at_once_than_the_batch_size(grey_images, attack):
+    sizes = []
+    weights = tf.constant(np.random.default_rng(3).standard_normal((FEATURES, 10)), tf.float32)
+
+    def logits(images):
+        noted = tf.numpy_function(lambda size: (sizes.append(int(size)), size)[1], [tf.shape(images)[0]], tf.int32)
+        with tf.control_dependencies([noted]):
+            return tf.reshape(images, (-1, FEATURES)) @ weights
+
+    classifier = Classifier(logits, bounds=(0.0, 1.0), input_shape=SHAPE, name="noting")
+    images = grey_images(count=18)
+    labels = classifier.predict(images, batch_size=4)
+    sizes.clear()
+    attack(classifier, images, labels)
+    assert max(sizes) <= attack.batch_size
+
+
 def test_progress_ends_with_everything_done(half_space, grey_images):
     classifier, _ = half_space()
     images = grey_images(count=5)
@@ -152,7 +184,7 @@ def test_progress_ends_with_everything_done(half_space, grey_images):
         (lambda: PenaltySearch(weight_steps=0), "weight_steps=0"),
         (lambda: OptMargin(member_rms=0.1, ensemble_size=0), "ensemble_size=0"),
         (lambda: OptBrittle(search="greedy"), "search='greedy'"),
-        (lambda: DecoupledSearch(gradients=0), "gradients=0"),
+        (lambda: DecoupledSearch(gradients=1), "gradients=1"),
         (lambda: DecoupledSearch(norm="l1"), "norm='l1'"),
         (lambda: OptRegion(radius=-1.0), "radius=-1.0"),
         (lambda: OptRegion(radius=0.1, region="cube"), "did you mean 'hypercube'"),
@@ -166,6 +198,12 @@ def test_progress_ends_with_everything_done(half_space, grey_images):
         (lambda: HopSkipJump(initial_samples=0), "initial_samples=0"),
         (lambda: HopSkipJump(confidence=1.0), "confidence=1.0"),
         (lambda: configure("fgsm", MNIST.constants, steps=3), "'steps'"),
+        (lambda: configure("fgsm", MNIST.constants, {"full_search": True}), "'full_search'"),
+        (lambda: configure("fgsm", MNIST.constants, {"constants": 1}), "'constants'"),
+        (lambda: configure("fgsm", MNIST.constants, {"name": "pgd"}), "'name'"),
+        (lambda: Protocol.build(MNIST, epsilon=float("nan")), "epsilon=nan"),
+        (lambda: Protocol.build(MNIST, attacks=["optlinf"], epsilon=-0.1), "epsilon=-0.1"),
+        (lambda: Protocol.build(MNIST, radius=float("inf")), "radius=inf"),
         (lambda: configure("fgms", MNIST.constants), "did you mean 'fgsm'"),
         (lambda: configure("optbrittle", MNIST.constants, iterations=1), "optbrittle's decoupled search 'iterations'"),
         (lambda: configure("optbrittle", MNIST.constants, search="penalty", gradients=1), "'gradients'"),
@@ -243,9 +281,46 @@ def test_what_is_not_classified_is_no_success(grey_images):
     classifier = Classifier(logits, bounds=(0.0, 1.0), input_shape=SHAPE, name="gaps")
     images = np.full((3, *SHAPE), 0.6, np.float32)
     assert (classifier.predict(images + 0.2) == NO_CLASS).all()
-    for attack in (FGSM(epsilon=0.2), PGD(epsilon=0.2), OptBrittle(), Square(epsilon=0.2, queries=20)):
+    for attack in (
+        FGSM(epsilon=0.2),
+        PGD(epsilon=0.2),
+        OptBrittle(),
+        Square(epsilon=0.2, queries=20),
+        HopSkipJump(queries=60),
+        HopSkipJump(queries=60).starting_at(images + 0.2),
+    ):
         result = attack(classifier, images, np.zeros(3, np.int32))
         assert result.attacked.all()
         assert not result.success.any(), attack
     with pytest.raises(InvalidInputError, match="returns NaN for 8 of 8"):
         Classifier(lambda x: np.nan * logits(x), bounds=(0.0, 1.0), input_shape=SHAPE, name="nothing")
+
+
+def test_hopskipjump_walks_past_what_is_not_classified():
+    """What lies between the two classes gives NaN."""
+
+    def logits(images):
+        first = tf.reshape(images, (-1, FEATURES))[:, :1]
+        other = tf.concat([tf.zeros_like(first), first - 0.7], axis=1)
+        return tf.where((first > 0.55) & (first < 0.7), np.nan, other)
+
+    classifier = Classifier(logits, bounds=(0.0, 1.0), input_shape=SHAPE, name="gap")
+    images = np.full((4, *SHAPE), 0.5, np.float32)
+    result = HopSkipJump(queries=400)(classifier, images, np.zeros(4, np.int32))
+    assert result.success.all()
+    assert (result.predictions == 1).all()
+
+
+def test_the_penalty_search_leaves_an_image_as_it_was_where_it_finds_nothing():
+    classifier = linear_classifier(np.zeros((FEATURES, 2)), np.array([2.0, 0.0]), bounds=(-0.5, 0.5))
+    images = np.random.default_rng(0).uniform(-0.5, 0.5, (4, *SHAPE)).astype(np.float32)
+    search = PenaltySearch(weight_steps=1, iterations=5)
+    result = OptBrittle(search=search)(classifier, images, np.zeros(4, np.int32))
+    np.testing.assert_array_equal(result.adversarials, images)
+    # Before, for the claims, and after: nothing was found that rounding could have undone.
+    assert result.forward_count == 3 * 4
+
+
+def test_numbers_of_numpy_are_hyperparameters_that_json_takes():
+    config = PGD(epsilon=np.float32(0.25), iterations=np.int64(3)).get_config()
+    assert json.loads(json.dumps(config))["epsilon"] == 0.25

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from advkeras.attacks import DecoupledSearch, OptBrittle, OptLinf
+from advkeras.attacks import DecoupledSearch, OptBrittle, OptLinf, OptMargin, OptRegion
 from advkeras.models import Classifier
 
-from ..conftest import FEATURES, SHAPE
+from ..conftest import FEATURES, SHAPE, linear_classifier
 
 BOUNDS = [(0.0, 1.0), (0.0, 255.0), (-1.0, 3.0)]
 
@@ -63,3 +63,33 @@ def test_in_linf_an_image_whose_gradients_turn_has_one_search():
         for restarts in (True, False)
     ]
     np.testing.assert_allclose(found[0].adversarials, found[1].adversarials, atol=1e-3)
+
+
+def ten_classes(shape=SHAPE):
+    weights = np.random.default_rng(3).standard_normal((int(np.prod(shape)), 10))
+    return linear_classifier(weights, np.zeros(10), shape=shape)
+
+
+@pytest.mark.parametrize("gradients", [64, 65, 72])
+def test_gradients_that_leave_none_for_a_second_search_go_into_the_first(grey_images, gradients):
+    classifier, images = ten_classes(), grey_images()
+    search = DecoupledSearch(gradients=gradients, norm="linf")
+    result = OptLinf(search=search)(classifier, images, classifier.predict(images))
+    assert result.gradient_count == gradients * len(images)
+
+
+def test_ensembles_of_different_sizes_have_graphs_of_their_own():
+    shape = (6, 6, 1)
+    classifier, images = ten_classes(shape), np.random.default_rng(1).uniform(0.4, 0.6, (3, *shape)).astype(np.float32)
+    labels = classifier.predict(images)
+    for size in (20, 24, 20):
+        attack = OptMargin(member_rms=0.01, ensemble_size=size, search=DecoupledSearch(gradients=10))
+        assert attack(classifier, images, labels).success.all()
+
+
+@pytest.mark.parametrize("members", [40, 80])
+def test_optregion_keeps_to_its_budget_however_many_members_a_step_has(grey_images, members):
+    classifier, images = ten_classes(), grey_images(count=3)
+    result = OptRegion(radius=0.02, members=members, gradients=80)(classifier, images, classifier.predict(images))
+    assert result.gradient_count <= 80 * 3
+    assert not result.zero_gradients.any()

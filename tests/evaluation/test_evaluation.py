@@ -5,21 +5,26 @@ from dataclasses import replace
 from importlib import resources
 
 import jsonschema
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from advkeras.attacks import FGSM, OptBrittle
+from advkeras.attacks import FGSM, HopSkipJump, OptBrittle
+from advkeras.attacks.hopskipjump import StartedHopSkipJump
 from advkeras.datasets import MNIST
 from advkeras.errors import InvalidInputError
 from advkeras.evaluation import paper
+from advkeras.evaluation.convergence import check_convergence
+from advkeras.evaluation.crafting import checksum, units
 from advkeras.evaluation.doubts import doubts
 from advkeras.evaluation.examples import Examples
 from advkeras.evaluation.protocol import TABLE_ATTACKS, Protocol
 from advkeras.evaluation.results import Convergence, read
 from advkeras.evaluation.runner import evaluate
-from advkeras.evaluation.worst_case import worst_case
+from advkeras.evaluation.worst_case import accuracy_within, worst_case
 from advkeras.models import Classifier
+from advkeras.models.classifier import NO_CLASS
 
 FAST = ("fgsm", "pgd")
 
@@ -256,6 +261,44 @@ def test_the_worst_case_is_made_image_by_image():
     assert (found.success.count, found.success.of) == (3, 4)
     assert found.distortion.mean == pytest.approx(np.mean([0.3, 0.05, 0.2]))
     assert worst_case([], epsilon=0.1, bounds=(0.0, 1.0)) is None
+    unclassified = replace(fixed, predictions=np.full(5, NO_CLASS, np.int32))
+    assert worst_case([(FGSM(epsilon=0.1), unclassified)], epsilon=0.1, bounds=(0.0, 1.0)).within.count == 4
+    assert accuracy_within(unclassified, 0.1, (0.0, 1.0)).count == 4
+
+
+def test_hopskipjump_is_checked_in_the_company_in_which_it_ran(natural, sample, monkeypatch):
+    """Its starts are the other images: alone it would begin farther away, and would not come as near."""
+    data, attack = sample.first(40), HopSkipJump(queries=30)
+    result = attack(natural, data.images, data.labels)
+    starts = []
+    given = StartedHopSkipJump._given_starts
+    monkeypatch.setattr(
+        StartedHopSkipJump,
+        "_given_starts",
+        lambda self, classifier: starts.append(given(self, classifier)) or starts[-1],
+    )
+    again = check_convergence(attack, natural, data, Examples.of(data, result, {}))
+    assert again.setting == "hopskipjump.queries=60"
+    np.testing.assert_array_equal(starts[0], data.images[result.attacked])
+
+
+def test_what_an_attack_is_given_besides_its_parameters_makes_other_examples(natural, sample, tmp_path):
+    data, attack = sample.first(2), HopSkipJump(queries=20)
+    identities = [
+        units(natural, [each], tmp_path)[1]._identity(data)
+        for each in (attack, attack.starting_at(data.images), attack.starting_at(data.images[:1]))
+    ]
+    assert identities[0] != identities[1] != identities[2] != identities[0]
+
+
+def test_a_keras_model_that_was_trained_further_is_another_one(tmp_path):
+    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    model.save(tmp_path / "model.keras")
+    classifier = Classifier.load(tmp_path / "model.keras", bounds=(0.0, 1.0))
+    before = checksum(classifier)
+    assert before == checksum(Classifier.load(tmp_path / "model.keras", bounds=(0.0, 1.0)))
+    classifier.model.layers[-1].bias.assign([1.0, 2.0, 3.0])
+    assert checksum(classifier) != before
 
 
 def test_parameters_of_attacks_that_are_not_run_are_refused():
