@@ -4,7 +4,7 @@
 
 For each share: on how many digits OptMimic succeeds, at which distortion, and how many of its examples a detector
 misses that was trained on OptMargin's. All digits belong to those that `advkeras detect --examples 1000` trains on, so
-none of them is of its test part. About ten minutes on two cores.
+none of them is of its test part. About half an hour on two cores.
 """
 
 import json
