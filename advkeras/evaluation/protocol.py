@@ -72,8 +72,8 @@ class Protocol:
             raise InvalidInputError(f"unknown protocol {mode!r}: known are {', '.join(MODES)}")
         require(seed >= 0, "seed must not be negative", seed=seed)
         for name, value in (("epsilon", epsilon), ("radius", radius)):
-            finite = value is None or (math.isfinite(value) and value >= 0)
-            require(finite, f"{name} must be a number that is not negative", **{name: value})
+            require(value is None or math.isfinite(value), f"{name} must be finite", **{name: value})
+            require(value is None or value >= 0, f"{name} must not be negative", **{name: value})
         chosen = tuple(dict.fromkeys(attacks)) or TABLE_ATTACKS
         changed = parameters or {}
         for name in changed:

@@ -108,7 +108,8 @@ def test_square_asks_no_more_about_images_that_are_fooled(endpoint, grey_images,
     classifier.asked.clear()
     zeros = np.zeros(len(images), np.int32)
     result = Square(epsilon=0.02, queries=50, batch_size=7)(classifier, images, zeros, zeros + 1 if targeted else None)
-    of_the_search = np.concatenate(classifier.asked[1:-2])
+    own = -(-len(images) // 7)
+    of_the_search = np.concatenate(classifier.asked[own : -2 * own])
     assert 3 <= result.success.sum() < len(images)
     assert (classifier.predict(of_the_search) == 1).sum() == result.success.sum()
 
