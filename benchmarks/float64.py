@@ -2,12 +2,10 @@
 
 The attacks are the protocol's, on the whole shipped sample. A copy has the same weights; pixels become float64 where
 they come in, and logits float32 where they go out. A difference between the two columns is one of rounding.
-How much of that is the networks' own, whose gradients jump where a unit or a maximum changes over, another column says:
-by how many successes float64 differs from itself when every pixel is moved by about 1e-7 of the range, a float32's last
-digit.
 """
 
 import argparse
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -20,8 +18,7 @@ from advkeras.models import Classifier, architectures, zoo
 
 # How far logits of the two may be apart.
 _TOLERANCE = 1e-3
-# A float32's last digit, for pixels of [0, 1].
-_MOVED = 1e-7
+_OTHER_BATCH = 100
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--examples", type=int, default=1000, help="of each data set's sample, at most")
@@ -52,9 +49,6 @@ rows = []
 for dataset in ("mnist", "cifar10"):
     sample = load_sample(dataset)
     data = sample.first(min(options.examples, len(sample)))
-    low, high = registry.get(dataset).bounds
-    noise = np.random.default_rng(0).standard_normal(data.images.shape)
-    moved = np.clip(data.images + _MOVED * (high - low) * noise, low, high).astype(np.float32)
     for name in zoo.names_for(dataset):
         classifier = Classifier.load(name)
         copy = in_float64(classifier, dataset)
@@ -63,7 +57,7 @@ for dataset in ("mnist", "cifar10"):
             raise SystemExit(f"logits of {name} and its copy differ by {apart}")
         for attack in (configure(each, registry.get(dataset).constants) for each in ("fgsm", "pgd")):
             ours, exact = (attack(each, data.images, data.labels) for each in (classifier, copy))
-            again = attack(copy, moved, data.labels)
+            again = replace(attack, batch_size=_OTHER_BATCH)(classifier, data.images, data.labels)
             rows.append(
                 {
                     "model": name,
@@ -72,7 +66,7 @@ for dataset in ("mnist", "cifar10"):
                     "float32": int(ours.success.sum()),
                     "float64": int(exact.success.sum()),
                     "differ": int((ours.success != exact.success).sum()),
-                    "float64_differs_when_moved": int((exact.success != again.success).sum()),
+                    "differ_in_other_batches": int((ours.success != again.success).sum()),
                     "logits_apart_by": apart,
                 }
             )
