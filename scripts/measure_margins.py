@@ -10,20 +10,18 @@ region classification are. On two cores about five minutes for MNIST, ten for CI
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from documents import write
 
-from advkeras import provenance
 from advkeras.attacks import configure
 from advkeras.attacks.gradients import adversarial_margin
 from advkeras.datasets import DatasetSpec, LabelledImages, load_sample, registry
 from advkeras.defenses.region_classification import RegionClassification
 from advkeras.models import Classifier, zoo
 
-RESULTS = Path(__file__).parents[1] / "docs" / "results"
 # Images for the searches, and the margins that OptStrong is asked for.
 EXAMPLES = {"mnist": 50, "cifar10": 20}
 CONFIDENCES = {"mnist": (5.0, 10.0, 15.0, 20.0, 40.0), "cifar10": (1.0, 2.0, 5.0, 10.0, 20.0, 40.0)}
@@ -81,10 +79,4 @@ for spec in map(registry.get, sys.argv[1:] or EXAMPLES):
     for name in zoo.names_for(spec.name):
         models[name] = measured(Classifier.load(name), spec)
         print(name, json.dumps(models[name], indent=2), flush=True)
-    document = {
-        "examples": EXAMPLES[spec.name],
-        "models": models,
-        "versions": provenance.versions(),
-        "device": provenance.device(),
-    }
-    (RESULTS / f"{spec.name}_margins.json").write_text(json.dumps(document, indent=2) + "\n")
+    write(f"{spec.name}_margins", {"examples": EXAMPLES[spec.name], "models": models})

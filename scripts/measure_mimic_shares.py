@@ -7,18 +7,17 @@ misses that was trained on OptMargin's. All digits belong to those that `advkera
 none of them is of its test part. About half an hour on two cores.
 """
 
-import json
 import tempfile
 from pathlib import Path
 
-from advkeras import provenance
+from documents import write
+
 from advkeras.attacks import configure
 from advkeras.datasets import MNIST, load_sample
 from advkeras.evaluation.detection import BOUNDARIES, detect
 from advkeras.evaluation.protocol import boundary_search
 from advkeras.models import Classifier
 
-TARGET = Path(__file__).parents[1] / "docs" / "results" / "optmimic_shares.json"
 EXAMPLES, SHARES = 240, (0.9, 0.95, 0.97, 0.99, 0.995)
 
 classifier, data = Classifier.load("mnist-natural"), load_sample("mnist").first(EXAMPLES)
@@ -43,13 +42,12 @@ with tempfile.TemporaryDirectory() as folder:
             "false_positives": row.false_positives.rate,
         }
         print(share, by_share[str(share)], flush=True)
-document = {
-    "model": classifier.name,
-    "images": EXAMPLES,
-    "tested_on_the_last": EXAMPLES - round(0.8 * EXAMPLES),
-    "by_share": by_share,
-    "versions": provenance.versions(),
-    "device": provenance.device(),
-}
-TARGET.write_text(json.dumps(document, indent=2) + "\n")
-print(json.dumps(document, indent=2))
+write(
+    "optmimic_shares",
+    {
+        "model": classifier.name,
+        "images": EXAMPLES,
+        "tested_on_the_last": EXAMPLES - round(0.8 * EXAMPLES),
+        "by_share": by_share,
+    },
+)

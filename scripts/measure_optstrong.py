@@ -6,18 +6,15 @@ Its goal is a lead of 40 logits, several times a benign image's. On the first 10
 first 50 of CIFAR-10's; about five minutes on two cores.
 """
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from documents import write
 
-from advkeras import provenance
 from advkeras.attacks import configure
 from advkeras.datasets import load_sample, registry
 from advkeras.models import Classifier
 
-TARGET = Path(__file__).parents[1] / "docs" / "results" / "optstrong_budgets.json"
 # The models on whose pages more gradients are spoken of, and how many of their images.
 EXAMPLES, BUDGETS = {"mnist-pgd": 100, "cifar10-natural": 50}, (200, 400, 800)
 
@@ -49,10 +46,4 @@ def by_budget(name: str, examples: int) -> dict[str, Any]:
     }
 
 
-document = {
-    "models": {name: by_budget(name, examples) for name, examples in EXAMPLES.items()},
-    "versions": provenance.versions(),
-    "device": provenance.device(),
-}
-TARGET.write_text(json.dumps(document, indent=2) + "\n")
-print(json.dumps(document, indent=2))
+write("optstrong_budgets", {"models": {name: by_budget(name, examples) for name, examples in EXAMPLES.items()}})

@@ -218,7 +218,7 @@ class _Found:
 
     def go_on(self, chosen: Any, state: SearchState, iterations: int, until: int) -> None:
         """Goes on with a search of some of the images; what it finds that is nearer is kept."""
-        if not len(chosen) or until == state.iteration[0]:
+        if not len(chosen):
             return
         tally, further = Tally(len(chosen)), until - int(state.iteration[0])
         self._search.go_on(

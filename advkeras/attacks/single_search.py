@@ -192,6 +192,8 @@ class SingleSearch:
             tally: counts the work.
             progress: called with the number of images done and to do.
         """
+        if not len(state.finished) or until <= state.iteration[0]:
+            return
         state.finished[:] = False
         before = state._replace(zero=state.zero.copy(), nonfinite=state.nonfinite.copy())
         tally.gradients += run_active_set(

@@ -33,9 +33,9 @@ def worst_case(
     left = right.copy()
     least = np.full(len(right), np.inf)
     for attack, examples in found:
-        wrong = right & fooled_by(examples.predictions, examples.labels, targeted=False)
-        left &= ~(wrong & _within(examples, epsilon, bounds))
+        left &= ~_fooled_within(examples, epsilon, bounds)
         if isinstance(attack, MinimumNormAttack):
+            wrong = right & _fooled(examples)
             least = np.where(wrong, np.minimum(least, examples.distortion), least)
     reached = np.isfinite(least)
     return WorstCase(
@@ -48,10 +48,13 @@ def worst_case(
 
 def accuracy_within(examples: Examples, epsilon: float, bounds: tuple[float, float]) -> Proportion:
     """The share of images for which no misclassified example was found within epsilon, L-inf."""
-    fooled = fooled_by(examples.predictions, examples.labels, targeted=False) & _within(examples, epsilon, bounds)
-    right = (examples.benign_predictions == examples.labels) & ~fooled
+    right = (examples.benign_predictions == examples.labels) & ~_fooled_within(examples, epsilon, bounds)
     return Proportion(int(right.sum()), len(right))
 
 
-def _within(examples: Examples, epsilon: float, bounds: tuple[float, float]) -> BoolArray:
-    return np.asarray(linf(examples.adversarials - examples.images) <= epsilon + slack(bounds))
+def _fooled_within(examples: Examples, epsilon: float, bounds: tuple[float, float]) -> BoolArray:
+    return _fooled(examples) & (linf(examples.adversarials - examples.images) <= epsilon + slack(bounds))
+
+
+def _fooled(examples: Examples) -> BoolArray:
+    return fooled_by(examples.predictions, examples.labels, targeted=False)
