@@ -16,10 +16,12 @@ from rich.console import Console
 from rich.table import Table
 
 from advkeras import provenance
-from advkeras.datasets import LabelledImages, load_sample
+from advkeras.datasets import LabelledImages, load, load_sample
 from advkeras.models import Classifier, zoo
+from advkeras.reporting.documents import block_marks, replace_block
 
 RESULTS = Path(__file__).parent / "results"
+PAGES = Path(__file__).parents[1] / "docs"
 
 
 def models() -> list[Classifier]:
@@ -31,6 +33,16 @@ def digits(count: int, *, skip: int = 0) -> LabelledImages:
     """The first images of the shipped sample, after those that are skipped."""
     sample = load_sample("mnist")
     return sample.where(np.arange(len(sample)) >= skip).first(count)
+
+
+def beyond_sample(dataset: str, count: int) -> LabelledImages:
+    """The first images of the test set that are not in the shipped sample: no setting was chosen on them.
+
+    They are read from the full set: ``advkeras datasets prepare`` first, ``ADVKERAS_DATA_DIR`` says where it lies.
+    """
+    skipped = len(load_sample(dataset))
+    data = load(dataset, examples=skipped + count)
+    return data.where(data.places >= skipped)
 
 
 def mean(values: Any) -> float | None:
@@ -57,7 +69,10 @@ def alternating(functions: dict[str, Callable[[], Any]], *, rounds: int, warm_up
 
 
 def report(name: str, title: str, rows: list[dict[str, Any]], **facts: Any) -> None:
-    """Prints rows as a table and writes them, with the machine's description, to results/NAME.json and NAME.md."""
+    """Prints rows as a table and writes them, with the machine's description, to results/NAME.json and NAME.md.
+
+    The pages in docs/ that have a block of that name show the table there.
+    """
     heads = [column.replace("_", " ") for column in rows[0]]
     left = [isinstance(value, str) for value in rows[0].values()]
     texts = [[_text(value) for value in row.values()] for row in rows]
@@ -87,7 +102,12 @@ def report(name: str, title: str, rows: list[dict[str, Any]], **facts: Any) -> N
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(written, indent=2) + "\n")
     machine = f"{provenance.device()}, TensorFlow {provenance.versions()['tensorflow']}"
-    (RESULTS / f"{name}.md").write_text(f"**{title}** ({machine})\n\n{markdown}\n")
+    tables = f"**{title}** ({machine})\n\n{markdown}\n"
+    (RESULTS / f"{name}.md").write_text(tables)
+    for page in PAGES.glob("*.md"):
+        text = page.read_text()
+        if block_marks(name)[0] in text:
+            page.write_text(replace_block(text, tables, page.name, name))
 
 
 def _text(value: Any) -> str:

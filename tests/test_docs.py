@@ -7,9 +7,31 @@ from pathlib import Path
 
 import pytest
 
-PAGES = Path(__file__).parents[1] / "docs"
+from advkeras.attacks.registry import names
+from advkeras.reporting.documents import block_marks
+
+REPOSITORY = Path(__file__).parents[1]
+PAGES = REPOSITORY / "docs"
 BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```\n```text\n(?P<output>.*?)^```", re.MULTILINE | re.DOTALL)
+# Benchmarks that no page quotes.
+NOT_ON_A_PAGE = {"growth", "minimum_norm_peers", "overhead", "peers", "reuse", "xla"}
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+@pytest.mark.parametrize(
+    "result", sorted((REPOSITORY / "benchmarks" / "results").glob("*.md")), ids=lambda path: path.stem
+)
+def test_pages_show_what_benchmarks_have_written(result):
+    start, end = block_marks(result.stem)
+    shown = [page.read_text() for page in PAGES.glob("*.md") if start in page.read_text()]
+    assert shown or result.stem in NOT_ON_A_PAGE
+    for page in shown:
+        assert page.partition(f"{start}\n")[2].partition(end)[0] == result.read_text()
+
+
+def test_every_attack_has_its_row():
+    rows = re.findall(r"^\| `(\w+)` \|", (PAGES / "attacks.md").read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted(names())
 
 
 @pytest.mark.parametrize("page", ["boundaries.md"])
@@ -17,11 +39,11 @@ def test_code_prints_what_the_page_shows(page):
     """Numbers may differ a little: on another processor the last bits do, and searches end a step apart."""
     blocks = list(BLOCK.finditer((PAGES / page).read_text()))
     assert blocks
-    names: dict[str, object] = {}
+    namespace: dict[str, object] = {}
     for block in blocks:
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            exec(block["code"], names)
+            exec(block["code"], namespace)
         shown, got = block["output"], printed.getvalue()
         assert NUMBER.sub("#", got) == NUMBER.sub("#", shown), got
         for new, old in zip(NUMBER.findall(got), NUMBER.findall(shown), strict=True):
