@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import advkeras
 from advkeras.attacks import (
     FGSM,
     PGD,
@@ -21,6 +22,7 @@ from advkeras.attacks import (
     OptStrong,
     Square,
     configure,
+    registry,
 )
 from advkeras.attacks.decoupled_search import DecoupledSearch
 from advkeras.attacks.penalty_search import PenaltySearch
@@ -56,6 +58,13 @@ class Cheat(FixedNormAttack):
 
     def distance(self, difference):
         return np.abs(difference).reshape(len(difference), -1).max(axis=1)
+
+
+def test_every_attack_is_at_hand():
+    for name in registry.names():
+        attack = registry.get(name)
+        assert getattr(advkeras, attack.__name__) is attack
+        assert attack.__name__ in advkeras.__all__
 
 
 def test_a_claim_that_does_not_hold_is_no_success(half_space, grey_images):
