@@ -1,6 +1,7 @@
 """The errors that advkeras raises on purpose; each message says what was received and what to do."""
 
 import difflib
+from typing import Any
 
 
 class AdvkerasError(Exception):
@@ -33,3 +34,10 @@ def unknown_name(kind: str, received: str, known: tuple[str, ...], *, others: tu
     advice = f"did you mean {close[0]!r}? " if close else ""
     more = f" and {len(others):,} others" if others else ""
     return f"unknown {kind} {received!r}: {advice}known are {', '.join(known)}{more}"
+
+
+def require(condition: bool, message: str, **received: Any) -> None:
+    """Raises an :class:`InvalidInputError` that ends with what was received, unless the condition holds."""
+    if not condition:
+        values = ", ".join(f"{name}={value!r}" for name, value in received.items())
+        raise InvalidInputError(f"{message}. Received: {values}")

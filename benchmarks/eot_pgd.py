@@ -10,11 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from advkeras.attacks import OptRegion
-from advkeras.attacks.base import Problem, Tally
-from advkeras.attacks.ensembles import NO_AIM
-from advkeras.attacks.geometry import length, per_image, unit
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seeds
+from advkeras.searches.ensembles import NO_AIM
+from advkeras.searches.geometry import length, per_image, unit
+from advkeras.searches.problem import Problem, Tally
 
 # Radii are tried out so many times, the first one at this share of the whole range's RMS.
 _ROUNDS, _FIRST = 5, 0.02

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from measuring import beyond_sample, report
 
+from advkeras.arrays import linf, slack
 from advkeras.attacks import configure
-from advkeras.attacks.base import linf, slack
 from advkeras.datasets import load_sample, registry
 from advkeras.models import Classifier
 

@@ -31,7 +31,7 @@ import torch
 from measuring import mean, report, seconds
 from torch_networks import ported, to_images, to_torch
 
-from advkeras.attacks.base import rms
+from advkeras.arrays import rms
 from advkeras.datasets import load_sample
 from advkeras.models import Classifier
 

@@ -22,12 +22,12 @@ from advkeras.attacks import (
     OptStrong,
     PenaltySearch,
 )
-from advkeras.attacks.base import Problem, Tally
-from advkeras.attacks.gradients import adversarial_margin
 from advkeras.attacks.opt_attack import OptAttack
-from advkeras.attacks.single_search import SingleSearch
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seeds
+from advkeras.searches.gradients import adversarial_margin
+from advkeras.searches.problem import Problem, Tally
+from advkeras.searches.single_search import SingleSearch
 
 ITERATIONS, PAIRS = 10, 7
 PENALTY = PenaltySearch(weight_steps=1, iterations=ITERATIONS)

@@ -21,8 +21,8 @@ import torch
 from measuring import alternating, digits, mean, models, report
 from torch_networks import ported, to_torch
 
+from advkeras.arrays import rms
 from advkeras.attacks import OptBrittle
-from advkeras.attacks.base import rms
 from advkeras.models import Classifier
 
 parser = argparse.ArgumentParser(description=__doc__)

@@ -12,10 +12,10 @@ import numpy as np
 from measuring import report
 
 from advkeras.attacks import configure, rivals
-from advkeras.attacks.base import Problem, Tally
-from advkeras.attacks.ensembles import NO_AIM
 from advkeras.datasets import LabelledImages, load_sample, registry
 from advkeras.models import Classifier, zoo
+from advkeras.searches.ensembles import NO_AIM
+from advkeras.searches.problem import Problem, Tally
 
 BUDGETS, AIMED_BUDGET, AIMS = (4, 16), 4, 2
 

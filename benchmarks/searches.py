@@ -16,8 +16,8 @@ from typing import Any
 from eot_pgd import eot_pgd
 from measuring import beyond_sample, mean, report
 
+from advkeras.arrays import rms
 from advkeras.attacks import configure
-from advkeras.attacks.base import rms
 from advkeras.datasets import registry
 from advkeras.defenses.region_classification import RegionClassification
 from advkeras.models import Classifier, zoo

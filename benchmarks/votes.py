@@ -12,7 +12,7 @@ from advkeras.attacks import configure
 from advkeras.datasets import MNIST
 from advkeras.defenses.region_classification import RegionClassification
 from advkeras.evaluation.protocol import TABLE_ATTACKS
-from advkeras.voting import STOPS
+from advkeras.regions.voting import STOPS
 
 rows = []
 for classifier in models():

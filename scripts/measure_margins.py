@@ -17,10 +17,10 @@ import tensorflow as tf
 from documents import write
 
 from advkeras.attacks import configure
-from advkeras.attacks.gradients import adversarial_margin
 from advkeras.datasets import DatasetSpec, LabelledImages, load_sample, registry
 from advkeras.defenses.region_classification import RegionClassification
 from advkeras.models import Classifier, zoo
+from advkeras.searches.gradients import adversarial_margin
 
 # Images for the searches, and the margins that OptStrong is asked for.
 EXAMPLES = {"mnist": 50, "cifar10": 20}

@@ -9,7 +9,7 @@ from scipy.stats import kstest
 
 from advkeras.errors import InvalidInputError
 from advkeras.regions import Ball, Gaussian, Hypercube, Radial
-from advkeras.voting import COMBINATIONS, RegionVote
+from advkeras.regions.voting import COMBINATIONS, RegionVote
 
 SHAPE = (3, 4, 2)
 CLASSES = 4

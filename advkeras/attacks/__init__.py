@@ -5,17 +5,17 @@ Square and HopSkipJump need no gradients, only queries.
 
 from advkeras.attacks.base import Attack, AttackResult, FixedNormAttack, MinimumNormAttack
 from advkeras.attacks.carlini_wagner import OptBrittle, OptStrong
-from advkeras.attacks.decoupled_search import DecoupledSearch
 from advkeras.attacks.fgsm import FGSM
 from advkeras.attacks.hopskipjump import HopSkipJump
 from advkeras.attacks.optlinf import OptLinf
 from advkeras.attacks.optmargin import OptMargin
 from advkeras.attacks.optmimic import OptMimic
 from advkeras.attacks.optregion import OptRegion
-from advkeras.attacks.penalty_search import PenaltySearch
 from advkeras.attacks.pgd import PGD
 from advkeras.attacks.registry import configure, names
 from advkeras.attacks.square import Square
+from advkeras.searches.decoupled_search import DecoupledSearch
+from advkeras.searches.penalty_search import PenaltySearch
 
 __all__ = [
     "FGSM",

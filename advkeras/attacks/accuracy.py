@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from advkeras.attacks.base import Attack, Progress
+from advkeras.arrays import Progress
+from advkeras.attacks.base import Attack
 from advkeras.attacks.pgd import PGD
 from advkeras.datasets import LabelledImages, ProtocolConstants
 from advkeras.models import Classifier

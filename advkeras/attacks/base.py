@@ -2,22 +2,18 @@
 
 import abc
 import time
-from collections.abc import Callable
-from dataclasses import InitVar, asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from advkeras.attacks.gradients import adversarial_margin
-from advkeras.errors import InvalidInputError
+from advkeras.arrays import BoolArray, FloatArray, IntArray, Progress, rms, slack
+from advkeras.errors import InvalidInputError, require
 from advkeras.models import Classifier
 from advkeras.models.classifier import NO_CLASS
-
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int32]
-BoolArray = npt.NDArray[np.bool_]
-Progress = Callable[[int, int], None]
+from advkeras.searches.gradients import adversarial_margin
+from advkeras.searches.problem import Problem, Tally, fooled_by
 
 
 @dataclass(frozen=True)
@@ -62,69 +58,6 @@ class AttackResult:
     def average_distortion(self) -> float:
         """Mean distortion of the successful examples; NaN where there are none."""
         return float(self.distortion[self.success].mean()) if self.success.any() else float("nan")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """The images that an attack works on: already checked, and those with nothing to attack left out.
-
-    Attributes:
-        images: (N, H, W, C) float32.
-        goals: (N,) int32: the true classes, to be left; or the targets, to be reached.
-        targeted: whether the goals are targets.
-        places: (N,) int32, the images' places in the data set, from which their randomness is derived.
-    """
-
-    images: FloatArray
-    goals: IntArray
-    targeted: bool
-    places: IntArray
-
-    def __len__(self) -> int:
-        return len(self.goals)
-
-    def where(self, chosen: npt.NDArray[Any]) -> "Problem":
-        """The images that a mask (N,) or indices choose."""
-        return Problem(self.images[chosen], self.goals[chosen], self.targeted, self.places[chosen])
-
-
-@dataclass
-class Tally:
-    """Counts an attack's work, one for each image that goes through the network.
-
-    Attributes:
-        forwards: single images sent forward only.
-        gradients: single images sent forward and backward.
-        zero_gradients: (N,) int32, of each of the problem's images, gradients without a direction.
-        nonfinite_gradients: (N,) int32, gradients in which something was not finite.
-    """
-
-    images: InitVar[int]
-    forwards: int = 0
-    gradients: int = 0
-    zero_gradients: IntArray = field(init=False)
-    nonfinite_gradients: IntArray = field(init=False)
-
-    def __post_init__(self, images: int) -> None:
-        self.zero_gradients, self.nonfinite_gradients = np.zeros(images, np.int32), np.zeros(images, np.int32)
-
-    def add(self, part: "Tally", chosen: npt.NDArray[Any]) -> None:
-        """Adds the work on a part of the images, given by a mask (N,) or by indices, which may be repeated."""
-        self.forwards += part.forwards
-        self.gradients += part.gradients
-        np.add.at(self.zero_gradients, chosen, part.zero_gradients)
-        np.add.at(self.nonfinite_gradients, chosen, part.nonfinite_gradients)
-
-
-def linf(difference: npt.NDArray[Any]) -> FloatArray:
-    """The largest change of a pixel, over all but the first axis: (N, ...) to (N,)."""
-    return np.asarray(np.abs(difference).reshape(len(difference), -1).max(axis=1), np.float32)
-
-
-def rms(difference: npt.NDArray[Any]) -> FloatArray:
-    """RMS over all but the first axis: (N, ...) to (N,). The paper's measure of distortion (section 4)."""
-    flat = np.asarray(difference, np.float64).reshape(len(difference), -1)
-    return np.asarray(np.sqrt(np.mean(flat**2, axis=1)), np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -349,24 +282,6 @@ class MinimumNormAttack(Attack):
 
     def _kept(self, problem: Problem, candidates: FloatArray, fooled: BoolArray) -> FloatArray:
         return np.where(fooled[:, None, None, None], candidates, problem.images)
-
-
-def fooled_by(classes: IntArray, goals: IntArray, *, targeted: bool) -> BoolArray:
-    """Whether classes (N,) are on the attacker's side. An image that is not classified at all is not."""
-    return np.asarray(classes == goals if targeted else (classes != goals) & (classes != NO_CLASS))
-
-
-def slack(bounds: tuple[float, float]) -> float:
-    """By how much a distance may exceed an epsilon, in pixel units, and count as equal."""
-    low, high = bounds
-    return 1e-5 * (high - low)
-
-
-def require(condition: bool, message: str, **received: Any) -> None:
-    """Raises an :class:`InvalidInputError` that ends with what was received, unless the condition holds."""
-    if not condition:
-        values = ", ".join(f"{name}={value!r}" for name, value in received.items())
-        raise InvalidInputError(f"{message}. Received: {values}")
 
 
 def _check_classes(name: str, classes: npt.ArrayLike, count: int, classifier: Classifier) -> IntArray:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from advkeras.attacks.decoupled_search import DecoupledSearch
 from advkeras.attacks.opt_attack import OptAttack
-from advkeras.attacks.penalty_search import PenaltySearch
+from advkeras.searches.decoupled_search import DecoupledSearch
+from advkeras.searches.penalty_search import PenaltySearch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,12 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from advkeras.attacks.base import FixedNormAttack, FloatArray, Problem, Progress, Tally, linf
-from advkeras.attacks.batches import run_in_batches
-from advkeras.attacks.gradients import loss_slope
+from advkeras.arrays import FloatArray, Progress, linf
+from advkeras.attacks.base import FixedNormAttack
 from advkeras.models import Classifier
+from advkeras.searches.batches import run_in_batches
+from advkeras.searches.gradients import loss_slope
+from advkeras.searches.problem import Problem, Tally
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +18,7 @@ class FGSM(FixedNormAttack):
     """One step of epsilon along the sign of the cross-entropy's gradient (Goodfellow et al. 2015, section 4).
 
     The gradient is computed so that neither rounding nor the logits' temperature decides it
-    (:func:`advkeras.attacks.gradients.cross_entropy_margin`).
+    (:func:`advkeras.searches.gradients.cross_entropy_margin`).
 
     Args:
         epsilon: change of each pixel, in the classifier's pixel unit.

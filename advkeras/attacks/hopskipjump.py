@@ -10,21 +10,14 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from advkeras.attacks.base import (
-    BoolArray,
-    FloatArray,
-    IntArray,
-    MinimumNormAttack,
-    Problem,
-    Progress,
-    Tally,
-    fooled_by,
-    require,
-)
-from advkeras.attacks.batches import Search, run_together
-from advkeras.attacks.starts import KnownImages, noise_starts
+from advkeras.arrays import BoolArray, FloatArray, IntArray, Progress
+from advkeras.attacks.base import MinimumNormAttack
+from advkeras.errors import require
 from advkeras.models import Classifier
 from advkeras.randomness import derive_generator
+from advkeras.searches.batches import Search, run_together
+from advkeras.searches.problem import Problem, Tally, fooled_by
+from advkeras.searches.starts import KnownImages, noise_starts
 
 # Points that one image's search asks about at once.
 _POINTS_AT_ONCE = 25

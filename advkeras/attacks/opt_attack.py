@@ -5,11 +5,14 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from advkeras.attacks.base import FloatArray, MinimumNormAttack, Problem, Progress, Tally, require
-from advkeras.attacks.decoupled_search import DecoupledSearch
-from advkeras.attacks.ensembles import FixedEnsemble
-from advkeras.attacks.penalty_search import PenaltySearch
+from advkeras.arrays import FloatArray, Progress
+from advkeras.attacks.base import MinimumNormAttack
+from advkeras.errors import require
 from advkeras.models import Classifier
+from advkeras.searches.decoupled_search import DecoupledSearch
+from advkeras.searches.ensembles import FixedEnsemble
+from advkeras.searches.penalty_search import PenaltySearch
+from advkeras.searches.problem import Problem, Tally
 
 # How often, and by what share of its distortion, a candidate that rounding undoes is moved outwards.
 _PUSHES, _PUSH = 3, 1e-3

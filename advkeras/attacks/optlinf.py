@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from advkeras.attacks.base import FloatArray, linf, require
-from advkeras.attacks.decoupled_search import DecoupledSearch
+from advkeras.arrays import FloatArray, linf
 from advkeras.attacks.opt_attack import OptAttack
-from advkeras.attacks.penalty_search import PenaltySearch
+from advkeras.errors import require
+from advkeras.searches.decoupled_search import DecoupledSearch
+from advkeras.searches.penalty_search import PenaltySearch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,13 +5,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from advkeras.attacks.base import BoolArray, FloatArray, Problem, Tally, require
-from advkeras.attacks.decoupled_search import DecoupledSearch
+from advkeras.arrays import BoolArray, FloatArray
 from advkeras.attacks.opt_attack import OptAttack
-from advkeras.attacks.penalty_search import PenaltySearch
+from advkeras.errors import require
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seed
 from advkeras.regions import orthogonal_directions
+from advkeras.searches.decoupled_search import DecoupledSearch
+from advkeras.searches.penalty_search import PenaltySearch
+from advkeras.searches.problem import Problem, Tally
 
 
 @dataclass(frozen=True, kw_only=True)

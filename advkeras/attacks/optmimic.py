@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from advkeras.attacks.base import BoolArray, FloatArray, Problem, Tally, fooled_by
+from advkeras.arrays import BoolArray, FloatArray
 from advkeras.attacks.surroundings import SurroundingsAttack
 from advkeras.models import Classifier
 from advkeras.regions import Radial, Region
+from advkeras.searches.problem import Problem, Tally, fooled_by
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,11 +6,12 @@ from typing import ClassVar
 import numpy as np
 
 from advkeras import regions
-from advkeras.attacks.base import BoolArray, FloatArray, IntArray, Problem, Tally, fooled_by
+from advkeras.arrays import BoolArray, FloatArray, IntArray
 from advkeras.attacks.surroundings import SurroundingsAttack
 from advkeras.models import Classifier
 from advkeras.regions import Region
-from advkeras.voting import Combination
+from advkeras.regions.voting import Combination
+from advkeras.searches.problem import Problem, Tally, fooled_by
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,14 +6,17 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 import tensorflow as tf
 
-from advkeras.attacks.base import FixedNormAttack, FloatArray, Problem, Progress, Tally, require
-from advkeras.attacks.batches import run_in_batches
-from advkeras.attacks.gradients import Loss, loss_slope
-from advkeras.attacks.norms import NormName
-from advkeras.attacks.projected_gradient import projected_gradient
+from advkeras.arrays import FloatArray, Progress
+from advkeras.attacks.base import FixedNormAttack
+from advkeras.errors import require
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seeds
 from advkeras.regions import Ball, Hypercube
+from advkeras.searches.batches import run_in_batches
+from advkeras.searches.gradients import Loss, loss_slope
+from advkeras.searches.norms import NormName
+from advkeras.searches.problem import Problem, Tally
+from advkeras.searches.projected_gradient import projected_gradient
 
 # With fewer and smaller steps a search that turns round could not cross the ball.
 _CROSSINGS = 2.5

@@ -13,11 +13,11 @@ from advkeras.attacks.optlinf import OptLinf
 from advkeras.attacks.optmargin import OptMargin
 from advkeras.attacks.optmimic import OptMimic
 from advkeras.attacks.optregion import OptRegion
-from advkeras.attacks.penalty_search import PenaltySearch
 from advkeras.attacks.pgd import PGD
 from advkeras.attacks.square import Square
 from advkeras.datasets.registry import ProtocolConstants
 from advkeras.errors import InvalidInputError, unknown_name
+from advkeras.searches.penalty_search import PenaltySearch
 
 _REGISTRY: dict[str, type[Attack]] = {
     attack.name: attack

@@ -5,9 +5,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from advkeras.attacks.base import FixedNormAttack, FloatArray, IntArray, Problem, Progress, Tally, linf, require
+from advkeras.arrays import FloatArray, IntArray, Progress, linf
+from advkeras.attacks.base import FixedNormAttack
+from advkeras.errors import require
 from advkeras.models import Classifier
 from advkeras.randomness import derive_generator
+from advkeras.searches.problem import Problem, Tally
 
 # Of 10,000 queries, those after which the paper halves the share of pixels that a window covers (section 3).
 _HALVINGS = np.array([10, 50, 200, 1_000, 2_000, 4_000, 6_000, 8_000])

@@ -8,16 +8,19 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from advkeras.attacks import rivals
-from advkeras.attacks.base import FloatArray, IntArray, MinimumNormAttack, Problem, Progress, Tally, require, rms
-from advkeras.attacks.batches import run_active_set
-from advkeras.attacks.ensembles import NO_AIM, RegionEnsemble
-from advkeras.attacks.geometry import along
-from advkeras.attacks.single_search import SearchState, SingleSearch
+from advkeras.arrays import FloatArray, IntArray, Progress, rms
+from advkeras.attacks.base import MinimumNormAttack
+from advkeras.errors import require
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seeds
 from advkeras.regions import Region
-from advkeras.voting import Combination, RegionVote
+from advkeras.regions.voting import Combination, RegionVote
+from advkeras.searches import rivals
+from advkeras.searches.batches import run_active_set
+from advkeras.searches.ensembles import NO_AIM, RegionEnsemble
+from advkeras.searches.geometry import along
+from advkeras.searches.problem import Problem, Tally
+from advkeras.searches.single_search import SearchState, SingleSearch
 
 # Before the budget is spent, short searches go towards whichever class leads and towards each of so many of the nearest
 # classes by a linear estimate, for so many steps with so many members.

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from advkeras.attacks.base import FloatArray, require
+from advkeras.arrays import FloatArray
 from advkeras.boundary.distances import Boundaries, BoundarySearch
 from advkeras.boundary.threshold import balanced_threshold
-from advkeras.errors import InvalidInputError, first_line
+from advkeras.errors import InvalidInputError, first_line, require
 from advkeras.models import Classifier
 from advkeras.models.classifier import NO_CLASS
 from advkeras.randomness import derive_generator, derive_seed

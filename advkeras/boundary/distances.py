@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from advkeras.attacks.base import FloatArray, IntArray, Progress, require
+from advkeras.arrays import FloatArray, IntArray, Progress
 from advkeras.boundary.directions import random_directions
 from advkeras.datasets import ProtocolConstants
+from advkeras.errors import require
 from advkeras.models import Classifier
 from advkeras.models.classifier import NO_CLASS, classes_of
 

@@ -52,8 +52,8 @@ def boundary(
     Example: [bold]advkeras boundary --dataset mnist --model mnist-natural --attack optmargin --examples 50[/]
     """
     import_tensorflow()
-    from advkeras.attacks.base import require
     from advkeras.cli.subjects import classifiers_and_data
+    from advkeras.errors import require
     from advkeras.evaluation.boundaries import measure_boundaries
     from advkeras.evaluation.protocol import Protocol, boundary_search
     from advkeras.files import require_writable_folder

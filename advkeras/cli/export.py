@@ -52,10 +52,10 @@ def export(
     from advkeras import regions
     from advkeras.boundary.detector import BoundaryDetector
     from advkeras.models import Classifier
+    from advkeras.regions.voting import RegionVote
     from advkeras.serving.export import export as write
     from advkeras.serving.signatures import signatures_of
     from advkeras.serving.verify import verify as run_checks
-    from advkeras.voting import RegionVote
 
     classifier = Classifier.load(model, bounds=bounds)
     chosen = regions.get(region, _radius(classifier) if radius is None else radius)

@@ -95,9 +95,9 @@ def train(
     """
     import_tensorflow()
     from advkeras import datasets
-    from advkeras.defenses import distribution
-    from advkeras.defenses.recipes import TrainingRecipe, batch_size_for
-    from advkeras.defenses.training import train as run_training
+    from advkeras.training import distribution
+    from advkeras.training.recipes import TrainingRecipe, batch_size_for
+    from advkeras.training.trainer import train as run_training
 
     devices = distribution.strategy(strategy)
     source = datasets.find(dataset, bounds=bounds, class_names=options.split_classes(classes), data_dir=data_dir)

@@ -11,7 +11,7 @@ from advkeras import regions
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seed, derive_seeds
-from advkeras.voting import Combination, RegionVote, Stop
+from advkeras.regions.voting import Combination, RegionVote, Stop
 
 
 # Keras has no type information, so its classes look like Any to a type checker.

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from advkeras import provenance
-from advkeras.attacks.base import Attack, FloatArray, IntArray, Progress
+from advkeras.arrays import FloatArray, IntArray, Progress
+from advkeras.attacks.base import Attack
 from advkeras.boundary import Boundaries, BoundarySearch, purity
 from advkeras.datasets import DatasetSpec, LabelledImages
 from advkeras.errors import InvalidInputError

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from advkeras import __version__
-from advkeras.attacks.base import Attack, AttackResult, Progress
+from advkeras.arrays import Progress
+from advkeras.attacks.base import Attack, AttackResult
 from advkeras.datasets import LabelledImages
 from advkeras.errors import InvalidInputError
 from advkeras.evaluation.examples import Examples

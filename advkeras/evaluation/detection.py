@@ -8,12 +8,14 @@ import numpy as np
 from scipy.stats import mannwhitneyu
 
 from advkeras import provenance
-from advkeras.attacks.base import Attack, FloatArray, require
+from advkeras.arrays import FloatArray
+from advkeras.attacks.base import Attack
 from advkeras.boundary import BoundarySearch
 from advkeras.boundary.detector import BoundaryDetector
 from advkeras.boundary.threshold import balanced_threshold
 from advkeras.datasets import DatasetSpec, LabelledImages
 from advkeras.defenses.region_classification import RegionClassification
+from advkeras.errors import require
 from advkeras.evaluation.boundaries import MeasuredBoundaries, boundaries_of
 from advkeras.evaluation.crafting import Watch, units
 from advkeras.evaluation.detection_results import DetectionReport, DetectionRow

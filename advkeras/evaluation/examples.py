@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from advkeras.attacks.base import AttackResult, BoolArray, FloatArray, IntArray
+from advkeras.arrays import BoolArray, FloatArray, IntArray
+from advkeras.attacks.base import AttackResult
 from advkeras.datasets import LabelledImages
 from advkeras.errors import InvalidInputError
 from advkeras.files import read_arrays, write_arrays

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from advkeras.attacks import registry
-from advkeras.attacks.base import Attack, require
+from advkeras.attacks.base import Attack
 from advkeras.boundary import BoundarySearch
 from advkeras.datasets import DatasetSpec
-from advkeras.errors import InvalidInputError
+from advkeras.errors import InvalidInputError, require
 
 # Directions along which boundaries are looked for without the paper's protocol.
 # They show what the paper's search shows (benchmarks/directions.py).

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from advkeras import datasets, provenance
-from advkeras.attacks.base import FixedNormAttack, linf
+from advkeras.arrays import linf
+from advkeras.attacks.base import FixedNormAttack
 from advkeras.attacks.optlinf import OptLinf
 from advkeras.datasets import DatasetSpec, LabelledImages
 from advkeras.defenses.region_classification import RegionClassification

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from advkeras.attacks.base import Attack, BoolArray, MinimumNormAttack, fooled_by, linf, slack
+from advkeras.arrays import BoolArray, linf, slack
+from advkeras.attacks.base import Attack, MinimumNormAttack
 from advkeras.evaluation.distortion import summary
 from advkeras.evaluation.examples import Examples
 from advkeras.evaluation.results import WorstCase
 from advkeras.proportion import Proportion
+from advkeras.searches.problem import fooled_by
 
 
 def worst_case(

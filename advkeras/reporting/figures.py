@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from advkeras.attacks.base import FloatArray
+from advkeras.arrays import FloatArray
 from advkeras.evaluation.examples import Examples
 from advkeras.files import write_atomically
 

@@ -12,8 +12,8 @@ from advkeras import provenance
 from advkeras.boundary.detector import BoundaryDetector
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier, ModelCard, layout, saved_model
+from advkeras.regions.voting import RegionVote
 from advkeras.serving import signatures
-from advkeras.voting import RegionVote
 
 WARM_UP = "tf_serving_warmup_requests"
 

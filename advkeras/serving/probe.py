@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from advkeras.attacks.base import Attack, require
+from advkeras.attacks.base import Attack
 from advkeras.datasets import LabelledImages
+from advkeras.errors import require
 from advkeras.models import Classifier
 from advkeras.proportion import Proportion
 from advkeras.serving.clients import Client, ServingError

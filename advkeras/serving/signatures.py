@@ -14,7 +14,7 @@ from advkeras.boundary.detector import BoundaryDetector
 from advkeras.errors import InvalidInputError, first_line
 from advkeras.models import Classifier
 from advkeras.models.saved_model import point_answers
-from advkeras.voting import RegionVote
+from advkeras.regions.voting import RegionVote
 
 DEFAULT, BYTES, REGION, REGION_SEEDED, DETECT = "serving_default", "serving_bytes", "region", "region_seeded", "detect"
 # Channels that pictures have.

@@ -10,15 +10,15 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from advkeras import regions
-from advkeras.attacks.base import FloatArray
+from advkeras.arrays import FloatArray
 from advkeras.boundary.detector import BoundaryDetector
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier, ModelCard
+from advkeras.regions.voting import RegionVote
 from advkeras.serving import signatures
 from advkeras.serving.c_api import CApiError, CApiProcess
 from advkeras.serving.export import encode_png
 from advkeras.serving.signatures import Signature
-from advkeras.voting import RegionVote
 
 _TOLERANCE = 1e-5
 _COUNT = 8

@@ -24,13 +24,13 @@ from advkeras.attacks import (
     configure,
     registry,
 )
-from advkeras.attacks.decoupled_search import DecoupledSearch
-from advkeras.attacks.penalty_search import PenaltySearch
 from advkeras.datasets import MNIST
 from advkeras.errors import InvalidInputError
 from advkeras.evaluation.protocol import Protocol
 from advkeras.models import Classifier
 from advkeras.models.classifier import NO_CLASS
+from advkeras.searches.decoupled_search import DecoupledSearch
+from advkeras.searches.penalty_search import PenaltySearch
 
 from ..conftest import FEATURES, SHAPE, linear_classifier
 

@@ -8,10 +8,10 @@ import tensorflow as tf
 from scipy.stats import norm
 
 from advkeras.attacks import FGSM, PGD, OptBrittle, OptMargin, OptMimic, OptRegion, OptStrong
-from advkeras.attacks.decoupled_search import DecoupledSearch
-from advkeras.attacks.gradients import adversarial_margin
-from advkeras.attacks.penalty_search import PenaltySearch
 from advkeras.models import Classifier
+from advkeras.searches.decoupled_search import DecoupledSearch
+from advkeras.searches.gradients import adversarial_margin
+from advkeras.searches.penalty_search import PenaltySearch
 
 from ..conftest import FEATURES, SHAPE, linear_classifier
 

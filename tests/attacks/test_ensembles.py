@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from advkeras.attacks.ensembles import FixedEnsemble
+from advkeras.searches.ensembles import FixedEnsemble
 
 
 def fixed(count, **changed):

@@ -21,9 +21,9 @@ from advkeras.attacks import (
     configure,
     names,
 )
-from advkeras.attacks.decoupled_search import DecoupledSearch
-from advkeras.attacks.penalty_search import PenaltySearch
 from advkeras.datasets import MNIST
+from advkeras.searches.decoupled_search import DecoupledSearch
+from advkeras.searches.penalty_search import PenaltySearch
 
 from ..conftest import FEATURES, SHAPE, linear_classifier
 

@@ -7,13 +7,13 @@ import pytest
 import tensorflow as tf
 
 from advkeras.attacks import FGSM, PGD, OptBrittle, OptLinf, OptMargin, OptMimic, OptRegion, OptStrong, names
-from advkeras.attacks.decoupled_search import DecoupledSearch
-from advkeras.attacks.geometry import length, unit
-from advkeras.attacks.gradients import cross_entropy_margin, slope
 from advkeras.attacks.registry import get
 from advkeras.attacks.surroundings import SurroundingsAttack
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier
+from advkeras.searches.decoupled_search import DecoupledSearch
+from advkeras.searches.geometry import length, unit
+from advkeras.searches.gradients import cross_entropy_margin, slope
 
 from ..conftest import FEATURES, SHAPE
 

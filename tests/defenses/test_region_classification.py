@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from advkeras.defenses.region_classification import RegionClassification
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier
-from advkeras.voting import STOPS
+from advkeras.regions.voting import STOPS
 
 from ..conftest import FEATURES, SHAPE, linear_classifier
 

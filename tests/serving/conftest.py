@@ -16,8 +16,8 @@ from advkeras import regions
 from advkeras.boundary import BoundarySearch
 from advkeras.boundary.detector import BoundaryDetector
 from advkeras.models import Classifier
+from advkeras.regions.voting import RegionVote
 from advkeras.serving.export import export
-from advkeras.voting import RegionVote
 
 SHAPE, BOUNDS = (6, 5, 1), (-1.0, 3.0)
 VOTE = RegionVote(region=regions.Hypercube(0.5), samples=40)

@@ -8,13 +8,13 @@ import pytest
 
 from advkeras import regions
 from advkeras.models import Classifier
+from advkeras.regions.voting import RegionVote
 from advkeras.serving import signatures
 from advkeras.serving.c_api import CApiProcess
 from advkeras.serving.clients import connect
 from advkeras.serving.export import export
 from advkeras.serving.probe import measure_load
 from advkeras.serving.verify import Server, split_images
-from advkeras.voting import RegionVote
 
 from .conftest import serving
 

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from advkeras.attacks.base import FloatArray
-from advkeras.attacks.gradients import adversarial_margin
+from advkeras.arrays import FloatArray
 from advkeras.models import Classifier
 from advkeras.regions import Region
-from advkeras.voting import Combination, contributions
+from advkeras.regions.voting import Combination, contributions
+from advkeras.searches.gradients import adversarial_margin
 
 # A class that no search is aimed at.
 NO_AIM = -1

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from advkeras.attacks.base import FloatArray, IntArray, Problem, Tally
+from advkeras.arrays import FloatArray, IntArray
 from advkeras.models import Classifier
 from advkeras.models.classifier import NO_CLASS
+from advkeras.searches.problem import Problem, Tally
 
 # Shares of the noise in its blends with an image.
 _SHARES = (0.5, 0.75, 1.0)

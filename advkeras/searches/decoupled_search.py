@@ -6,13 +6,15 @@ from typing import Any, ClassVar, get_args
 
 import numpy as np
 
-from advkeras.attacks import rivals
-from advkeras.attacks.base import FloatArray, IntArray, Problem, Progress, Tally, require
-from advkeras.attacks.ensembles import NO_AIM, Ensemble
-from advkeras.attacks.norms import NORMS, NormName
-from advkeras.attacks.single_search import LISTENED, SearchState, SingleSearch
+from advkeras.arrays import FloatArray, IntArray, Progress
+from advkeras.errors import require
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seeds
+from advkeras.searches import rivals
+from advkeras.searches.ensembles import NO_AIM, Ensemble
+from advkeras.searches.norms import NORMS, NormName
+from advkeras.searches.problem import Problem, Tally
+from advkeras.searches.single_search import LISTENED, SearchState, SingleSearch
 
 # The kappa of the search that goes on towards the best class.
 _LAST_KAPPA = 2.0

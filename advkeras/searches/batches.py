@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from advkeras.attacks.base import BoolArray, FloatArray, IntArray, Progress
+from advkeras.arrays import BoolArray, FloatArray, IntArray, Progress
 from advkeras.models import Classifier
 
 # Yields points (n, H, W, C), is sent an answer to each, (n,), and returns what it found for its image, (H, W, C).

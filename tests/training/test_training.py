@@ -6,18 +6,18 @@ import keras
 import numpy as np
 import pytest
 
-from advkeras.attacks.gradients import divergence
 from advkeras.datasets import CIFAR10, MNIST, LabelledImages
 from advkeras.datasets import registry as datasets
-from advkeras.defenses import robust_validation
-from advkeras.defenses import training as run_training
-from advkeras.defenses.adversarial_training import AdversarialTraining, TrainingAttack
-from advkeras.defenses.batches import shuffled_batches
-from advkeras.defenses.recipes import TrainingRecipe, batch_size_for
-from advkeras.defenses.robust_validation import RobustValidation
-from advkeras.defenses.training import train
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier, architectures, layout
+from advkeras.searches.gradients import divergence
+from advkeras.training import robust_validation
+from advkeras.training import trainer as run_training
+from advkeras.training.adversarial_training import AdversarialTraining, TrainingAttack
+from advkeras.training.batches import shuffled_batches
+from advkeras.training.recipes import TrainingRecipe, batch_size_for
+from advkeras.training.robust_validation import RobustValidation
+from advkeras.training.trainer import train
 
 
 @pytest.fixture
@@ -214,7 +214,7 @@ def test_a_stop_after_the_last_epoch_costs_no_training(tmp_path, sample, small, 
     training, test = halves(sample)
     recipe = TrainingRecipe.default(MNIST, "none", epochs=4, learning_rate=0.05)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("advkeras.defenses.training.measure", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("advkeras.training.trainer.measure", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         train(recipe, MNIST, training, test, tmp_path, report=lambda _: None)
     seen = []
     watch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(epoch))

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import tensorflow as tf
 
-from advkeras.attacks.geometry import along, largest_entry, length, per_image, unit
+from advkeras.searches.geometry import along, largest_entry, length, per_image, unit
 
 NormName = Literal["l2", "linf"]
 

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from advkeras.attacks.geometry import length, per_image, unit
-from advkeras.attacks.gradients import Slope, isolated
-from advkeras.attacks.norms import NormName
+from advkeras.searches.geometry import length, per_image, unit
+from advkeras.searches.gradients import Slope, isolated
+from advkeras.searches.norms import NormName
 
 
 class Climbed(NamedTuple):

@@ -4,9 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
-from advkeras.attacks.base import require
 from advkeras.datasets import DatasetSpec
-from advkeras.errors import InvalidInputError
+from advkeras.errors import InvalidInputError, require
 from advkeras.models import architectures
 
 _LARGEST_BATCH, _SMALLEST_BATCH, _STEPS_AN_EPOCH = 128, 16, 32

@@ -13,7 +13,7 @@ from scipy.stats import binom
 
 from advkeras.errors import InvalidInputError
 from advkeras.models.classifier import NO_CLASS, classes_of
-from advkeras.regions import Region
+from advkeras.regions.shapes import Region
 
 Combination = Literal["majority", "mean_softmax", "mean_logits"]
 Stop = Literal["never", "exact", "confident"]

@@ -19,15 +19,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from advkeras.attacks.base import Problem, Progress, Tally
-from advkeras.attacks.batches import run_active_set
-from advkeras.attacks.ensembles import NO_AIM, Ensemble
-from advkeras.attacks.geometry import per_image, unit
-from advkeras.attacks.gradients import isolated, slope
-from advkeras.attacks.norms import NORMS, Norm, NormName
+from advkeras.arrays import Progress
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seed
 from advkeras.regions import Gaussian
+from advkeras.searches.batches import run_active_set
+from advkeras.searches.ensembles import NO_AIM, Ensemble
+from advkeras.searches.geometry import per_image, unit
+from advkeras.searches.gradients import isolated, slope
+from advkeras.searches.norms import NORMS, Norm, NormName
+from advkeras.searches.problem import Problem, Tally
 
 # The first step goes to where the gradient expects the goal, but no farther than this share of the whole range.
 _FIRST_SHARE = 0.05

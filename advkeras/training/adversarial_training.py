@@ -6,10 +6,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from advkeras.attacks.gradients import Slope, divergence, divergence_slope, loss_slope
-from advkeras.attacks.projected_gradient import last_iterate
 from advkeras.randomness import derive_seed
 from advkeras.regions import Hypercube
+from advkeras.searches.gradients import Slope, divergence, divergence_slope, loss_slope
+from advkeras.searches.projected_gradient import last_iterate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from advkeras.attacks.base import FloatArray, IntArray
+from advkeras.arrays import FloatArray, IntArray
 
 _LARGEST_SHIFT = 0.125
 

@@ -16,16 +16,15 @@ import tensorflow as tf
 
 from advkeras import provenance
 from advkeras.attacks.accuracy import measure
-from advkeras.attacks.base import require
 from advkeras.datasets import DatasetSpec, LabelledImages
-from advkeras.defenses import distribution
-from advkeras.defenses.adversarial_training import AdversarialTraining, TrainingAttack
-from advkeras.defenses.batches import shuffled_batches
-from advkeras.defenses.recipes import TrainingRecipe
-from advkeras.defenses.robust_validation import CraftedPictures, EpochSeconds, RobustValidation
-from advkeras.errors import InvalidInputError
+from advkeras.errors import InvalidInputError, require
 from advkeras.files import require_writable_folder, write_atomically
 from advkeras.models import Classifier, ModelCard, architectures, layout, saved_model, zoo
+from advkeras.training import distribution
+from advkeras.training.adversarial_training import AdversarialTraining, TrainingAttack
+from advkeras.training.batches import shuffled_batches
+from advkeras.training.recipes import TrainingRecipe
+from advkeras.training.robust_validation import CraftedPictures, EpochSeconds, RobustValidation
 
 _CLAIM = "recipe.json"
 _BEST = "best.weights.h5"
@@ -74,7 +73,7 @@ def train(
         test_data: images for the accuracies in the card.
         output: the folder above the model's versions.
         name: of the model; the folder's name by default.
-        strategy: of tf.distribute, see :mod:`advkeras.defenses.distribution`; one device by default.
+        strategy: of tf.distribute, see :mod:`advkeras.training.distribution`; one device by default.
         resume: continue the run that is unfinished in the folder; otherwise it is thrown away.
         callbacks: further Keras callbacks, for example a progress bar.
         report: called with lines for the user.

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from advkeras.attacks.base import FloatArray, IntArray, Problem, Tally
-from advkeras.attacks.batches import run_in_batches
-from advkeras.attacks.ensembles import NO_AIM
-from advkeras.attacks.gradients import slope
-from advkeras.attacks.norms import NORMS
+from advkeras.arrays import FloatArray, IntArray
 from advkeras.models import Classifier
+from advkeras.searches.batches import run_in_batches
+from advkeras.searches.ensembles import NO_AIM
+from advkeras.searches.gradients import slope
+from advkeras.searches.norms import NORMS
+from advkeras.searches.problem import Problem, Tally
 
 # Classes whose distance is estimated, at most: those of the largest logits.
 _CANDIDATES = 8

@@ -8,12 +8,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from advkeras.attacks.base import FloatArray, IntArray
-from advkeras.attacks.gradients import loss_slope
-from advkeras.attacks.projected_gradient import projected_gradient
+from advkeras.arrays import FloatArray, IntArray
 from advkeras.models.classifier import classes_of
 from advkeras.randomness import derive_seeds
 from advkeras.regions import Hypercube
+from advkeras.searches.gradients import loss_slope
+from advkeras.searches.projected_gradient import projected_gradient
 
 _ITERATIONS = 20
 _COLLAPSE_RATIO = 0.5

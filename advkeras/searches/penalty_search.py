@@ -10,12 +10,14 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from advkeras.attacks.base import FloatArray, Problem, Progress, Tally, require
-from advkeras.attacks.batches import run_active_set
-from advkeras.attacks.ensembles import FixedEnsemble
-from advkeras.attacks.geometry import per_image
-from advkeras.attacks.gradients import isolated, slope
+from advkeras.arrays import FloatArray, Progress
+from advkeras.errors import require
 from advkeras.models import Classifier
+from advkeras.searches.batches import run_active_set
+from advkeras.searches.ensembles import FixedEnsemble
+from advkeras.searches.geometry import per_image
+from advkeras.searches.gradients import isolated, slope
+from advkeras.searches.problem import Problem, Tally
 
 # Adam (Kingma and Ba, ICLR 2015) with its usual constants.
 _BETA_1, _BETA_2, _ADAM_EPSILON = 0.9, 0.999, 1e-8

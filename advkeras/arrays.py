@@ -1,0 +1,29 @@
+"""Types of arrays, and lengths of what lies between two images."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int32]
+BoolArray = npt.NDArray[np.bool_]
+Progress = Callable[[int, int], None]
+
+
+def linf(difference: npt.NDArray[Any]) -> FloatArray:
+    """The largest change of a pixel, over all but the first axis: (N, ...) to (N,)."""
+    return np.asarray(np.abs(difference).reshape(len(difference), -1).max(axis=1), np.float32)
+
+
+def rms(difference: npt.NDArray[Any]) -> FloatArray:
+    """RMS over all but the first axis: (N, ...) to (N,). The paper's measure of distortion (section 4)."""
+    flat = np.asarray(difference, np.float64).reshape(len(difference), -1)
+    return np.asarray(np.sqrt(np.mean(flat**2, axis=1)), np.float32)
+
+
+def slack(bounds: tuple[float, float]) -> float:
+    """By how much a distance may exceed an epsilon, in pixel units, and count as equal."""
+    low, high = bounds
+    return 1e-5 * (high - low)

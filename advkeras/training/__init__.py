@@ -1,0 +1,1 @@
+"""Adversarial training as a Keras model, and the command that runs it."""
