@@ -50,7 +50,7 @@ search = replace(strided, stride=1)
 for classifier in models():
     data = digits(COUNT)
     right = data.where(classifier.predict(data.images) == data.labels)
-    brittle = configure("optbrittle", MNIST.constants)(classifier, right.images, right.labels)
+    brittle = configure("optbrittle", MNIST)(classifier, right.images, right.labels)
     directions = random_directions(search.directions, MNIST.shape, negatives=search.negatives, seed=search.seed)
     for kind, images in (("benign", right.images), ("OptBrittle", brittle.adversarials[brittle.success])):
         found = search(classifier, images)

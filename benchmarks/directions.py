@@ -65,7 +65,7 @@ data = digits(COUNT)
 right = data.where(classifier.predict(data.images) == data.labels)
 rows = [compared("benign", classifier, right.images)]
 for name in ("optbrittle", "optmargin", "optregion", "optmimic"):
-    result = configure(name, MNIST.constants)(classifier, right.images, right.labels)
+    result = configure(name, MNIST)(classifier, right.images, right.labels)
     rows.append(compared(name, classifier, result.adversarials[result.success]))
 report(
     "directions", "The quick search for boundaries (400 directions, 5 steps at a time) against the paper's, MNIST", rows

@@ -38,7 +38,7 @@ def measure(name: str, beyond: bool) -> None:
     classifier = Classifier.load(name)
     spec = registry.get(classifier.card.dataset)
     data = beyond_sample(spec.name, options.examples) if beyond else load_sample(spec.name).first(options.examples)
-    epsilon = spec.constants.epsilon
+    epsilon = spec.epsilon
     images = f"{data.places[0] + 1} to {data.places[-1] + 1}"
     left = []
 
@@ -48,7 +48,7 @@ def measure(name: str, beyond: bool) -> None:
         print(rows[-1], flush=True)
 
     for title, attack, changed in ATTACKS:
-        result = configure(attack, spec.constants, **changed)(classifier, data.images, data.labels, places=data.places)
+        result = configure(attack, spec, **changed)(classifier, data.images, data.labels, places=data.places)
         within = linf(result.adversarials - data.images) <= epsilon + slack(spec.bounds)
         left.append((result.benign_predictions == data.labels) & ~(result.success & within))
         add(title, left[-1], round(result.gradient_count / len(data)), round(result.seconds, 1))

@@ -55,7 +55,7 @@ for dataset in ("mnist", "cifar10"):
         apart = float(np.abs(copy.logits(data.images) - classifier.logits(data.images)).max())
         if not apart < _TOLERANCE:
             raise SystemExit(f"logits of {name} and its copy differ by {apart}")
-        for attack in (configure(each, registry.get(dataset).constants) for each in ("fgsm", "pgd")):
+        for attack in (configure(each, registry.get(dataset)) for each in ("fgsm", "pgd")):
             ours, exact = (attack(each, data.images, data.labels) for each in (classifier, copy))
             again = replace(attack, batch_size=_OTHER_BATCH)(classifier, data.images, data.labels)
             rows.append(

@@ -26,7 +26,7 @@ def measure(job: str, count: int) -> dict[str, float]:
         layer.predict(data.images[:4])
         elapsed = seconds(lambda: layer.predict(data.images))
     else:
-        attack = configure(job, MNIST.constants)
+        attack = configure(job, MNIST)
         attack(classifier, data.images[:4], data.labels[:4])
         elapsed = seconds(lambda: attack(classifier, data.images, data.labels))
     return {"seconds": elapsed, "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}

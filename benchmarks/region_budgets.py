@@ -36,9 +36,9 @@ rows = []
 for name in options.models or [each for dataset in ("mnist", "cifar10") for each in zoo.names_for(dataset)]:
     classifier = Classifier.load(name)
     dataset = classifier.card.dataset
-    constants = registry.get(dataset).constants
+    spec = registry.get(dataset)
     data = load_sample(dataset).first(options.examples // (1 if dataset == "mnist" else 2))
-    usual = configure("optregion", constants)
+    usual = configure("optregion", spec)
     classes = nearest(classifier, data)
     searches = [
         ("usual", 1, None),
@@ -47,7 +47,7 @@ for name in options.models or [each for dataset in ("mnist", "cifar10") for each
     ]
     results = []
     for title, factor, targets in searches:
-        attack = configure("optregion", constants, gradients=factor * usual.gradients)
+        attack = configure("optregion", spec, gradients=factor * usual.gradients)
         results.append(attack(classifier, data.images, data.labels, targets, places=data.places))
         print(name, title, results[-1].success.sum(), results[-1].average_distortion, flush=True)
     turned = results[0].success

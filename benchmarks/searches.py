@@ -53,14 +53,14 @@ def measured(name: str) -> list[dict[str, Any]]:
     """The rows of a model."""
     classifier = Classifier.load(name)
     dataset = classifier.card.dataset
-    constants = registry.get(dataset).constants
+    spec = registry.get(dataset)
     sample = beyond_sample(dataset, options.examples // (1 if dataset == "mnist" else 2))
     sample = sample.where(classifier.predict(sample.images) == sample.labels)
-    region = RegionClassification(classifier, radius=constants.region_radius, samples=100, seed=20_000)
+    region = RegionClassification(classifier, radius=spec.region_radius, samples=100, seed=20_000)
     rows, reference = [], None
     for title, (attack, full_search, overrides) in searches(dataset).items():
         data = sample.first(options.slowest_examples) if title == IN_FULL else sample
-        configured = configure(attack, constants, full_search=full_search, **overrides)
+        configured = configure(attack, spec, full_search=full_search, **overrides)
         if title == EOT:
             found, success, gradients = eot_pgd(configured, classifier, data.images, data.labels)
             distortion, seconds, forwards = rms(found - data.images), None, None

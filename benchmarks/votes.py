@@ -19,9 +19,9 @@ for classifier in models():
     benign, few = digits(1000), digits(100)
     sets = {"benign": benign.images}
     for name in TABLE_ATTACKS:
-        sets[name] = configure(name, MNIST.constants)(classifier, few.images, few.labels).adversarials
+        sets[name] = configure(name, MNIST)(classifier, few.images, few.labels).adversarials
     layers = {
-        stop: RegionClassification(classifier, radius=MNIST.constants.region_radius, samples=100, stop=stop, seed=1)
+        stop: RegionClassification(classifier, radius=MNIST.region_radius, samples=100, stop=stop, seed=1)
         for stop in STOPS
     }
     for layer in layers.values():

@@ -10,7 +10,7 @@ rows = []
 classifier = models()[0]
 data = digits(64)
 for name in (name for name in names() if get(name).needs_gradient):
-    plain, compiled = (configure(name, MNIST.constants, jit_compile=on) for on in (False, True))
+    plain, compiled = (configure(name, MNIST, jit_compile=on) for on in (False, True))
     first = seconds(lambda: compiled(classifier, data.images, data.labels))
     timed = alternating(
         {

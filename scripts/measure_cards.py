@@ -24,6 +24,6 @@ for name in options.names:
     assert card is not None, name
     spec = datasets.get(card.dataset)
     data = datasets.load(spec.name, examples=spec.split_sizes["test"], data_dir=options.data_dir)
-    accuracies = measure(Classifier.load(name), spec.constants, data)
+    accuracies = measure(Classifier.load(name), spec, data)
     replace(card, accuracies=accuracies).write(layout.version_folder(zoo.path(name)))
     print(name, json.dumps(accuracies), flush=True)

@@ -36,10 +36,10 @@ def fgsm_successes(classifier: Classifier, spec: DatasetSpec, sample: LabelledIm
         with tf.GradientTape() as tape:
             tape.watch(images)
             loss = tf.nn.sparse_softmax_cross_entropy_with_logits(sample.labels[part], classifier(images))
-        moved = images + spec.constants.epsilon * tf.sign(tape.gradient(loss, images))
+        moved = images + spec.epsilon * tf.sign(tape.gradient(loss, images))
         moved = np.clip(moved, *classifier.bounds)
         turned.append(classifier.predict(moved) != sample.labels[part])
-    ours = configure("fgsm", spec.constants)(classifier, sample.images, sample.labels)
+    ours = configure("fgsm", spec)(classifier, sample.images, sample.labels)
     return {
         "float32": int((right & np.concatenate(turned)).sum()),
         "ours": int(ours.success.sum()),
@@ -54,13 +54,13 @@ def measured(classifier: Classifier, spec: DatasetSpec) -> dict[str, Any]:
     lead = -adversarial_margin(classifier.logits(sample.images), sample.labels, targeted=False).numpy()
     strong = {}
     for confidence in CONFIDENCES[spec.name]:
-        found = configure("optstrong", spec.constants, confidence=confidence)(classifier, data.images, data.labels)
+        found = configure("optstrong", spec, confidence=confidence)(classifier, data.images, data.labels)
         distortion = float(found.distortion[found.success].mean()) if found.success.any() else None
         strong[f"{confidence:g}"] = {"success": found.success_rate, "rms": distortion}
-    region = RegionClassification(classifier, radius=spec.constants.region_radius, samples=100, seed=0)
+    region = RegionClassification(classifier, radius=spec.region_radius, samples=100, seed=0)
     ensembles = {}
     for clip_members in (False, True):
-        found = configure("optmargin", spec.constants, clip_members=clip_members)(classifier, data.images, data.labels)
+        found = configure("optmargin", spec, clip_members=clip_members)(classifier, data.images, data.labels)
         ensembles["clipped" if clip_members else "not clipped"] = {
             "success": found.success_rate,
             "rms": float(found.distortion[found.success].mean()),

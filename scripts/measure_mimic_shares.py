@@ -28,8 +28,8 @@ with tempfile.TemporaryDirectory() as folder:
             classifier,
             data,
             MNIST,
-            train_attacks=[configure("optmargin", MNIST.constants)],
-            test_attacks=[configure("optmimic", MNIST.constants, share=share)],
+            train_attacks=[configure("optmargin", MNIST)],
+            test_attacks=[configure("optmimic", MNIST, share=share)],
             search=boundary_search(MNIST, mode="quick"),
             output=Path(folder),
         )

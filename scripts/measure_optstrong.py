@@ -25,9 +25,7 @@ def by_budget(name: str, examples: int) -> dict[str, Any]:
     dataset = name.split("-", maxsplit=1)[0]
     data = load_sample(dataset).first(examples)
     results = {
-        budget: configure("optstrong", registry.get(dataset).constants, gradients=budget)(
-            classifier, data.images, data.labels
-        )
+        budget: configure("optstrong", registry.get(dataset), gradients=budget)(classifier, data.images, data.labels)
         for budget in BUDGETS
     }
     common = np.all([result.success for result in results.values()], axis=0)

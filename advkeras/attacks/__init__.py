@@ -12,10 +12,11 @@ from advkeras.attacks.optmargin import OptMargin
 from advkeras.attacks.optmimic import OptMimic
 from advkeras.attacks.optregion import OptRegion
 from advkeras.attacks.pgd import PGD
-from advkeras.attacks.registry import configure, names
+from advkeras.attacks.registry import configure, names, register
 from advkeras.attacks.square import Square
 from advkeras.searches.decoupled_search import DecoupledSearch
 from advkeras.searches.penalty_search import PenaltySearch
+from advkeras.searches.problem import Problem
 
 __all__ = [
     "FGSM",
@@ -33,7 +34,9 @@ __all__ = [
     "OptRegion",
     "OptStrong",
     "PenaltySearch",
+    "Problem",
     "Square",
     "configure",
     "names",
+    "register",
 ]

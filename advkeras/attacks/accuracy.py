@@ -5,9 +5,12 @@ from typing import Any
 from advkeras.arrays import Progress
 from advkeras.attacks.base import Attack
 from advkeras.attacks.pgd import PGD
-from advkeras.datasets import LabelledImages, ProtocolConstants
+from advkeras.datasets import DatasetSpec, LabelledImages
 from advkeras.models import Classifier
 from advkeras.proportion import Proportion
+
+# Test images, at most, for a card's accuracy under PGD.
+CARD_IMAGES = {"mnist": 1_000, "cifar10": 10_000}
 
 
 def accuracy(classifier: Classifier, data: LabelledImages) -> Proportion:
@@ -24,18 +27,18 @@ def robust_accuracy(
 
 
 def measure(
-    classifier: Classifier, constants: ProtocolConstants, data: LabelledImages, *, progress: Progress | None = None
+    classifier: Classifier, spec: DatasetSpec, data: LabelledImages, *, progress: Progress | None = None
 ) -> dict[str, dict[str, Any]]:
     """The accuracies of a model card: on the images as they are, and under PGD.
 
     Args:
         classifier: what to measure.
-        constants: give epsilon and step of PGD, its iterations for the card, and on how many images it runs.
+        spec: the data set.
         data: the test images.
         progress: called with the number of attacked images done and to do.
     """
-    attack = PGD(epsilon=constants.epsilon, step=constants.pgd_step, iterations=constants.card_iterations)
-    attacked = data.first(min(len(data), constants.card_images))
+    attack = PGD.for_card(spec)
+    attacked = data.first(min(len(data), CARD_IMAGES[spec.follows]))
     return {
         "benign": accuracy(classifier, data).to_json(),
         "pgd": {

@@ -1,7 +1,9 @@
 """What all attacks share: their two families, the checks of their input and the verification of their claims."""
 
 import abc
+import re
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -9,11 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from advkeras.arrays import BoolArray, FloatArray, IntArray, Progress, rms, slack
+from advkeras.attacks.hyperparameters import check_types
+from advkeras.datasets.registry import DatasetSpec
 from advkeras.errors import InvalidInputError, require
 from advkeras.models import Classifier
 from advkeras.models.classifier import NO_CLASS
 from advkeras.searches.gradients import adversarial_margin
 from advkeras.searches.problem import Problem, Tally, fooled_by
+
+_NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,8 @@ class Attack(abc.ABC):
         jit_compile: compile the attack's loop by XLA. Measure it: on CPUs it is mostly slower.
 
     Attributes:
+        name: by which it is registered: lower case letters, digits and hyphens.
+        title: for tables.
         needs_gradient: whether the attack differentiates the classifier. One that does not asks for its logits only,
             as arrays, so that the classifier may be out of reach, and has nothing to compile.
         work: the hyperparameter that says how much the attack does for an image; empty where that is fixed.
@@ -86,6 +94,16 @@ class Attack(abc.ABC):
     title: ClassVar[str]
     needs_gradient: ClassVar[bool] = True
     work: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        name, title = vars(cls).get("name"), vars(cls).get("title")
+        if "name" in vars(cls) and not (isinstance(name, str) and _NAME.fullmatch(name)):
+            raise InvalidInputError(
+                f"the name of {cls.__name__} must be lower case letters, digits and hyphens. Received: {name!r}"
+            )
+        if "title" in vars(cls) and not (isinstance(title, str) and title.strip()):
+            raise InvalidInputError(f"the title of {cls.__name__} must be a word for tables. Received: {title!r}")
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 1, "batch_size must be at least 1", batch_size=self.batch_size)
@@ -202,6 +220,41 @@ class Attack(abc.ABC):
         return ""
 
     @classmethod
+    def for_data(
+        cls,
+        spec: DatasetSpec,
+        given: Mapping[str, Any] | None = None,
+        /,
+        *,
+        full_search: bool = False,
+        **overrides: Any,
+    ) -> Self:
+        """The attack with the protocol's parameters on a data set.
+
+        Args:
+            spec: the data set.
+            given: hyperparameters to use instead; those that are None stay as they are.
+            full_search: search as long as the paper does, and as its authors did.
+            overrides: as given, by name.
+
+        Raises:
+            InvalidInputError: if it does not have such a hyperparameter, or a value's type does not fit.
+        """
+        changed = {name: value for name, value in {**(given or {}), **overrides}.items() if value is not None}
+        parameters = cls._merged(cls.parameters_on(spec, full_search=full_search), changed)
+        return cls(**parameters)
+
+    @classmethod
+    def parameters_on(cls, spec: DatasetSpec, *, full_search: bool) -> dict[str, Any]:
+        """The hyperparameters that the protocol has on a data set, where they are not the defaults."""
+        return {}
+
+    @classmethod
+    def _merged(cls, parameters: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:
+        check_types(cls.name, cls, changed)
+        return {**parameters, **changed}
+
+    @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """The attack with those hyperparameters."""
         return cls(**config)
@@ -243,6 +296,11 @@ class FixedNormAttack(Attack):
         super().__post_init__()
         require(self.epsilon >= 0, "epsilon must not be negative", epsilon=self.epsilon)
 
+    @classmethod
+    def parameters_on(cls, spec: DatasetSpec, *, full_search: bool) -> dict[str, Any]:
+        """The data set's epsilon."""
+        return {"epsilon": spec.epsilon}
+
     def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally) -> BoolArray:
         """Whether each candidate is misclassified and lies within epsilon of its image."""
         within = self.distance(candidates - problem.images) <= self.epsilon + slack(classifier.bounds)
@@ -260,6 +318,8 @@ class MinimumNormAttack(Attack):
     """
 
     confidence: float = 0.0
+
+    norm: ClassVar[str] = "l2"
 
     def __post_init__(self) -> None:
         super().__post_init__()

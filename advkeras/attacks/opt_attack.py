@@ -1,13 +1,15 @@
 """What OptBrittle, OptStrong and OptMargin share: an ensemble of fixed members, and two ways of searching."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from advkeras.arrays import FloatArray, Progress
 from advkeras.attacks.base import MinimumNormAttack
-from advkeras.errors import require
+from advkeras.attacks.hyperparameters import check_types
+from advkeras.datasets.registry import DatasetSpec
+from advkeras.errors import InvalidInputError, require, unknown_name
 from advkeras.models import Classifier
 from advkeras.searches.decoupled_search import DecoupledSearch
 from advkeras.searches.ensembles import FixedEnsemble
@@ -20,6 +22,21 @@ _PUSHES, _PUSH = 3, 1e-3
 SEARCHES: dict[str, type[DecoupledSearch | PenaltySearch]] = {
     search.kind: search for search in (DecoupledSearch, PenaltySearch)
 }
+
+# The authors' rate of Adam and first weight c on each data set, and how long they search.
+_AUTHORS = {"mnist": (0.2, 0.2), "cifar10": (0.01, 1.0)}
+_WEIGHT_STEPS, _ITERATIONS = 4, 1_000
+
+
+def authors_search(spec: DatasetSpec) -> PenaltySearch:
+    """The search of He, Li and Song's code on a data set: 4 weights with at most 1,000 iterations each."""
+    learning_rate, initial_weight = _AUTHORS[spec.follows]
+    return PenaltySearch(
+        learning_rate=learning_rate,
+        initial_weight=initial_weight,
+        weight_steps=_WEIGHT_STEPS,
+        iterations=_ITERATIONS,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +68,29 @@ class OptAttack(MinimumNormAttack):
             f"{self.title} needs a search of the norm {self.norm!r}",
             norm=self.search.norm,
         )
+
+    @classmethod
+    def parameters_on(cls, spec: DatasetSpec, *, full_search: bool) -> dict[str, Any]:
+        """With the full search the authors'."""
+        return {"search": authors_search(spec)} if full_search else {}
+
+    @classmethod
+    def _merged(cls, parameters: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:
+        """The search's hyperparameters go to the search. ``search`` is its kind, or a search."""
+        default: DecoupledSearch | PenaltySearch = cls.search
+        search: DecoupledSearch | PenaltySearch = parameters.get("search", default)
+        kind = changed.pop("search", search.kind)
+        if isinstance(kind, DecoupledSearch | PenaltySearch):
+            search, kind = kind, kind.kind
+        if kind not in SEARCHES:
+            raise InvalidInputError(unknown_name("search", str(kind), tuple(SEARCHES)))
+        if kind != search.kind:
+            search = cls.penalty if kind == PenaltySearch.kind else default
+        own = {field.name for field in fields(cls)}
+        others = {field.name for kind in SEARCHES.values() for field in fields(kind)} - own
+        chosen = {name: changed.pop(name) for name in tuple(changed) if name in others}
+        check_types(f"{cls.name}'s {kind} search", type(search), chosen)
+        return super()._merged({**parameters, "search": replace(search, **chosen)}, changed)
 
     def members(self, classifier: Classifier) -> FloatArray:
         """The perturbations v_i of the ensemble, (M, H, W, C) in pixel units; by default the image alone."""

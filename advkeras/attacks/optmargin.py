@@ -1,12 +1,13 @@
 """OptMargin (He, Li and Song, ICLR 2018, section 4): an example that stays adversarial when it is perturbed."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
 from advkeras.arrays import BoolArray, FloatArray
-from advkeras.attacks.opt_attack import OptAttack
+from advkeras.attacks.opt_attack import OptAttack, authors_search
+from advkeras.datasets.registry import DatasetSpec
 from advkeras.errors import require
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seed
@@ -14,6 +15,13 @@ from advkeras.regions import orthogonal_directions
 from advkeras.searches.decoupled_search import DecoupledSearch
 from advkeras.searches.penalty_search import PenaltySearch
 from advkeras.searches.problem import Problem, Tally
+
+# RMS of the perturbations v_i on each data set, as a share of the pixel range.
+_MEMBER_RMS = {"mnist": 0.3, "cifar10": 8 / 255}
+# What the authors' code divides the squared distance by, once pixels are scaled to [0, 1].
+_DISTANCE_SCALE = {"mnist": 255.0**2, "cifar10": 1.0}
+# Iterations without progress after which the quick search takes an image as finished.
+_PATIENCE = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +47,22 @@ class OptMargin(OptAttack):
 
     name: ClassVar[str] = "optmargin"
     title: ClassVar[str] = "OptMargin"
+
+    @classmethod
+    def parameters_on(cls, spec: DatasetSpec, *, full_search: bool) -> dict[str, Any]:
+        """The authors' ensemble; the decoupled search where their objective weighs the distance as equation (4) does.
+
+        Where it does not, their penalty search; in full, or stopped when nothing improves. On the user's own images,
+        the members are clipped: a model may give no answer beyond its bounds.
+        """
+        authors = authors_search(spec)
+        authors = replace(authors, distance_scale=_DISTANCE_SCALE[spec.follows])
+        ensemble = {"member_rms": _MEMBER_RMS[spec.follows] * spec.span, "clip_members": not spec.registered}
+        if full_search:
+            return {**ensemble, "search": authors}
+        # The decoupled search ends at equation (4)'s minimum, and no other objective's.
+        as_printed = authors.distance_scale == 1
+        return ensemble if as_printed else {**ensemble, "search": replace(authors, patience=_PATIENCE)}
 
     def __post_init__(self) -> None:
         super().__post_init__()

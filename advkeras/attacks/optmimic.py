@@ -1,10 +1,11 @@
 """OptMimic: the least distortion at which an example's surroundings, too, belong to the wrong class."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from advkeras.arrays import BoolArray, FloatArray
 from advkeras.attacks.surroundings import SurroundingsAttack
+from advkeras.datasets.registry import BOUNDARY_REACH, DatasetSpec
 from advkeras.models import Classifier
 from advkeras.regions import Radial, Region
 from advkeras.searches.problem import Problem, Tally, fooled_by
@@ -37,6 +38,11 @@ class OptMimic(SurroundingsAttack):
 
     name: ClassVar[str] = "optmimic"
     title: ClassVar[str] = "OptMimic"
+
+    @classmethod
+    def parameters_on(cls, spec: DatasetSpec, *, full_search: bool) -> dict[str, Any]:
+        """As far as decision boundaries are looked for."""
+        return {"reach": BOUNDARY_REACH * spec.span}
 
     def surroundings(self) -> Region:
         """All directions, every RMS up to the reach."""

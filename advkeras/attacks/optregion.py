@@ -1,13 +1,14 @@
 """OptRegion: the least distortion that turns the vote of region classification, attacked as it is defended."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from advkeras import regions
 from advkeras.arrays import BoolArray, FloatArray, IntArray
 from advkeras.attacks.surroundings import SurroundingsAttack
+from advkeras.datasets.registry import DatasetSpec
 from advkeras.models import Classifier
 from advkeras.regions import Region
 from advkeras.regions.voting import Combination
@@ -40,6 +41,11 @@ class OptRegion(SurroundingsAttack):
 
     name: ClassVar[str] = "optregion"
     title: ClassVar[str] = "OptRegion"
+
+    @classmethod
+    def parameters_on(cls, spec: DatasetSpec, *, full_search: bool) -> dict[str, Any]:
+        """The region, and the number of points, of region classification."""
+        return {"radius": spec.region_radius, "samples": spec.region_samples}
 
     def surroundings(self) -> Region:
         """The defender's region."""

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from advkeras.arrays import FloatArray, Progress
 from advkeras.attacks.base import FixedNormAttack
+from advkeras.datasets.registry import DatasetSpec
 from advkeras.errors import require
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seeds
@@ -20,6 +21,9 @@ from advkeras.searches.projected_gradient import projected_gradient
 
 # With fewer and smaller steps a search that turns round could not cross the ball.
 _CROSSINGS = 2.5
+# Madry et al.'s step on each data set, as a share of the pixel range, and iterations; those behind a model card.
+_MADRY = {"mnist": (0.01, 40), "cifar10": (2 / 255, 20)}
+_CARD = {"mnist": 100, "cifar10": 20}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,18 @@ class PGD(FixedNormAttack):
     name: ClassVar[str] = "pgd"
     title: ClassVar[str] = "PGD"
     work: ClassVar[str] = "iterations"
+
+    @classmethod
+    def parameters_on(cls, spec: DatasetSpec, *, full_search: bool) -> dict[str, Any]:
+        """The data set's epsilon; with the full search Madry et al.'s loss, step and iterations."""
+        share, iterations = _MADRY[spec.follows]
+        madry = {"step": share * spec.span, "iterations": iterations, "loss": "cross_entropy"}
+        return {**super().parameters_on(spec, full_search=full_search), **(madry if full_search else {})}
+
+    @classmethod
+    def for_card(cls, spec: DatasetSpec) -> "PGD":
+        """The attack behind a model card's accuracy: Madry et al.'s step, more iterations, both losses."""
+        return cls(epsilon=spec.epsilon, step=_MADRY[spec.follows][0] * spec.span, iterations=_CARD[spec.follows])
 
     def __post_init__(self) -> None:
         super().__post_init__()

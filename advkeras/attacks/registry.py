@@ -1,37 +1,99 @@
-"""The attacks by name, and their parameters on a data set."""
+"""The attacks by name: those of advkeras, those that other packages bring, and those that the user registers."""
 
+import importlib
+import importlib.util
+import re
 from collections.abc import Mapping
-from dataclasses import fields, replace
-from typing import Any, get_args
+from dataclasses import fields, is_dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, TypeVar
 
 from advkeras.attacks.base import Attack, FixedNormAttack
 from advkeras.attacks.carlini_wagner import OptBrittle, OptStrong
 from advkeras.attacks.fgsm import FGSM
 from advkeras.attacks.hopskipjump import HopSkipJump
-from advkeras.attacks.opt_attack import SEARCHES, OptAttack
 from advkeras.attacks.optlinf import OptLinf
 from advkeras.attacks.optmargin import OptMargin
 from advkeras.attacks.optmimic import OptMimic
 from advkeras.attacks.optregion import OptRegion
 from advkeras.attacks.pgd import PGD
 from advkeras.attacks.square import Square
-from advkeras.datasets.registry import ProtocolConstants
-from advkeras.errors import InvalidInputError, unknown_name
-from advkeras.searches.penalty_search import PenaltySearch
+from advkeras.datasets.registry import DatasetSpec
+from advkeras.errors import InvalidInputError, first_line, require, unknown_name
 
-_REGISTRY: dict[str, type[Attack]] = {
-    attack.name: attack
-    for attack in (FGSM, PGD, OptLinf, OptBrittle, OptMargin, OptStrong, OptRegion, OptMimic, Square, HopSkipJump)
-}
-# The authors' search: 4 weights with at most 1,000 iterations each.
-_FULL_SEARCH = {"weight_steps": 4, "iterations": 1_000}
-# Iterations without progress after which OptMargin's quick search takes an image as finished.
-_PATIENCE = 5
+# Under this name other packages declare modules that register attacks when they are imported.
+ENTRY_POINTS = "advkeras.attacks"
+
+AnyAttack = TypeVar("AnyAttack", bound=type[Attack])
+
+_REGISTRY: dict[str, type[Attack]] = {}
+
+
+def register(attack: AnyAttack) -> AnyAttack:
+    """Makes an attack known by its name, to :func:`configure` and to the command line; a decorator of its class.
+
+    Args:
+        attack: a dataclass below :class:`FixedNormAttack` or :class:`MinimumNormAttack`.
+
+    Raises:
+        InvalidInputError: if it is no such class, lacks a name, a title or a method, or another attack has its name.
+    """
+    if not (isinstance(attack, type) and issubclass(attack, Attack)):
+        raise InvalidInputError(
+            f"only subclasses of FixedNormAttack and MinimumNormAttack can be registered. Received: {attack!r}"
+        )
+    own = "__dataclass_params__" in vars(attack)
+    require(
+        own and is_dataclass(attack) and attack.__dataclass_params__.frozen,  # type: ignore[attr-defined]
+        f"{attack.__name__} must be a dataclass: put @dataclass(frozen=True, kw_only=True) under @register",
+        attack=attack,
+    )
+    missing = sorted(attack.__abstractmethods__)
+    require(not missing, f"{attack.__name__} lacks {', '.join(missing)}", attack=attack)
+    for each in ("name", "title"):
+        require(hasattr(attack, each), f"{attack.__name__} needs a {each}", attack=attack)
+    known = {field.name for field in fields(attack)}
+    if attack.work and attack.work not in known and attack.work_setting is Attack.work_setting:
+        raise InvalidInputError(f"work must name a hyperparameter of {attack.__name__}. Received: {attack.work!r}")
+    other = _REGISTRY.get(attack.name)
+    # A module that is loaded twice defines its classes twice.
+    if other is not None and (other.__module__, other.__qualname__) != (attack.__module__, attack.__qualname__):
+        raise InvalidInputError(
+            f"the name {attack.name!r} is taken, by {other.__module__}.{other.__qualname__}. Received: {attack!r}"
+        )
+    _REGISTRY[attack.name] = attack
+    return attack
+
+
+for _attack in (FGSM, PGD, OptLinf, OptBrittle, OptMargin, OptStrong, OptRegion, OptMimic, Square, HopSkipJump):
+    register(_attack)
+
+
+def load(source: str) -> None:
+    """Runs a module that registers attacks: a file, or a module's name.
+
+    Raises:
+        InvalidInputError: if there is no such module, or it cannot be imported.
+    """
+    path = Path(source)
+    try:
+        if path.suffix == ".py" or path.is_file():
+            spec = importlib.util.spec_from_file_location(re.sub(r"\W", "_", path.stem), path)
+            if spec is None or spec.loader is None:
+                raise InvalidInputError(f"{source} is no Python file")
+            spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        else:
+            importlib.import_module(source)
+    except InvalidInputError:
+        raise
+    except Exception as error:
+        raise InvalidInputError(f"{source} cannot be loaded: {type(error).__name__}: {first_line(error)}") from error
 
 
 def names() -> tuple[str, ...]:
     """Names of the attacks."""
-    return tuple(_REGISTRY)
+    return tuple(_all())
 
 
 def get(name: str) -> type[Attack]:
@@ -40,9 +102,10 @@ def get(name: str) -> type[Attack]:
     Raises:
         InvalidInputError: if there is no attack of that name.
     """
-    if name not in _REGISTRY:
-        raise InvalidInputError(unknown_name("attack", name, names()))
-    return _REGISTRY[name]
+    known = _all()
+    if name not in known:
+        raise InvalidInputError(unknown_name("attack", name, tuple(known)))
+    return known[name]
 
 
 def has_epsilon(name: str) -> bool:
@@ -52,97 +115,34 @@ def has_epsilon(name: str) -> bool:
 
 def configure(
     name: str,
-    constants: ProtocolConstants,
+    spec: DatasetSpec,
     given: Mapping[str, Any] | None = None,
     /,
     *,
     full_search: bool = False,
     **overrides: Any,
 ) -> Attack:
-    """The attack with the protocol's parameters on a data set.
+    """The attack of a name, with the protocol's parameters on a data set: :meth:`Attack.for_data`.
 
     Args:
         name: of the attack.
-        constants: of the data set, in its pixel unit.
-        full_search: the paper's penalty search of 4 x 1,000 iterations. Otherwise OptMargin's penalty search stops
-            when nothing improves, and OptBrittle and OptStrong have the decoupled search.
-        given: hyperparameters of the attack, or of its search, to use instead; those that are None stay at the
-            default. ``search`` is the search's kind.
-        overrides: the same, by name.
+        spec: the data set.
+        given: see :meth:`Attack.for_data`, as for the rest.
+        full_search: search as long as the paper does.
+        overrides: as given, by name.
 
     Raises:
         InvalidInputError: if there is no such attack, or it does not have such a hyperparameter.
     """
-    attack = get(name)
-    changed = {parameter: value for parameter, value in {**(given or {}), **overrides}.items() if value is not None}
-    parameters = _parameters(attack, constants, full_search)
-    if issubclass(attack, OptAttack):
-        parameters["search"] = _search(attack, parameters, changed)
-    _check_types(name, attack, changed)
-    return attack(**{**parameters, **changed})
+    return get(name).for_data(spec, given, full_search=full_search, **overrides)
 
 
-def _search(attack: type[OptAttack], parameters: dict[str, Any], given: dict[str, Any]) -> Any:
-    """The attack's search, with what is given for it, which is taken out of the rest."""
-    search = parameters.get("search", _default_of(attack, "search"))
-    kind = given.pop("search", search.kind)
-    if kind not in SEARCHES:
-        raise InvalidInputError(unknown_name("search", str(kind), tuple(SEARCHES)))
-    if kind != search.kind:
-        search = attack.penalty if kind == PenaltySearch.kind else _default_of(attack, "search")
-    own = {field.name for field in fields(attack)}
-    others = {field.name for kind in SEARCHES.values() for field in fields(kind)} - own
-    chosen = {parameter: given.pop(parameter) for parameter in tuple(given) if parameter in others}
-    _check_types(f"{attack.name}'s {kind} search", type(search), chosen)
-    return replace(search, **chosen)
+def _all() -> dict[str, type[Attack]]:
+    for entry in entry_points(group=ENTRY_POINTS):
+        if entry.value not in _LOADED:
+            _LOADED.add(entry.value)
+            load(entry.value)
+    return _REGISTRY
 
 
-def _default_of(attack: type[OptAttack], name: str) -> Any:
-    return next(field.default for field in fields(attack) if field.name == name)
-
-
-def _check_types(name: str, owner: Any, given: dict[str, Any]) -> None:
-    """Holds values that may come from a command line against the parameters of an attack or a search."""
-    types = {field.name: field.type for field in fields(owner)}
-    for parameter, value in given.items():
-        if parameter not in types:
-            raise InvalidInputError(unknown_name(f"parameter of {name}", parameter, tuple(types)))
-        _check_type(parameter, value, types[parameter])
-
-
-def _check_type(parameter: str, value: Any, annotation: Any) -> None:
-    """Holds a value that may come from a command line against the hyperparameter's type."""
-    kinds = get_args(annotation) or (annotation,)
-    for kind, accepted, words in (
-        (bool, bool, "true or false"),
-        (int, int, "a whole number"),
-        (float, int | float, "a number"),
-    ):
-        if kind in kinds and (not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool)):
-            raise InvalidInputError(f"{parameter} must be {words}. Received: {value!r}")
-
-
-def _parameters(attack: type[Attack], constants: ProtocolConstants, full_search: bool) -> dict[str, Any]:
-    if issubclass(attack, FixedNormAttack):
-        madry = {"step": constants.pgd_step, "iterations": constants.pgd_iterations, "loss": "cross_entropy"}
-        return {"epsilon": constants.epsilon, **(madry if full_search and attack is PGD else {})}
-    if attack is OptRegion:
-        return {"radius": constants.region_radius, "samples": constants.region_samples}
-    if attack is OptMimic:
-        return {"reach": constants.boundary_reach}
-    authors = PenaltySearch(
-        learning_rate=constants.learning_rate, initial_weight=constants.initial_weight, **_FULL_SEARCH
-    )
-    if attack is OptMargin:
-        authors = replace(authors, distance_scale=constants.distance_scale)
-        parameters = {
-            "member_rms": constants.member_rms,
-            "ensemble_size": constants.ensemble_size,
-            "clip_members": constants.clip_members,
-        }
-        if full_search:
-            return {**parameters, "search": authors}
-        # The decoupled search ends at equation (4)'s minimum, and no other objective's.
-        as_printed = constants.distance_scale == 1
-        return parameters if as_printed else {**parameters, "search": replace(authors, patience=_PATIENCE)}
-    return {"search": authors} if full_search and attack in (OptBrittle, OptStrong) else {}
+_LOADED: set[str] = set()

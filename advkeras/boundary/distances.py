@@ -10,13 +10,15 @@ import tensorflow as tf
 
 from advkeras.arrays import FloatArray, IntArray, Progress
 from advkeras.boundary.directions import random_directions
-from advkeras.datasets import ProtocolConstants
+from advkeras.datasets.registry import BOUNDARY_REACH, DatasetSpec
 from advkeras.errors import require
 from advkeras.models import Classifier
 from advkeras.models.classifier import NO_CLASS, classes_of
 
 # Images that are searched together; progress is told in between.
 _IMAGES_AT_ONCE = 16
+# The paper's directions on each data set, whether half of them are opposites, and its step as a share of the range.
+_PAPER = {"mnist": (2 * 28 * 28, True, 0.01), "cifar10": (1_000, False, 2 / 255)}
 
 
 @dataclass(frozen=True)
@@ -104,13 +106,14 @@ class BoundarySearch:
         require(self.batch_size >= 1, "batch_size must be at least 1", batch_size=self.batch_size)
 
     @classmethod
-    def paper(cls, constants: ProtocolConstants, *, seed: int = 0) -> "BoundarySearch":
+    def paper(cls, spec: DatasetSpec, *, seed: int = 0) -> "BoundarySearch":
         """The paper's search on a data set."""
+        directions, negatives, step = _PAPER[spec.follows]
         return cls(
-            directions=constants.boundary_directions,
-            negatives=constants.boundary_negatives,
-            step=constants.boundary_step,
-            reach=constants.boundary_reach,
+            directions=directions,
+            negatives=negatives,
+            step=step * spec.span,
+            reach=BOUNDARY_REACH * spec.span,
             seed=seed,
         )
 

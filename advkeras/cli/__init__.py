@@ -46,11 +46,22 @@ app.command()(report.report)
 @app.callback()
 def program(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+    load: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE|MODULE", help="Run Python that registers attacks of your own, before the command's name."
+        ),
+    ] = None,
 ) -> None:
     """Attack, defend and map the decision boundaries of image classifiers, as they are deployed."""
     if version:
         out.print(f"advkeras {__version__}")
         raise typer.Exit
+    if load:
+        from advkeras.attacks import registry
+
+        for source in load:
+            registry.load(source)
 
 
 def main() -> None:

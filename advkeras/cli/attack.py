@@ -79,9 +79,7 @@ def attack(
     (classifier,), spec, data = classifiers_and_data(
         dataset, (model,), bounds=bounds, classes=classes, resize=resize, examples=examples, data_dir=data_dir
     )
-    configured = configure(
-        name, spec.constants, {"seed": seed, "epsilon": epsilon, **options.parse_parameters(parameters or ())}
-    )
+    configured = configure(name, spec, {"seed": seed, "epsilon": epsilon, **options.parse_parameters(parameters or ())})
     targets = None
     if target is not None:
         reached = data.where(data.labels == target)

@@ -86,5 +86,5 @@ def _radius(classifier: Any) -> float:
 
     card = classifier.card
     if card is not None and card.dataset in datasets.names():
-        return datasets.get(card.dataset).constants.region_radius
-    return datasets.get("cifar10").with_bounds(classifier.bounds).constants.region_radius
+        return datasets.get(card.dataset).region_radius
+    return datasets.get("cifar10").with_bounds(classifier.bounds).region_radius

@@ -86,7 +86,7 @@ def measure(
         data = datasets.load(spec.name, examples=spec.split_sizes["test"], data_dir=data_dir)
         err.print(f"{name}: {counted(len(data), 'image')}: {data.source}", soft_wrap=True)
         with progress_bar() as progress:
-            measured = measure_accuracies(classifier, spec.constants, data, progress=counting(progress, name))
+            measured = measure_accuracies(classifier, spec, data, progress=counting(progress, name))
         rows += [
             {"model": name, "accuracy": kind, "card": card.accuracies[kind], "measured": measured[kind]}
             for kind in measured

@@ -77,7 +77,7 @@ def probe(
         dataset, (local or model,), bounds=bounds, classes=classes, resize=resize, examples=examples, data_dir=data_dir
     )
     given: dict[str, Any] = {"epsilon": epsilon} if attack and has_epsilon(attack) else {}
-    configured = configure(attack, spec.constants, queries=queries, seed=seed, **given) if attack else None
+    configured = configure(attack, spec, queries=queries, seed=seed, **given) if attack else None
     served = ServedClassifier(client, bounds=reference.bounds, signature=signature)
     err.print(f"{counted(len(data), 'image')}: {data.source}", soft_wrap=True)
     comparison = compare(served, reference, data, spec.class_names)

@@ -1,4 +1,4 @@
-"""What is attacked: data sets, their pixel units and the protocol's constants on them."""
+"""What is attacked: data sets, their pixel units and how far attacks go on them."""
 
 from advkeras.datasets.loading import (
     LabelledImages,
@@ -9,7 +9,7 @@ from advkeras.datasets.loading import (
     resolve_data_dir,
 )
 from advkeras.datasets.preparation import prepare, prepared_folder
-from advkeras.datasets.registry import CIFAR10, MNIST, DatasetSpec, ProtocolConstants, get, names
+from advkeras.datasets.registry import CIFAR10, MNIST, DatasetSpec, get, names
 from advkeras.datasets.sources import Source, find
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "MNIST",
     "DatasetSpec",
     "LabelledImages",
-    "ProtocolConstants",
     "Source",
     "find",
     "get",

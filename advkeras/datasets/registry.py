@@ -5,72 +5,16 @@ from dataclasses import dataclass, field, replace
 
 from advkeras.errors import InvalidInputError, unknown_name
 
-
-@dataclass(frozen=True, kw_only=True)
-class ProtocolConstants:
-    """The parameters that the paper uses on one data set, in that data set's pixel unit.
-
-    Source: He, Li and Song (ICLR 2018), sections 4 to 6, its authors' code, and Madry et al. (ICLR 2018).
-
-    Attributes:
-        epsilon: L-inf bound of FGSM and PGD.
-        pgd_step: step of PGD.
-        pgd_iterations: iterations of PGD.
-        card_iterations: iterations of PGD for a model card's accuracy.
-        card_images: test images, at most, for that accuracy.
-        region_radius: half the edge of region classification's hypercube.
-        region_samples: points that region classification draws for each image.
-        member_rms: RMS of the perturbations v_i of OptMargin's ensemble.
-        ensemble_size: members of OptMargin's ensemble, the unperturbed image included.
-        learning_rate: Adam's rate in the authors' search.
-        initial_weight: first weight c of the attack loss in the authors' search.
-        boundary_directions: along which boundaries are looked for.
-        boundary_negatives: whether half of them are the opposites of the other half.
-        boundary_step: RMS of a step along a direction.
-        boundary_reach: RMS up to which boundaries are looked for.
-        detector_steps: of the training of a detector of adversarial examples.
-        detector_batch: images in a step of it.
-        distance_scale: what the authors' search divides the squared distance by, once pixels are scaled to [0, 1].
-        clip_members: clip the members of OptMargin's ensemble to the pixel range. The authors do not; a network may
-            give no answer beyond the range, though.
-    """
-
-    epsilon: float
-    pgd_step: float
-    pgd_iterations: int
-    card_iterations: int
-    card_images: int
-    region_radius: float
-    region_samples: int = 100
-    member_rms: float
-    ensemble_size: int = 20
-    learning_rate: float
-    initial_weight: float
-    distance_scale: float
-    boundary_directions: int
-    boundary_negatives: bool
-    boundary_step: float
-    boundary_reach: float
-    detector_steps: int
-    detector_batch: int
-    clip_members: bool = False
-
-    def scaled(self, factor: float) -> "ProtocolConstants":
-        """The same constants in a pixel unit of which ``factor`` make one of the present unit."""
-        return replace(
-            self,
-            epsilon=self.epsilon * factor,
-            pgd_step=self.pgd_step * factor,
-            region_radius=self.region_radius * factor,
-            member_rms=self.member_rms * factor,
-            boundary_step=self.boundary_step * factor,
-            boundary_reach=self.boundary_reach * factor,
-        )
+# Decision boundaries are looked for up to this share of the pixel range (He, Li and Song 2018, section 5).
+BOUNDARY_REACH = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec:
-    """One data set: its geometry, its pixel unit and the constants of the protocol on it.
+    """One data set: its geometry, its pixel unit, and how far from an image attacks and defences go on it.
+
+    What one attack alone takes on a data set stands beside the attack (:meth:`advkeras.attacks.base.Attack.for_data`),
+    as shares of the pixel range.
 
     Attributes:
         name: as the command line and tensorflow-datasets call it.
@@ -78,7 +22,10 @@ class DatasetSpec:
         bounds: lowest and highest pixel value, in the data set's own pixel unit.
         shape: height, width, channels.
         class_names: one for each label, in the labels' order.
-        constants: the protocol's parameters.
+        epsilon: L-inf bound of fixed-norm attacks, in pixel units (Madry et al., ICLR 2018).
+        region_radius: half the edge of region classification's hypercube, in pixel units (Cao and Gong, ACSAC 2017).
+        follows: the registered data set whose further parameters hold here; itself, for a registered one.
+        region_samples: points that region classification draws for each image.
         version: of the tensorflow-datasets builder, for a registered data set.
         split_sizes: images in each split, for a registered data set.
         sample_size: images of the test split that ship with the package.
@@ -90,7 +37,10 @@ class DatasetSpec:
     bounds: tuple[float, float]
     shape: tuple[int, int, int]
     class_names: tuple[str, ...]
-    constants: ProtocolConstants
+    epsilon: float
+    region_radius: float
+    follows: str
+    region_samples: int = 100
     version: str = ""
     split_sizes: Mapping[str, int] = field(default_factory=dict)
     sample_size: int = 0
@@ -101,11 +51,21 @@ class DatasetSpec:
         """Number of classes."""
         return len(self.class_names)
 
+    @property
+    def span(self) -> float:
+        """The pixel range, in pixel units."""
+        return self.bounds[1] - self.bounds[0]
+
+    @property
+    def registered(self) -> bool:
+        """Whether it is one of the paper's, and not the user's own."""
+        return bool(self.version)
+
     def with_bounds(self, bounds: tuple[float, float]) -> "DatasetSpec":
-        """The same data set with its pixels, and the protocol's constants, scaled to other bounds."""
-        (low, high), (new_low, new_high) = self.bounds, bounds
+        """The same data set with its pixels, and all that is in pixel units, scaled to other bounds."""
         require_increasing(bounds)
-        return replace(self, bounds=bounds, constants=self.constants.scaled((new_high - new_low) / (high - low)))
+        factor = (bounds[1] - bounds[0]) / self.span
+        return replace(self, bounds=bounds, epsilon=self.epsilon * factor, region_radius=self.region_radius * factor)
 
 
 MNIST = DatasetSpec(
@@ -118,24 +78,9 @@ MNIST = DatasetSpec(
     split_sizes={"train": 60_000, "test": 10_000},
     sample_size=1_000,
     default_examples=100,
-    constants=ProtocolConstants(
-        epsilon=0.3,
-        pgd_step=0.01,
-        pgd_iterations=40,
-        card_iterations=100,
-        card_images=1_000,
-        region_radius=0.3,
-        member_rms=0.3,
-        learning_rate=0.2,
-        initial_weight=0.2,
-        distance_scale=255.0**2,
-        boundary_directions=2 * 28 * 28,
-        boundary_negatives=True,
-        boundary_step=0.01,
-        boundary_reach=0.5,
-        detector_steps=2_000,
-        detector_batch=128,
-    ),
+    epsilon=0.3,
+    region_radius=0.3,
+    follows="mnist",
 )
 
 CIFAR10 = DatasetSpec(
@@ -147,24 +92,9 @@ CIFAR10 = DatasetSpec(
     class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     split_sizes={"train": 50_000, "test": 10_000},
     sample_size=500,
-    constants=ProtocolConstants(
-        epsilon=8.0,
-        pgd_step=2.0,
-        pgd_iterations=20,
-        card_iterations=20,
-        card_images=10_000,
-        region_radius=0.02 * 255,
-        member_rms=8.0,
-        learning_rate=0.01,
-        initial_weight=1.0,
-        distance_scale=1.0,
-        boundary_directions=1_000,
-        boundary_negatives=False,
-        boundary_step=2.0,
-        boundary_reach=127.5,
-        detector_steps=4_000,
-        detector_batch=150,
-    ),
+    epsilon=8.0,
+    region_radius=0.02 * 255,
+    follows="cifar10",
 )
 
 _REGISTRY = {spec.name: spec for spec in (MNIST, CIFAR10)}
@@ -190,14 +120,9 @@ def get(name: str) -> DatasetSpec:
 def own(
     name: str, *, bounds: tuple[float, float], shape: tuple[int, int, int], class_names: tuple[str, ...]
 ) -> DatasetSpec:
-    """A data set that the paper does not have: the protocol's constants are CIFAR-10's, scaled to its bounds.
-
-    OptMargin's members are clipped to the bounds, as all images that the model is meant for lie within them.
-    """
-    scaled = CIFAR10.with_bounds(bounds)
+    """A data set that the paper does not have: the protocol's parameters are CIFAR-10's, scaled to its bounds."""
     return replace(
-        scaled,
-        constants=replace(scaled.constants, clip_members=True),
+        CIFAR10.with_bounds(bounds),
         name=name,
         title=name,
         shape=shape,

@@ -130,7 +130,7 @@ def measure_boundaries(
         search=search.get_config(),
         attacks={attack.title: attack.get_config() for attack in attacks},
         checksums={name: parts[0].checksum for name, parts in planned.items()},
-        region_radius=spec.constants.region_radius,
+        region_radius=spec.region_radius,
         models={
             name: tuple(row_of(entry, spec.num_classes) for entry in entries) for name, entries in measured.items()
         },

@@ -28,6 +28,8 @@ from advkeras.randomness import derive_seed
 
 BOUNDARIES, AGREEMENT = "boundaries", "agreement"
 _TRAINING_SHARE = 0.8
+# The paper's training steps of a detector on each data set, and the images in each.
+_TRAINING = {"mnist": (2_000, 128), "cifar10": (4_000, 150)}
 
 
 def detect(
@@ -68,8 +70,8 @@ def detect(
     require_writable_folder(output)
     require(len(data) >= 2, "there must be images to train on and to test on", images=len(data))
     check_fit(classifier, spec)
-    steps = spec.constants.detector_steps if steps is None else steps
-    batch_size = spec.constants.detector_batch
+    usual_steps, batch_size = _TRAINING[spec.follows]
+    steps = usual_steps if steps is None else steps
     require(steps >= 1, "steps must be at least 1", steps=steps)
     detectors = {attack.name: BoundaryDetector.build(search, classifier, seed=seed) for attack in train_attacks}
     attacks = tuple(dict.fromkeys((*train_attacks, *test_attacks)))
@@ -107,7 +109,7 @@ def detect(
         attacks={attack.title: attack.get_config() for attack in attacks},
         checksum=planned[0].checksum,
         training={"steps": steps, "batch_size": batch_size, "seed": seed},
-        agreement={"radius": spec.constants.region_radius, "samples": spec.constants.region_samples},
+        agreement={"radius": spec.region_radius, "samples": spec.region_samples},
         distortion={attack.title: _mean(test[attack.name].distortion) for attack in test_attacks},
         provenance=provenance.of_run(time.perf_counter() - start),
     )
@@ -121,8 +123,8 @@ class _Agreement:
     def __init__(self, classifier: Classifier, spec: DatasetSpec, seed: int) -> None:
         self._layer = RegionClassification(
             classifier,
-            radius=spec.constants.region_radius,
-            samples=spec.constants.region_samples,
+            radius=spec.region_radius,
+            samples=spec.region_samples,
             seed=derive_seed(seed, "region agreement")[0],
         )
 

@@ -79,13 +79,13 @@ class Protocol:
         for name in changed:
             if name not in chosen:
                 raise InvalidInputError(f"parameters of {name}, which is not run: it runs {', '.join(chosen)}")
-        constants = spec.constants if radius is None else replace(spec.constants, region_radius=radius)
+        spec = spec if radius is None else replace(spec, region_radius=radius)
         return cls(
             mode="paper" if mode == "paper" else "quick",
             attacks=tuple(
                 registry.configure(
                     name,
-                    constants,
+                    spec,
                     {
                         "seed": seed,
                         "epsilon": epsilon if registry.has_epsilon(name) else None,
@@ -95,9 +95,9 @@ class Protocol:
                 )
                 for name in chosen
             ),
-            epsilon=constants.epsilon if epsilon is None else epsilon,
-            region_radius=constants.region_radius,
-            region_samples=constants.region_samples,
+            epsilon=spec.epsilon if epsilon is None else epsilon,
+            region_radius=spec.region_radius,
+            region_samples=spec.region_samples,
             seed=seed,
         )
 
@@ -115,7 +115,7 @@ def boundary_search(
         reach: another RMS, in pixel units, up to which boundaries are looked for.
         seed: of the directions.
     """
-    paper = BoundarySearch.paper(spec.constants, seed=seed)
+    paper = BoundarySearch.paper(spec, seed=seed)
     features = math.prod(spec.shape)
     most = min(paper.directions, 2 * features if paper.negatives else features)
     usual = most if mode == "paper" else min(most, _QUICK_DIRECTIONS)

@@ -10,8 +10,7 @@ import numpy as np
 
 from advkeras import datasets, provenance
 from advkeras.arrays import linf
-from advkeras.attacks.base import FixedNormAttack
-from advkeras.attacks.optlinf import OptLinf
+from advkeras.attacks.base import FixedNormAttack, MinimumNormAttack
 from advkeras.datasets import DatasetSpec, LabelledImages
 from advkeras.defenses.region_classification import RegionClassification
 from advkeras.evaluation import paper
@@ -98,7 +97,7 @@ def _evaluate_model(
     card = classifier.card
     as_published = spec.name in datasets.names() and (spec.bounds, protocol.region_radius) == (
         datasets.get(spec.name).bounds,
-        spec.constants.region_radius,
+        spec.region_radius,
     )
     paper_rows = paper.rows_for(
         spec.name, card.defense if as_published and card and card.dataset == spec.name else None
@@ -108,7 +107,7 @@ def _evaluate_model(
     for unit in planned:
         examples = _run_unit(unit, data, region, watch, convergence=convergence)
         attack = unit.attack
-        as_in_paper = not isinstance(attack, FixedNormAttack) or attack.epsilon == spec.constants.epsilon
+        as_in_paper = not isinstance(attack, FixedNormAttack) or attack.epsilon == spec.epsilon
         rows.append(_row(unit, examples, protocol.epsilon, paper_rows.get(unit.name) if as_in_paper else None))
         if attack is not None:
             found.append((attack, examples))
@@ -155,7 +154,7 @@ def _row(unit: Unit, examples: Examples, epsilon: float, paper_row: paper.PaperR
     count = len(examples.labels)
     facts = examples.facts
     again = facts.get("convergence")
-    minimises_linf = isinstance(unit.attack, OptLinf)
+    minimises_linf = isinstance(unit.attack, MinimumNormAttack) and unit.attack.norm == "linf"
     keeps_linf = isinstance(unit.attack, FixedNormAttack) and getattr(unit.attack, "norm", "linf") == "linf"
     return Row(
         attack=unit.name,

@@ -116,7 +116,7 @@ class TrainingRecipe:
         if spec.name == "cifar10":
             values = {**values, "augmentation": "standard"}
         if defense != "none":
-            values = {**values, "epsilon": spec.constants.epsilon}
+            values = {**values, "epsilon": spec.epsilon}
         given = {key: value for key, value in overrides.items() if value is not None}
         recipe = {"architecture": architectures.default_for(spec), "defense": defense, **values, **given}
         return cls(**recipe)

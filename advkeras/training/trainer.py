@@ -106,7 +106,7 @@ def train(
     report(f"val_ figures: {len(validated):,} images {'held out' if held_out else 'of those trained on'}")
     validation = RobustValidation(
         *_arrays(validated),
-        epsilon=recipe.epsilon or spec.constants.epsilon,
+        epsilon=recipe.epsilon or spec.epsilon,
         grown_after=recipe.ramp_epochs,
         report=report,
     )
@@ -157,7 +157,7 @@ def train(
         sealed = replace(card, checksum=layout.checksum(version))
         sealed.write(version)
         classifier = Classifier.load(version)
-        cards.append(replace(sealed, accuracies=measure(classifier, spec.constants, test_data)))
+        cards.append(replace(sealed, accuracies=measure(classifier, spec, test_data)))
         cards[-1].write(version)
 
     folder = saved_model.save(network, parent, complete=complete)

@@ -206,19 +206,19 @@ def test_progress_ends_with_everything_done(half_space, grey_images):
         (lambda: HopSkipJump(queries=0), "queries=0"),
         (lambda: HopSkipJump(initial_samples=0), "initial_samples=0"),
         (lambda: HopSkipJump(confidence=1.0), "confidence=1.0"),
-        (lambda: configure("fgsm", MNIST.constants, steps=3), "'steps'"),
-        (lambda: configure("fgsm", MNIST.constants, {"full_search": True}), "'full_search'"),
-        (lambda: configure("fgsm", MNIST.constants, {"constants": 1}), "'constants'"),
-        (lambda: configure("fgsm", MNIST.constants, {"name": "pgd"}), "'name'"),
+        (lambda: configure("fgsm", MNIST, steps=3), "'steps'"),
+        (lambda: configure("fgsm", MNIST, {"full_search": True}), "'full_search'"),
+        (lambda: configure("fgsm", MNIST, {"constants": 1}), "'constants'"),
+        (lambda: configure("fgsm", MNIST, {"name": "pgd"}), "'name'"),
         (lambda: Protocol.build(MNIST, epsilon=float("nan")), "epsilon=nan"),
         (lambda: Protocol.build(MNIST, attacks=["optlinf"], epsilon=-0.1), "epsilon=-0.1"),
         (lambda: Protocol.build(MNIST, radius=float("inf")), "radius=inf"),
-        (lambda: configure("fgms", MNIST.constants), "did you mean 'fgsm'"),
-        (lambda: configure("optbrittle", MNIST.constants, iterations=1), "optbrittle's decoupled search 'iterations'"),
-        (lambda: configure("optbrittle", MNIST.constants, search="penalty", gradients=1), "'gradients'"),
-        (lambda: configure("optbrittle", MNIST.constants, search="penalties"), "did you mean 'penalty'"),
-        (lambda: configure("optbrittle", MNIST.constants, gradients=1.5), "gradients must be a whole number"),
-        (lambda: configure("optmargin", MNIST.constants, learning_rate="fast"), "learning_rate must be a number"),
+        (lambda: configure("fgms", MNIST), "did you mean 'fgsm'"),
+        (lambda: configure("optbrittle", MNIST, iterations=1), "optbrittle's decoupled search 'iterations'"),
+        (lambda: configure("optbrittle", MNIST, search="penalty", gradients=1), "'gradients'"),
+        (lambda: configure("optbrittle", MNIST, search="penalties"), "did you mean 'penalty'"),
+        (lambda: configure("optbrittle", MNIST, gradients=1.5), "gradients must be a whole number"),
+        (lambda: configure("optmargin", MNIST, learning_rate="fast"), "learning_rate must be a number"),
     ],
 )
 def test_senseless_hyperparameters_are_refused(build, received):
@@ -227,11 +227,11 @@ def test_senseless_hyperparameters_are_refused(build, received):
 
 
 def test_the_parameters_of_a_search_are_those_of_the_search_that_is_used():
-    assert configure("optbrittle", MNIST.constants, gradients=7).search == DecoupledSearch(gradients=7)
-    penalty = configure("optstrong", MNIST.constants, search="penalty", iterations=7).search
+    assert configure("optbrittle", MNIST, gradients=7).search == DecoupledSearch(gradients=7)
+    penalty = configure("optstrong", MNIST, search="penalty", iterations=7).search
     assert penalty == replace(OptStrong.penalty, iterations=7)
-    assert configure("optmargin", MNIST.constants, patience=9).search.patience == 9
-    assert configure("optmargin", MNIST.constants, search="decoupled").search == OptMargin(member_rms=1.0).search
+    assert configure("optmargin", MNIST, patience=9).search.patience == 9
+    assert configure("optmargin", MNIST, search="decoupled").search == OptMargin(member_rms=1.0).search
 
 
 def test_senseless_data_is_refused(half_space, grey_images):

@@ -177,6 +177,6 @@ def test_a_random_start_alone_stays_in_the_ball(norm):
 
 @pytest.mark.parametrize("name", names())
 def test_an_attack_is_a_value(name):
-    attack = configure(name, MNIST.constants)
+    attack = configure(name, MNIST)
     assert type(attack).from_config(attack.get_config()) == attack
-    assert hash(attack) == hash(configure(name, MNIST.constants))
+    assert hash(attack) == hash(configure(name, MNIST))

@@ -138,7 +138,7 @@ def test_purity_grows_to_1_and_does_not_depend_on_the_order(adjacent):
 
 
 def test_the_papers_settings():
-    mnist, cifar = BoundarySearch.paper(MNIST.constants), BoundarySearch.paper(CIFAR10.constants)
+    mnist, cifar = BoundarySearch.paper(MNIST), BoundarySearch.paper(CIFAR10)
     assert (mnist.directions, mnist.negatives, mnist.steps) == (1568, True, 50)
     assert (cifar.directions, cifar.negatives, cifar.steps) == (1000, False, 63)
 

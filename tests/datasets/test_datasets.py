@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from advkeras import datasets
+from advkeras.attacks import configure
+from advkeras.boundary import BoundarySearch
 from advkeras.datasets import originals
 from advkeras.errors import AdvkerasError, InvalidInputError
 
@@ -246,10 +248,11 @@ def test_the_cifar10_sample_is_real_cifar10():
     np.testing.assert_array_equal(sample.images, np.rint(sample.images))
 
 
-def test_constants_grow_with_the_bounds():
-    constants = datasets.MNIST.with_bounds((-1.0, 1.0)).constants
-    assert (constants.epsilon, constants.region_radius, constants.member_rms) == (0.6, 0.6, 0.6)
-    assert constants.pgd_step == pytest.approx(0.02)
-    assert constants.pgd_iterations == datasets.MNIST.constants.pgd_iterations
+def test_the_protocol_grows_with_the_bounds():
+    spec = datasets.MNIST.with_bounds((-1.0, 1.0))
+    assert (spec.epsilon, spec.region_radius, configure("optmargin", spec).member_rms) == (0.6, 0.6, 0.6)
+    pgd = configure("pgd", spec, full_search=True)
+    assert (pgd.epsilon, pgd.step, pgd.iterations) == (0.6, pytest.approx(0.02), 40)
+    assert configure("optmimic", spec).reach == BoundarySearch.paper(spec).reach == 1.0
     with pytest.raises(InvalidInputError, match=r"bounds=\(1, 0\)"):
         datasets.MNIST.with_bounds((1.0, 0.0))

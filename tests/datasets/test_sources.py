@@ -31,7 +31,7 @@ def folder(tmp_path, pictures):
 
 def test_a_registered_name_is_what_load_gives(sample):
     source = datasets.find("mnist", bounds=(-1, 1))
-    assert source.spec.constants.epsilon == 0.6
+    assert source.spec.epsilon == 0.6
     np.testing.assert_allclose(source.load(examples=5).images, 2 * sample.images[:5] - 1, atol=1e-6)
     named = datasets.find("mnist", class_names=tuple("abcdefghij"))
     assert named.spec.class_names[9] == "j"
@@ -47,7 +47,7 @@ def test_an_npz_of_bytes_is_scaled_to_the_bounds(tmp_path, pictures):
     np.testing.assert_allclose(data.images, images / 127.5 - 1.0, atol=1e-6)
     np.testing.assert_array_equal(data.labels, labels)
     assert (source.spec.name, source.spec.shape, source.spec.num_classes) == ("mine", (4, 6, 3), 3)
-    assert source.spec.constants.epsilon == pytest.approx(8 / 127.5)
+    assert source.spec.epsilon == pytest.approx(8 / 127.5)
     assert datasets.find(tmp_path / "mine.npz").spec.bounds == (0.0, 255.0)
     assert datasets.find(tmp_path / "mine.npz", num_classes=7).spec.num_classes == 7
 

@@ -67,7 +67,7 @@ def test_a_served_model_is_the_local_one_or_not(server, api, small, data):
 
 @APIS
 def test_an_attack_by_queries_finds_the_same_there_and_here(server, api, small, data):
-    attack = configure("square", SPEC.constants, epsilon=0.6, queries=60)
+    attack = configure("square", SPEC, epsilon=0.6, queries=60)
     found = attack_served(attack, served(server, api), small, data)
     assert found.served == found.local
     assert found.served.rate < 0.9
