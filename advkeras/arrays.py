@@ -27,3 +27,7 @@ def slack(bounds: tuple[float, float]) -> float:
     """By how much a distance may exceed an epsilon, in pixel units, and count as equal."""
     low, high = bounds
     return 1e-5 * (high - low)
+
+
+def no_progress(done: int, total: int) -> None:
+    """Reports to nobody."""

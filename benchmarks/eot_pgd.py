@@ -14,7 +14,7 @@ from advkeras.models import Classifier
 from advkeras.randomness import derive_seeds
 from advkeras.searches.ensembles import NO_AIM
 from advkeras.searches.geometry import length, per_image, unit
-from advkeras.searches.problem import Problem, Tally
+from advkeras.searches.problem import Problem
 
 # Radii are tried out so many times, the first one at this share of the whole range's RMS.
 _ROUNDS, _FIRST = 5, 0.02
@@ -67,6 +67,6 @@ def eot_pgd(attack: OptRegion, classifier: Classifier, images: Any, labels: Any)
         best[reached], found = points[reached], found | reached
         above, below = np.where(reached, radius, above), np.where(reached, below, radius)
         radius = np.where(np.isinf(above), 2 * radius, np.where(below > 0, np.sqrt(below * above), radius / 2))
-    right = attack.decisions(classifier, problem, labels, Tally(len(images))) == labels
-    success = found & right & attack.verify(classifier, problem, best, Tally(len(images)))
+    right = attack.decisions(classifier, problem, labels) == labels
+    success = found & right & attack.verify(classifier, problem, best)
     return best, success, _ROUNDS * iterations * attack.members

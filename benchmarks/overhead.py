@@ -26,7 +26,7 @@ from advkeras.attacks.opt_attack import OptAttack
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seeds
 from advkeras.searches.gradients import adversarial_margin
-from advkeras.searches.problem import Problem, Tally
+from advkeras.searches.problem import Problem
 from advkeras.searches.single_search import SingleSearch
 
 ITERATIONS, PAIRS = 10, 7
@@ -74,10 +74,10 @@ def search(attack: Attack, classifier: Classifier, data: Any, count: int) -> Cal
         ensemble = attack._ensemble(classifier, problem, attack.members)
         seeds = derive_seeds(0, "overhead", places=problem.places)
         single = SingleSearch(classifier=classifier, ensemble=ensemble, norm="l2", batch_size=256)
-        return lambda: single.once(problem, iterations=ITERATIONS, seeds=seeds, tally=Tally(count), progress=progress)
+        return lambda: single.once(problem, iterations=ITERATIONS, seeds=seeds, progress=progress)
     if isinstance(attack, OptAttack):
-        return lambda: attack.candidates(classifier, problem, Tally(count), progress)
-    return lambda: attack.run(classifier, problem, Tally(count), progress)
+        return lambda: attack.candidates(classifier, problem, progress)
+    return lambda: attack.run(classifier, problem, progress)
 
 
 rows = []

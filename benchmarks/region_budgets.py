@@ -15,7 +15,7 @@ from advkeras.attacks import configure, rivals
 from advkeras.datasets import LabelledImages, load_sample, registry
 from advkeras.models import Classifier, zoo
 from advkeras.searches.ensembles import NO_AIM
-from advkeras.searches.problem import Problem, Tally
+from advkeras.searches.problem import Problem
 
 BUDGETS, AIMED_BUDGET, AIMS = (4, 16), 4, 2
 
@@ -29,7 +29,7 @@ def nearest(classifier: Classifier, data: LabelledImages) -> Any:
     """The nearest wrong classes by a linear estimate: (N, AIMS)."""
     problem = Problem(data.images, data.labels.astype(np.int32), False, data.places)
     nowhere = np.full(len(data), NO_AIM, np.int32)
-    return rivals.nearest(classifier, problem, nowhere, norm="l2", batch_size=256, tally=Tally(len(data)))[0][:, :AIMS]
+    return rivals.nearest(classifier, problem, nowhere, norm="l2", batch_size=256)[0][:, :AIMS]
 
 
 rows = []

@@ -10,14 +10,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from advkeras.arrays import BoolArray, FloatArray, IntArray, Progress, rms, slack
+from advkeras.arrays import BoolArray, FloatArray, IntArray, Progress, no_progress, rms, slack
 from advkeras.attacks.hyperparameters import check_types
 from advkeras.datasets.registry import DatasetSpec
 from advkeras.errors import InvalidInputError, require
 from advkeras.models import Classifier
 from advkeras.models.classifier import NO_CLASS
 from advkeras.searches.gradients import adversarial_margin
-from advkeras.searches.problem import Problem, Tally, fooled_by
+from advkeras.searches.problem import Problem, fooled_by
 
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 
@@ -114,14 +114,14 @@ class Attack(abc.ABC):
         )
 
     @abc.abstractmethod
-    def run(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
+    def run(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
         """Candidates (N, H, W, C) for the problem's images; the image itself where nothing was found."""
 
     @abc.abstractmethod
-    def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally) -> BoolArray:
+    def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray) -> BoolArray:
         """Whether each candidate (N, H, W, C) is what this attack promises, by forward passes of its own: (N,)."""
 
-    def decisions(self, classifier: Classifier, problem: Problem, predictions: IntArray, tally: Tally) -> IntArray:
+    def decisions(self, classifier: Classifier, problem: Problem, predictions: IntArray) -> IntArray:
         """What the attacked system makes of the problem's images, (N,); here the classifier's own predictions."""
         return predictions
 
@@ -163,31 +163,30 @@ class Attack(abc.ABC):
         if targeted and np.any(goals == truth):
             raise InvalidInputError(f"targets must differ from labels. Received: {int(np.sum(goals == truth))} equal")
         positions = np.arange(len(checked)) if places is None else _whole_numbers("places", places, len(checked))
-        whole = Tally(len(checked))
-        benign = self._predict(classifier, checked, whole)
+        network, before = classifier.counted, classifier.counted.passes
+        benign = self._predict(network, checked)
         everything = Problem(checked, goals, targeted, np.asarray(positions, np.int32))
-        decided = self.decisions(classifier, everything, benign, whole)
+        decided = self.decisions(network, everything, benign)
         attacked = (decided != goals) & (decided != NO_CLASS) if targeted else decided == goals
         adversarials = checked.copy()
         fooled = np.zeros(len(checked), bool)
         if attacked.any():
             problem = everything.where(attacked)
-            tally = Tally(len(problem))
-            candidates = self._candidates(classifier, problem, tally, progress or _no_progress)
-            fooled[attacked] = self.verify(classifier, problem, candidates, tally)
+            candidates = self._candidates(network, problem, progress or no_progress)
+            fooled[attacked] = self.verify(network, problem, candidates)
             adversarials[attacked] = self._kept(problem, candidates, fooled[attacked])
-            whole.add(tally, attacked)
+        predictions, after = self._predict(network, adversarials), network.passes
         return AttackResult(
             adversarials=adversarials,
             success=fooled,
             attacked=attacked,
             distortion=rms(adversarials - checked),
-            predictions=self._predict(classifier, adversarials, whole),
+            predictions=predictions,
             benign_predictions=benign,
-            forward_count=whole.forwards,
-            gradient_count=whole.gradients,
-            zero_gradients=whole.zero_gradients,
-            nonfinite_gradients=whole.nonfinite_gradients,
+            forward_count=after.forwards - before.forwards,
+            gradient_count=after.gradients - before.gradients,
+            zero_gradients=everything.weak.zero,
+            nonfinite_gradients=everything.weak.nonfinite,
             seconds=time.perf_counter() - start,
         )
 
@@ -259,9 +258,9 @@ class Attack(abc.ABC):
         """The attack with those hyperparameters."""
         return cls(**config)
 
-    def _candidates(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
+    def _candidates(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
         """What :meth:`run` returns, held against what it promises, and clipped to the bounds."""
-        candidates = np.asarray(self.run(classifier, problem, tally, progress), np.float32)
+        candidates = np.asarray(self.run(classifier, problem, progress), np.float32)
         if candidates.shape != problem.images.shape:
             raise InvalidInputError(
                 f"{self.title}.run must return candidates of shape {problem.images.shape}. Received: {candidates.shape}"
@@ -277,8 +276,7 @@ class Attack(abc.ABC):
     def _kept(self, problem: Problem, candidates: FloatArray, fooled: BoolArray) -> FloatArray:
         return candidates
 
-    def _predict(self, classifier: Classifier, images: FloatArray, tally: Tally) -> IntArray:
-        tally.forwards += len(images)
+    def _predict(self, classifier: Classifier, images: FloatArray) -> IntArray:
         return classifier.predict(images, batch_size=self.batch_size)
 
 
@@ -301,12 +299,10 @@ class FixedNormAttack(Attack):
         """The data set's epsilon."""
         return {"epsilon": spec.epsilon}
 
-    def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally) -> BoolArray:
+    def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray) -> BoolArray:
         """Whether each candidate is misclassified and lies within epsilon of its image."""
         within = self.distance(candidates - problem.images) <= self.epsilon + slack(classifier.bounds)
-        return within & fooled_by(
-            self._predict(classifier, candidates, tally), problem.goals, targeted=problem.targeted
-        )
+        return within & fooled_by(self._predict(classifier, candidates), problem.goals, targeted=problem.targeted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,13 +325,12 @@ class MinimumNormAttack(Attack):
         """RMS over pixels and channels."""
         return rms(difference)
 
-    def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally) -> BoolArray:
+    def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray) -> BoolArray:
         """Whether each candidate is misclassified by the confidence asked for."""
-        return self._fooled(classifier, problem, candidates, tally)
+        return self._fooled(classifier, problem, candidates)
 
-    def _fooled(self, classifier: Classifier, problem: Problem, images: FloatArray, tally: Tally) -> BoolArray:
+    def _fooled(self, classifier: Classifier, problem: Problem, images: FloatArray) -> BoolArray:
         """Whether images (N, H, W, C) are misclassified by the confidence asked for: (N,)."""
-        tally.forwards += len(images)
         logits = classifier.logits(images, batch_size=self.batch_size)
         margin = adversarial_margin(logits, problem.goals, targeted=problem.targeted).numpy()
         return np.asarray((margin > 0) & (margin >= self.confidence))
@@ -366,7 +361,3 @@ def _whole_numbers(name: str, values: npt.ArrayLike, count: int) -> npt.NDArray[
 def _plain(items: list[tuple[str, Any]]) -> dict[str, Any]:
     """Values of NumPy's types as Python's own, which JSON takes."""
     return {name: value.item() if isinstance(value, np.generic) else value for name, value in items}
-
-
-def _no_progress(done: int, total: int) -> None:
-    """Reports to nobody."""

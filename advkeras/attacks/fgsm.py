@@ -10,7 +10,7 @@ from advkeras.attacks.base import FixedNormAttack
 from advkeras.models import Classifier
 from advkeras.searches.batches import run_in_batches
 from advkeras.searches.gradients import loss_slope
-from advkeras.searches.problem import Problem, Tally
+from advkeras.searches.problem import Problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class FGSM(FixedNormAttack):
     name: ClassVar[str] = "fgsm"
     title: ClassVar[str] = "FGSM"
 
-    def run(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
+    def run(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
         """Candidates for the problem's images, batch by batch."""
         attack = classifier.graph(
             (self.name, problem.targeted),
@@ -35,7 +35,6 @@ class FGSM(FixedNormAttack):
             [classifier.image_signature, tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.float32)],
             jit_compile=self.jit_compile,
         )
-        tally.gradients += len(problem)
         candidates, zero, nonfinite = run_in_batches(
             lambda batch: attack(problem.images[batch], problem.goals[batch], self.epsilon),
             len(problem),
@@ -43,8 +42,7 @@ class FGSM(FixedNormAttack):
             progress=progress,
             fixed_shapes=self.jit_compile,
         )
-        tally.zero_gradients += zero
-        tally.nonfinite_gradients += nonfinite
+        problem.weak.add(zero, nonfinite)
         return candidates
 
     def distance(self, difference: FloatArray) -> FloatArray:

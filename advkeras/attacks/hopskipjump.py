@@ -16,7 +16,7 @@ from advkeras.errors import require
 from advkeras.models import Classifier
 from advkeras.randomness import derive_generator
 from advkeras.searches.batches import Search, run_together
-from advkeras.searches.problem import Problem, Tally, fooled_by
+from advkeras.searches.problem import Problem, fooled_by
 from advkeras.searches.starts import KnownImages, noise_starts
 
 # Points that one image's search asks about at once.
@@ -75,16 +75,15 @@ class HopSkipJump(MinimumNormAttack):
         require(self.queries >= 1, "queries must be at least 1", queries=self.queries)
         require(self.initial_samples >= 1, "initial_samples must be at least 1", initial_samples=self.initial_samples)
 
-    def run(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
+    def run(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
         """Candidates of least distortion; the image itself where nothing was found."""
 
         def adversarial(places: IntArray, points: FloatArray) -> BoolArray:
-            tally.forwards += len(points)
             classes = classifier.predict(points, batch_size=self.batch_size)
             return fooled_by(classes, problem.goals[places], targeted=problem.targeted)
 
         given = self._given_starts(classifier)
-        known = KnownImages.of(classifier, problem, given, tally, batch_size=self.batch_size)
+        known = KnownImages.of(classifier, problem, given, batch_size=self.batch_size)
         walks = [
             _BoundaryWalk(
                 self,

@@ -14,7 +14,7 @@ from advkeras.models import Classifier
 from advkeras.searches.decoupled_search import DecoupledSearch
 from advkeras.searches.ensembles import FixedEnsemble
 from advkeras.searches.penalty_search import PenaltySearch
-from advkeras.searches.problem import Problem, Tally
+from advkeras.searches.problem import Problem
 
 # How often, and by what share of its distortion, a candidate that rounding undoes is moved outwards.
 _PUSHES, _PUSH = 3, 1e-3
@@ -96,12 +96,12 @@ class OptAttack(MinimumNormAttack):
         """The perturbations v_i of the ensemble, (M, H, W, C) in pixel units; by default the image alone."""
         return np.zeros((1, *classifier.input_shape), np.float32)
 
-    def run(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
+    def run(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
         """Candidates of least distortion; the image itself where nothing was found."""
-        candidates = self.candidates(classifier, problem, tally, progress)
-        return self._beyond_rounding(classifier, problem, candidates, tally)
+        candidates = self.candidates(classifier, problem, progress)
+        return self._beyond_rounding(classifier, problem, candidates)
 
-    def candidates(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
+    def candidates(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
         """What the search finds, (N, H, W, C), before anything is verified."""
         ensemble = FixedEnsemble(
             bounds=classifier.bounds,
@@ -116,23 +116,18 @@ class OptAttack(MinimumNormAttack):
             ensemble,
             seed=self.seed,
             batch_size=self.batch_size,
-            tally=tally,
             progress=progress,
             jit_compile=self.jit_compile,
         )
 
-    def _beyond_rounding(
-        self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally
-    ) -> FloatArray:
+    def _beyond_rounding(self, classifier: Classifier, problem: Problem, candidates: FloatArray) -> FloatArray:
         """Candidates, those moved outwards a little that only rounding kept on the attacker's side.
 
         The search and the verification add up in another order. How far that moves logits has no scale that is known.
         """
         found = np.flatnonzero((candidates != problem.images).any(axis=(1, 2, 3)))
         for _ in range(_PUSHES):
-            found = (
-                found[~self.verify(classifier, problem.where(found), candidates[found], tally)] if len(found) else found
-            )
+            found = found[~self.verify(classifier, problem.where(found), candidates[found])] if len(found) else found
             images = problem.images[found]
             candidates[found] = np.clip(images + (1 + _PUSH) * (candidates[found] - images), *classifier.bounds)
         return candidates

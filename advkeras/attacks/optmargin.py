@@ -14,7 +14,7 @@ from advkeras.randomness import derive_seed
 from advkeras.regions import orthogonal_directions
 from advkeras.searches.decoupled_search import DecoupledSearch
 from advkeras.searches.penalty_search import PenaltySearch
-from advkeras.searches.problem import Problem, Tally
+from advkeras.searches.problem import Problem
 
 # RMS of the perturbations v_i on each data set, as a share of the pixel range.
 _MEMBER_RMS = {"mnist": 0.3, "cifar10": 8 / 255}
@@ -79,12 +79,12 @@ class OptMargin(OptAttack):
         )
         return np.concatenate([directions, np.zeros((1, *classifier.input_shape), np.float32)])
 
-    def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally) -> BoolArray:
+    def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray) -> BoolArray:
         """Whether every member of each candidate's ensemble is misclassified by the confidence asked for."""
-        fooled = self._fooled(classifier, problem, candidates, tally)
+        fooled = self._fooled(classifier, problem, candidates)
         for offset in self.members(classifier)[:-1]:
             members = candidates + offset
             if self.clip_members:
                 members = np.clip(members, *classifier.bounds)
-            fooled &= self._fooled(classifier, problem, members, tally)
+            fooled &= self._fooled(classifier, problem, members)
         return fooled

@@ -8,7 +8,7 @@ from advkeras.attacks.surroundings import SurroundingsAttack
 from advkeras.datasets.registry import BOUNDARY_REACH, DatasetSpec
 from advkeras.models import Classifier
 from advkeras.regions import Radial, Region
-from advkeras.searches.problem import Problem, Tally, fooled_by
+from advkeras.searches.problem import Problem, fooled_by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +48,8 @@ class OptMimic(SurroundingsAttack):
         """All directions, every RMS up to the reach."""
         return Radial(self.reach)
 
-    def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally) -> BoolArray:
+    def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray) -> BoolArray:
         """Whether the examples, and the vote of fresh points around them, are on the attacker's side."""
-        itself = super().verify(classifier, problem, candidates, tally)
-        around = self._votes(classifier, candidates, problem, "verification", tally)
+        itself = super().verify(classifier, problem, candidates)
+        around = self._votes(classifier, candidates, problem, "verification")
         return itself & fooled_by(around, problem.goals, targeted=problem.targeted)

@@ -12,7 +12,7 @@ from advkeras.datasets.registry import DatasetSpec
 from advkeras.models import Classifier
 from advkeras.regions import Region
 from advkeras.regions.voting import Combination
-from advkeras.searches.problem import Problem, Tally, fooled_by
+from advkeras.searches.problem import Problem, fooled_by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,16 +55,16 @@ class OptRegion(SurroundingsAttack):
         """As the defender."""
         return self.combine
 
-    def decisions(self, classifier: Classifier, problem: Problem, predictions: IntArray, tally: Tally) -> IntArray:
+    def decisions(self, classifier: Classifier, problem: Problem, predictions: IntArray) -> IntArray:
         """The region's votes on images."""
-        return self._votes(classifier, problem.images, problem, "benign", tally)
+        return self._votes(classifier, problem.images, problem, "benign")
 
-    def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray, tally: Tally) -> BoolArray:
+    def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray) -> BoolArray:
         """Whether the vote of points that nothing else has seen is on the attacker's side.
 
         An image that comes back as it was is no success, though the vote on it may differ from the first one.
         """
-        votes = self._votes(classifier, candidates, problem, "verification", tally)
+        votes = self._votes(classifier, candidates, problem, "verification")
         turned = fooled_by(votes, problem.goals, targeted=problem.targeted)
         moved = (candidates != problem.images).any(axis=(1, 2, 3))
         return np.asarray(turned & moved)

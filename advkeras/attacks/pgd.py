@@ -16,7 +16,7 @@ from advkeras.regions import Ball, Hypercube
 from advkeras.searches.batches import run_in_batches
 from advkeras.searches.gradients import Loss, loss_slope
 from advkeras.searches.norms import NormName
-from advkeras.searches.problem import Problem, Tally
+from advkeras.searches.problem import Problem
 from advkeras.searches.projected_gradient import projected_gradient
 
 # With fewer and smaller steps a search that turns round could not cross the ball.
@@ -93,7 +93,7 @@ class PGD(FixedNormAttack):
         """Of a step, in pixel units."""
         return _CROSSINGS * self.epsilon / self.iterations if self.step is None else self.step
 
-    def run(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
+    def run(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
         """The points of the largest margin that were met."""
         best, margin = problem.images.copy(), np.full(len(problem), -np.inf, np.float32)
         runs = [(restart, loss) for restart in range(self.restarts) for loss in self.losses]
@@ -102,7 +102,7 @@ class PGD(FixedNormAttack):
             if not len(left):
                 break
             points, reached = self._descend(
-                classifier, problem, left, loss, restart, tally, _part(progress, place, len(runs), len(problem))
+                classifier, problem, left, loss, restart, _part(progress, place, len(runs), len(problem))
             )
             better = reached > margin[left]
             best[left[better]], margin[left[better]] = points[better], reached[better]
@@ -121,7 +121,6 @@ class PGD(FixedNormAttack):
         chosen: Any,
         loss: Loss,
         restart: int,
-        tally: Tally,
         progress: Progress,
     ) -> tuple[FloatArray, FloatArray]:
         """One run on the chosen images: their best points, and the margins there."""
@@ -141,8 +140,6 @@ class PGD(FixedNormAttack):
         )
         part = problem.where(chosen)
         seeds = derive_seeds(self.seed, self.name, loss, restart, places=part.places)
-        tally.gradients += len(part) * self.iterations
-        tally.forwards += len(part)
         points, margins, zero, nonfinite = run_in_batches(
             lambda batch: attack(
                 part.images[batch], part.goals[batch], seeds[batch], self.epsilon, self.step_length, self.iterations
@@ -152,8 +149,7 @@ class PGD(FixedNormAttack):
             progress=progress,
             fixed_shapes=self.jit_compile,
         )
-        tally.zero_gradients[chosen] += zero
-        tally.nonfinite_gradients[chosen] += nonfinite
+        part.weak.add(zero, nonfinite)
         return points, margins
 
     def _graph_function(self, classifier: Classifier, targeted: bool, loss: Loss) -> Any:

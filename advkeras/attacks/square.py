@@ -10,7 +10,7 @@ from advkeras.attacks.base import FixedNormAttack
 from advkeras.errors import require
 from advkeras.models import Classifier
 from advkeras.randomness import derive_generator
-from advkeras.searches.problem import Problem, Tally
+from advkeras.searches.problem import Problem
 
 # Of 10,000 queries, those after which the paper halves the share of pixels that a window covers (section 3).
 _HALVINGS = np.array([10, 50, 200, 1_000, 2_000, 4_000, 6_000, 8_000])
@@ -51,7 +51,7 @@ class Square(FixedNormAttack):
         require(self.queries >= 1, "queries must be at least 1", queries=self.queries)
         require(0 < self.initial_share <= 1, "initial_share must lie in (0, 1]", initial_share=self.initial_share)
 
-    def run(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
+    def run(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
         """The point of the largest margin that was found for each image; images that are done leave the batch."""
         total = len(problem)
         generators = [derive_generator(self.seed, self.name, int(place)) for place in problem.places]
@@ -71,7 +71,6 @@ class Square(FixedNormAttack):
             )
             logits = classifier.logits(points, batch_size=self.batch_size)
             answers = _margins(logits, problem.goals[batch], targeted=problem.targeted)
-            tally.forwards += len(batch)
             asked[batch] += 1
             better = answers > margin[batch]
             best[batch[better]], margin[batch[better]] = points[better], answers[better]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from advkeras.arrays import FloatArray, IntArray, Progress, rms
+from advkeras.arrays import FloatArray, IntArray, Progress, no_progress, rms
 from advkeras.attacks.base import MinimumNormAttack
 from advkeras.errors import require
 from advkeras.models import Classifier
@@ -19,7 +19,7 @@ from advkeras.searches import rivals
 from advkeras.searches.batches import run_active_set
 from advkeras.searches.ensembles import NO_AIM, RegionEnsemble
 from advkeras.searches.geometry import along
-from advkeras.searches.problem import Problem, Tally
+from advkeras.searches.problem import Problem
 from advkeras.searches.single_search import SearchState, SingleSearch
 
 # Before the budget is spent, short searches go towards whichever class leads and towards each of so many of the nearest
@@ -95,36 +95,32 @@ class SurroundingsAttack(MinimumNormAttack):
         """How the answers of the points become one."""
         return "majority"
 
-    def run(self, classifier: Classifier, problem: Problem, tally: Tally, progress: Progress) -> FloatArray:
+    def run(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
         """Candidates of least distortion; the image itself where nothing was found."""
         ranked = 0 if problem.targeted else rivals.count(classifier)
         trials = min(_AIMS, ranked)
         one = _TRIAL_STEPS * _TRIAL_MEMBERS
         aiming = one + ranked + trials * one
         if not ranked or aiming > _TRIAL_SHARE * self.gradients or self.gradients - aiming < self.members:
-            found = self._search(classifier, problem, self.gradients // self.members, self.members, tally, progress)
-            return self._settle(classifier, problem, found.direction, found.norm, tally)
+            found = self._search(classifier, problem, self.gradients // self.members, self.members, progress)
+            return self._settle(classifier, problem, found.direction, found.norm)
         direction, norm = np.zeros_like(problem.images), np.zeros(len(problem), np.float32)
-        first = self._search(classifier, problem, _TRIAL_STEPS, _TRIAL_MEMBERS, tally)
+        first = self._search(classifier, problem, _TRIAL_STEPS, _TRIAL_MEMBERS)
         turning = self._single(classifier, problem, _TRIAL_MEMBERS).turns(first)
         spent = np.where(turning, one, aiming)
         aims = np.full(len(problem), NO_AIM, np.int32)
-        aims[~turning] = self._aims(classifier, problem, np.flatnonzero(~turning), first, trials, tally)
+        aims[~turning] = self._aims(classifier, problem, np.flatnonzero(~turning), first, trials)
         for gradients in np.unique(spent):
             chosen = np.flatnonzero(spent == gradients)
-            part, counted = problem.where(chosen), Tally(len(chosen))
             steps = (self.gradients - int(gradients)) // self.members
             found = self._search(
-                classifier, part, steps, self.members, counted, aims=aims[chosen], kappa=first.kappa[chosen]
+                classifier, problem.where(chosen), steps, self.members, aims=aims[chosen], kappa=first.kappa[chosen]
             )
-            tally.add(counted, chosen)
             direction[chosen], norm[chosen] = found.direction, found.norm
         progress(len(problem), len(problem))
-        return self._settle(classifier, problem, direction, norm, tally)
+        return self._settle(classifier, problem, direction, norm)
 
-    def _aims(
-        self, classifier: Classifier, problem: Problem, chosen: Any, first: SearchState, trials: int, tally: Tally
-    ) -> IntArray:
+    def _aims(self, classifier: Classifier, problem: Problem, chosen: Any, first: SearchState, trials: int) -> IntArray:
         """The class to go towards for some of the images, by short searches; NO_AIM for whichever leads.
 
         Args:
@@ -133,21 +129,14 @@ class SurroundingsAttack(MinimumNormAttack):
             chosen: indices of the images.
             first: where a short search of all images towards whichever class leads has ended.
             trials: classes to try.
-            tally: counts the work.
         """
         nowhere = np.full(len(chosen), NO_AIM, np.int32)
         if not len(chosen):
             return nowhere
-        ranking, searching, images = Tally(len(chosen)), Tally(trials * len(chosen)), np.repeat(chosen, trials)
-        classes, _ = rivals.nearest(
-            classifier, problem.where(chosen), nowhere, norm="l2", batch_size=self.batch_size, tally=ranking
-        )
+        images = np.repeat(chosen, trials)
+        classes, _ = rivals.nearest(classifier, problem.where(chosen), nowhere, norm="l2", batch_size=self.batch_size)
         aims = classes[:, :trials]
-        found = self._search(
-            classifier, problem.where(images), _TRIAL_STEPS, _TRIAL_MEMBERS, searching, aims=aims.reshape(-1)
-        )
-        tally.add(ranking, chosen)
-        tally.add(searching, images)
+        found = self._search(classifier, problem.where(images), _TRIAL_STEPS, _TRIAL_MEMBERS, aims=aims.reshape(-1))
         distances = np.column_stack(
             [_reached(first, classifier)[chosen], _reached(found, classifier).reshape(-1, trials)]
         )
@@ -159,8 +148,7 @@ class SurroundingsAttack(MinimumNormAttack):
         problem: Problem,
         steps: int,
         members: int,
-        tally: Tally,
-        progress: Progress = lambda done, total: None,
+        progress: Progress = no_progress,
         *,
         aims: IntArray | None = None,
         kappa: FloatArray | None = None,
@@ -171,7 +159,6 @@ class SurroundingsAttack(MinimumNormAttack):
             seeds=derive_seeds(self.seed, self.name, "search", steps, places=problem.places),
             aims=aims,
             kappa=kappa,
-            tally=tally,
             progress=progress,
         )
 
@@ -184,9 +171,7 @@ class SurroundingsAttack(MinimumNormAttack):
             jit_compile=self.jit_compile,
         )
 
-    def _settle(
-        self, classifier: Classifier, problem: Problem, direction: FloatArray, norm: FloatArray, tally: Tally
-    ) -> FloatArray:
+    def _settle(self, classifier: Classifier, problem: Problem, direction: FloatArray, norm: FloatArray) -> FloatArray:
         """The nearest points along the search's directions at which enough of a larger sample is fooled."""
         ensemble = self._ensemble(classifier, problem, math.ceil(_LOOK_SHARE * self.samples))
         count = len(problem)
@@ -201,14 +186,14 @@ class SurroundingsAttack(MinimumNormAttack):
             iteration=np.zeros(count, np.int32),
             finished=np.zeros(count, bool),
         )
-        tally.forwards += run_active_set(
+        run_active_set(
             classifier,
             ("settling", ensemble.key),
             lambda: self._look(ensemble, classifier),
             state,
             members=ensemble.size,
             batch_size=self.batch_size,
-            progress=lambda done, total: None,
+            progress=no_progress,
             jit_compile=self.jit_compile,
         )
         reached = np.where(np.isinf(state.above), 0.0, state.above)
@@ -246,9 +231,7 @@ class SurroundingsAttack(MinimumNormAttack):
             chunk_size=max(16, self.batch_size),
         )
 
-    def _votes(
-        self, classifier: Classifier, images: FloatArray, problem: Problem, purpose: str, tally: Tally
-    ) -> IntArray:
+    def _votes(self, classifier: Classifier, images: FloatArray, problem: Problem, purpose: str) -> IntArray:
         """The class that most points around each image (N, H, W, C) have, of a sample of their own: (N,)."""
         vote = self._vote()
 
@@ -259,7 +242,6 @@ class SurroundingsAttack(MinimumNormAttack):
 
         compiled = classifier.graph(vote, build, [classifier.image_signature, tf.TensorSpec((None, 2), tf.int32)])
         answer = compiled(images, derive_seeds(self.seed, self.name, purpose, places=problem.places))
-        tally.forwards += int(tf.reduce_sum(answer["samples"]))
         return np.asarray(answer["class"], np.int32)
 
     def _ensemble(self, classifier: Classifier, problem: Problem, count: int) -> RegionEnsemble:

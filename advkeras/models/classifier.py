@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -14,6 +14,9 @@ import tensorflow as tf
 from advkeras.errors import InvalidInputError, first_line
 from advkeras.models import layout, saved_model, zoo
 from advkeras.models.card import ModelCard
+
+if TYPE_CHECKING:
+    from advkeras.models.counted import CountedClassifier
 
 LogitsFunction = Callable[[Any], Any]
 
@@ -182,6 +185,13 @@ class Classifier:
             return tape.gradient(logits, image) is not None
         except LookupError:  # an operation that TensorFlow has no gradient of
             return False
+
+    @cached_property
+    def counted(self) -> "CountedClassifier":
+        """The same classifier, counting what goes through it: what attacks work on."""
+        from advkeras.models.counted import CountedClassifier
+
+        return CountedClassifier(self)
 
     @property
     def holding(self) -> list[Any]:

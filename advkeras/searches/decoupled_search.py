@@ -13,7 +13,7 @@ from advkeras.randomness import derive_seeds
 from advkeras.searches import rivals
 from advkeras.searches.ensembles import NO_AIM, Ensemble
 from advkeras.searches.norms import NORMS, NormName
-from advkeras.searches.problem import Problem, Tally
+from advkeras.searches.problem import Problem
 from advkeras.searches.single_search import LISTENED, SearchState, SingleSearch
 
 # The kappa of the search that goes on towards the best class.
@@ -70,7 +70,6 @@ class DecoupledSearch:
         *,
         seed: int,
         batch_size: int,
-        tally: Tally,
         progress: Progress,
         jit_compile: bool = False,
     ) -> FloatArray:
@@ -82,7 +81,6 @@ class DecoupledSearch:
             ensemble: what to fool around each point.
             seed: of the noise.
             batch_size: members, over all images, that go through the network at once.
-            tally: counts the work.
             progress: called with the number of images done and to do.
             jit_compile: compile by XLA.
 
@@ -92,7 +90,7 @@ class DecoupledSearch:
         search = SingleSearch(
             classifier=classifier, ensemble=ensemble, norm=self.norm, batch_size=batch_size, jit_compile=jit_compile
         )
-        found = _Found(search, problem, seed, tally, lambda done: progress(done // self.gradients, len(problem)))
+        found = _Found(search, problem, seed, lambda done: progress(done // self.gradients, len(problem)))
         everything = np.arange(len(problem))
         ranked = 0 if problem.targeted else rivals.count(classifier)
         first = _ONE if self.restarts and self.gradients >= _ONE + ranked + _LEAST_MORE else self.gradients
@@ -183,10 +181,8 @@ class _Found:
         best_norm: (N,) their distances, infinite where there is none.
     """
 
-    def __init__(
-        self, search: SingleSearch, problem: Problem, seed: int, tally: Tally, spent: Callable[[int], None]
-    ) -> None:
-        self._search, self._problem, self._seed, self._tally = search, problem, seed, tally
+    def __init__(self, search: SingleSearch, problem: Problem, seed: int, spent: Callable[[int], None]) -> None:
+        self._search, self._problem, self._seed = search, problem, seed
         self._report, self._spent = spent, 0
         self.best = problem.images.copy()
         self.best_norm = np.full(len(problem), np.inf, np.float32)
@@ -201,17 +197,15 @@ class _Found:
         kappa: Any = None,
     ) -> SearchState:
         """One search of some of the images; what it finds that is nearer is kept."""
-        tally = Tally(len(chosen))
         state = self._search.once(
             self._problem.where(chosen),
             iterations=iterations,
             seeds=self._seeds(chosen, number),
             aims=aims,
             kappa=kappa,
-            tally=tally,
             progress=self._progress(len(chosen), iterations),
         )
-        self._keep(chosen, state, tally)
+        self._keep(chosen, state)
         return state
 
     def begin(self, chosen: Any) -> SearchState:
@@ -222,15 +216,18 @@ class _Found:
         """Goes on with a search of some of the images; what it finds that is nearer is kept."""
         if not len(chosen):
             return
-        tally, further = Tally(len(chosen)), until - int(state.iteration[0])
+        further = until - int(state.iteration[0])
         self._search.go_on(
-            state, iterations=iterations, until=until, tally=tally, progress=self._progress(len(chosen), further)
+            self._problem.where(chosen),
+            state,
+            iterations=iterations,
+            until=until,
+            progress=self._progress(len(chosen), further),
         )
-        self._keep(chosen, state, tally)
+        self._keep(chosen, state)
 
     def classes(self, chosen: Any) -> IntArray:
         """The classes of the points found for some of the images; NO_AIM where there is none."""
-        self._tally.forwards += len(chosen)
         classes = self._search.classifier.predict(self.best[chosen], batch_size=self._search.batch_size)
         # In another batch a point on the boundary may be rounded to the other side of it.
         known = np.isfinite(self.best_norm[chosen]) & (classes != self._problem.goals[chosen])
@@ -238,17 +235,13 @@ class _Found:
 
     def nearest(self, chosen: Any, known: IntArray) -> tuple[IntArray, FloatArray]:
         """As :func:`rivals.nearest` says it of some of the images."""
-        tally = Tally(len(chosen))
-        ranking = rivals.nearest(
+        return rivals.nearest(
             self._search.classifier,
             self._problem.where(chosen),
             known,
             norm=self._search.norm,
             batch_size=self._search.batch_size,
-            tally=tally,
         )
-        self._tally.add(tally, chosen)
-        return ranking
 
     def _progress(self, images: int, iterations: int) -> Progress:
         before = self._spent
@@ -258,8 +251,7 @@ class _Found:
     def _seeds(self, chosen: Any, number: int) -> Any:
         return derive_seeds(self._seed, "decoupled search", number, places=self._problem.places[chosen])
 
-    def _keep(self, chosen: Any, state: SearchState, tally: Tally) -> None:
-        self._tally.add(tally, chosen)
+    def _keep(self, chosen: Any, state: SearchState) -> None:
         nearer = state.best_norm < self.best_norm[chosen]
         self.best[chosen[nearer]], self.best_norm[chosen[nearer]] = state.best[nearer], state.best_norm[nearer]
 

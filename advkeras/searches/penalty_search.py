@@ -17,7 +17,7 @@ from advkeras.searches.batches import run_active_set
 from advkeras.searches.ensembles import FixedEnsemble
 from advkeras.searches.geometry import per_image
 from advkeras.searches.gradients import isolated, slope
-from advkeras.searches.problem import Problem, Tally
+from advkeras.searches.problem import Problem
 
 # Adam (Kingma and Ba, ICLR 2015) with its usual constants.
 _BETA_1, _BETA_2, _ADAM_EPSILON = 0.9, 0.999, 1e-8
@@ -113,7 +113,6 @@ class PenaltySearch:
         *,
         seed: int = 0,
         batch_size: int,
-        tally: Tally,
         progress: Progress,
         jit_compile: bool = False,
     ) -> FloatArray:
@@ -125,7 +124,6 @@ class PenaltySearch:
             ensemble: the members x' + v_i, and the margin k.
             seed: not used: nothing here is random.
             batch_size: members, over all images, that go through the network at once.
-            tally: counts the work.
             progress: called with the number of images done and to do.
             jit_compile: compile by XLA.
 
@@ -134,7 +132,7 @@ class PenaltySearch:
         """
         low, high = classifier.bounds
         state = self._initial((problem.images - low) / (high - low), problem.goals)
-        tally.gradients += run_active_set(
+        run_active_set(
             classifier,
             (self, ensemble.key),
             lambda: self._advance(classifier, ensemble),
@@ -145,8 +143,7 @@ class PenaltySearch:
             progress=progress,
             jit_compile=jit_compile,
         )
-        tally.zero_gradients += state.zero
-        tally.nonfinite_gradients += state.nonfinite
+        problem.weak.add(state.zero, state.nonfinite)
         # Scaled there and back, an image would not come out as it went in.
         nothing = np.isinf(state.best_distance)[:, None, None, None]
         return np.where(nothing, problem.images, np.asarray(low + state.best * (high - low), np.float32))

@@ -1,6 +1,7 @@
 """What a search is given, and what it counts."""
 
-from dataclasses import InitVar, dataclass, field
+from copy import copy
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,32 @@ import numpy.typing as npt
 
 from advkeras.arrays import BoolArray, FloatArray, IntArray
 from advkeras.models.classifier import NO_CLASS
+
+
+class WeakGradients:
+    """Counts, of each of an attack's images, the gradients that gave no direction or were not numbers.
+
+    A part of the images counts for the whole, so parts may be repeated, and parts of parts taken.
+
+    Attributes:
+        zero: (N,) int32, of all the images, gradients (of an image's whole ensemble) that were zero everywhere.
+        nonfinite: (N,) int32, gradients of which something was NaN or infinite.
+    """
+
+    def __init__(self, images: int) -> None:
+        self.zero, self.nonfinite = np.zeros(images, np.int32), np.zeros(images, np.int32)
+        self._rows = np.arange(images)
+
+    def where(self, chosen: npt.NDArray[Any]) -> "WeakGradients":
+        """The same counts, to be added to for the images that a mask or indices choose."""
+        part = copy(self)
+        part._rows = self._rows[chosen]
+        return part
+
+    def add(self, zero: npt.NDArray[Any], nonfinite: npt.NDArray[Any]) -> None:
+        """Counts more gradients of each image of this part: (n,) whole numbers, or whether there was one."""
+        np.add.at(self.zero, self._rows, zero)
+        np.add.at(self.nonfinite, self._rows, nonfinite)
 
 
 @dataclass(frozen=True)
@@ -19,47 +46,27 @@ class Problem:
         goals: (N,) int32: the true classes, to be left; or the targets, to be reached.
         targeted: whether the goals are targets.
         places: (N,) int32, the images' places in the data set, from which their randomness is derived.
+        weak: counts gradients that say nothing, for those who look.
     """
 
     images: FloatArray
     goals: IntArray
     targeted: bool
     places: IntArray
+    weak: WeakGradients = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.weak is None:
+            object.__setattr__(self, "weak", WeakGradients(len(self.goals)))
 
     def __len__(self) -> int:
         return len(self.goals)
 
     def where(self, chosen: npt.NDArray[Any]) -> "Problem":
         """The images that a mask (N,) or indices choose."""
-        return Problem(self.images[chosen], self.goals[chosen], self.targeted, self.places[chosen])
-
-
-@dataclass
-class Tally:
-    """Counts an attack's work, one for each image that goes through the network.
-
-    Attributes:
-        forwards: single images sent forward only.
-        gradients: single images sent forward and backward.
-        zero_gradients: (N,) int32, of each of the problem's images, gradients without a direction.
-        nonfinite_gradients: (N,) int32, gradients in which something was not finite.
-    """
-
-    images: InitVar[int]
-    forwards: int = 0
-    gradients: int = 0
-    zero_gradients: IntArray = field(init=False)
-    nonfinite_gradients: IntArray = field(init=False)
-
-    def __post_init__(self, images: int) -> None:
-        self.zero_gradients, self.nonfinite_gradients = np.zeros(images, np.int32), np.zeros(images, np.int32)
-
-    def add(self, part: "Tally", chosen: npt.NDArray[Any]) -> None:
-        """Adds the work on a part of the images, given by a mask (N,) or by indices, which may be repeated."""
-        self.forwards += part.forwards
-        self.gradients += part.gradients
-        np.add.at(self.zero_gradients, chosen, part.zero_gradients)
-        np.add.at(self.nonfinite_gradients, chosen, part.nonfinite_gradients)
+        return Problem(
+            self.images[chosen], self.goals[chosen], self.targeted, self.places[chosen], self.weak.where(chosen)
+        )
 
 
 def fooled_by(classes: IntArray, goals: IntArray, *, targeted: bool) -> BoolArray:

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from advkeras.arrays import FloatArray, IntArray
+from advkeras.arrays import FloatArray, IntArray, no_progress
 from advkeras.models import Classifier
 from advkeras.searches.batches import run_in_batches
 from advkeras.searches.ensembles import NO_AIM
 from advkeras.searches.gradients import slope
 from advkeras.searches.norms import NORMS
-from advkeras.searches.problem import Problem, Tally
+from advkeras.searches.problem import Problem
 
 # Classes whose distance is estimated, at most: those of the largest logits.
 _CANDIDATES = 8
@@ -25,7 +25,7 @@ def count(classifier: Classifier) -> int:
 
 
 def nearest(
-    classifier: Classifier, problem: Problem, known: IntArray, *, norm: str, batch_size: int, tally: Tally
+    classifier: Classifier, problem: Problem, known: IntArray, *, norm: str, batch_size: int
 ) -> tuple[IntArray, FloatArray]:
     """Wrong classes, the nearest first, and estimates of their distances, infinite where flat: (N, count) each.
 
@@ -38,11 +38,9 @@ def nearest(
             NO_AIM for none.
         norm: ``"l2"`` or ``"linf"``.
         batch_size: images that go through the network at once.
-        tally: counts the work.
     """
     ranked = count(classifier)
     logits = classifier.logits(problem.images, batch_size=batch_size)
-    tally.forwards += len(problem)
     rows = np.arange(len(problem))
     lowest = np.finfo(np.float32).min
     logits[rows, problem.goals] = lowest
@@ -53,18 +51,14 @@ def nearest(
         lambda: _estimate(classifier, norm),
         [classifier.image_signature, tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None,), tf.int32)],
     )
-    tally.gradients += len(problem) * ranked
 
     def of_pairs(batch: Any) -> tuple[Any, ...]:
         images = batch // ranked
         return estimate(problem.images[images], problem.goals[images], candidates.reshape(-1)[batch])  # type: ignore[no-any-return]
 
-    estimates, zero, nonfinite = run_in_batches(
-        of_pairs, candidates.size, batch_size=batch_size, progress=lambda done, total: None
-    )
+    estimates, zero, nonfinite = run_in_batches(of_pairs, candidates.size, batch_size=batch_size, progress=no_progress)
     left_out = (candidates == problem.goals[:, None]) | (candidates == known[:, None])
-    tally.zero_gradients += (zero.reshape(-1, ranked) & ~left_out).sum(axis=1, dtype=np.int32)
-    tally.nonfinite_gradients += nonfinite.reshape(-1, ranked).sum(axis=1, dtype=np.int32)
+    problem.weak.add((zero.reshape(-1, ranked) & ~left_out).sum(axis=1), nonfinite.reshape(-1, ranked).sum(axis=1))
     distances = np.where(left_out, np.inf, estimates.reshape(-1, ranked)).astype(np.float32)
     order = np.argsort(distances, axis=1, kind="stable")
     return np.take_along_axis(candidates, order, axis=1), np.take_along_axis(distances, order, axis=1)

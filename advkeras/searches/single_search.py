@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from advkeras.arrays import Progress
+from advkeras.arrays import Progress, no_progress
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seed
 from advkeras.regions import Gaussian
@@ -28,7 +28,7 @@ from advkeras.searches.ensembles import NO_AIM, Ensemble
 from advkeras.searches.geometry import per_image, unit
 from advkeras.searches.gradients import isolated, slope
 from advkeras.searches.norms import NORMS, Norm, NormName
-from advkeras.searches.problem import Problem, Tally
+from advkeras.searches.problem import Problem
 
 # The first step goes to where the gradient expects the goal, but no farther than this share of the whole range.
 _FIRST_SHARE = 0.05
@@ -128,7 +128,6 @@ class SingleSearch:
         seeds: Any,
         aims: Any | None = None,
         kappa: Any | None = None,
-        tally: Tally,
         progress: Progress,
     ) -> SearchState:
         """One search on all of a problem's images.
@@ -142,7 +141,6 @@ class SingleSearch:
             seeds: as :meth:`begin` takes them, and so are aims and kappa.
             aims: see there.
             kappa: see there.
-            tally: counts the work.
             progress: called with the number of images done and to do.
 
         Returns:
@@ -151,18 +149,17 @@ class SingleSearch:
         beginning = self.begin(problem, seeds=seeds, aims=aims, kappa=kappa)
         few = self.ensemble.few if iterations >= _FEW_FROM else None
         if few is None:
-            self.go_on(beginning, iterations=iterations, until=iterations, tally=tally, progress=progress)
+            self.go_on(problem, beginning, iterations=iterations, until=iterations, progress=progress)
             return beginning
         state, begun = beginning.where(np.arange(len(problem))), round(_FEW_SHARE * iterations)
         few_at_once = replace(self, ensemble=few)
-        few_at_once.go_on(state, iterations=iterations, until=begun, tally=tally, progress=lambda done, total: None)
+        few_at_once.go_on(problem, state, iterations=iterations, until=begun, progress=no_progress)
         state = _unreached(state)
-        self.go_on(state, iterations=iterations, until=iterations, tally=tally, progress=progress)
+        self.go_on(problem, state, iterations=iterations, until=iterations, progress=progress)
         missed = np.flatnonzero(np.isinf(state.best_norm))
         if len(missed):
-            again, counted = beginning.where(missed), Tally(len(missed))
-            self.go_on(again, iterations=iterations, until=iterations, tally=counted, progress=lambda done, total: None)
-            tally.add(counted, missed)
+            again = beginning.where(missed)
+            self.go_on(problem.where(missed), again, iterations=iterations, until=iterations, progress=no_progress)
             for values, new in zip(state, again, strict=True):
                 values[missed] = new
         return state
@@ -183,21 +180,21 @@ class SingleSearch:
             kappa = np.full(len(problem), -1.0)
         return _initial(problem, seeds, aims, kappa)
 
-    def go_on(self, state: SearchState, *, iterations: int, until: int, tally: Tally, progress: Progress) -> None:
+    def go_on(self, problem: Problem, state: SearchState, *, iterations: int, until: int, progress: Progress) -> None:
         """Goes on from a state, all of whose images are at the same iteration, and changes it in place.
 
         Args:
+            problem: whose images they are; counts gradients that say nothing.
             state: from :meth:`begin`, or from here.
             iterations: of the whole search.
             until: the iteration before which to stop.
-            tally: counts the work.
             progress: called with the number of images done and to do.
         """
         if not len(state.finished) or until <= state.iteration[0]:
             return
         state.finished[:] = False
         before = state._replace(zero=state.zero.copy(), nonfinite=state.nonfinite.copy())
-        tally.gradients += run_active_set(
+        run_active_set(
             self.classifier,
             ("decoupled search", self.norm, self.ensemble.key),
             lambda: _advance(self.classifier, self.ensemble, NORMS[self.norm]),
@@ -208,8 +205,7 @@ class SingleSearch:
             progress=progress,
             jit_compile=self.jit_compile,
         )
-        tally.zero_gradients += state.zero - before.zero
-        tally.nonfinite_gradients += state.nonfinite - before.nonfinite
+        problem.weak.add(state.zero - before.zero, state.nonfinite - before.nonfinite)
 
     def turns(self, state: SearchState) -> Any:
         """Of which images the gradients turn with every step, so that a linear estimate says little: (N,) bool.

@@ -8,7 +8,7 @@ import numpy as np
 from advkeras.arrays import FloatArray, IntArray
 from advkeras.models import Classifier
 from advkeras.models.classifier import NO_CLASS
-from advkeras.searches.problem import Problem, Tally
+from advkeras.searches.problem import Problem
 
 # Shares of the noise in its blends with an image.
 _SHARES = (0.5, 0.75, 1.0)
@@ -29,13 +29,10 @@ class KnownImages:
     given: int
 
     @classmethod
-    def of(
-        cls, classifier: Classifier, problem: Problem, given: FloatArray, tally: Tally, *, batch_size: int
-    ) -> "KnownImages":
+    def of(cls, classifier: Classifier, problem: Problem, given: FloatArray, *, batch_size: int) -> "KnownImages":
         """Asks for the classes that are needed and not known, once for all attacked images."""
 
         def ask(images: FloatArray) -> IntArray:
-            tally.forwards += len(images)
             return classifier.predict(images, batch_size=batch_size)
 
         if not problem.targeted:

@@ -42,7 +42,7 @@ class Liar(MinimumNormAttack):
     name: ClassVar[str] = "liar"
     title: ClassVar[str] = "Liar"
 
-    def run(self, classifier, problem, tally, progress):
+    def run(self, classifier, problem, progress):
         return problem.images + 1e-3
 
 
@@ -53,8 +53,8 @@ class Cheat(FixedNormAttack):
     name: ClassVar[str] = "cheat"
     title: ClassVar[str] = "Cheat"
 
-    def run(self, classifier, problem, tally, progress):
-        return FGSM(epsilon=10 * self.epsilon).run(classifier, problem, tally, progress)
+    def run(self, classifier, problem, progress):
+        return FGSM(epsilon=10 * self.epsilon).run(classifier, problem, progress)
 
     def distance(self, difference):
         return np.abs(difference).reshape(len(difference), -1).max(axis=1)
@@ -91,7 +91,7 @@ def test_a_member_that_is_not_fooled_is_no_success(half_space, grey_images):
     brittle = OptBrittle()(classifier, images, labels)
 
     class Brittle(OptMargin):
-        def run(self, classifier, problem, tally, progress):
+        def run(self, classifier, problem, progress):
             return brittle.adversarials
 
     result = Brittle(member_rms=0.1)(classifier, images, labels)
@@ -264,13 +264,13 @@ def test_what_an_attack_returns_is_checked_before_it_is_judged(half_space, grey_
     images = grey_images()
 
     class Broken(Liar):
-        def run(self, classifier, problem, tally, progress):
+        def run(self, classifier, problem, progress):
             candidates = problem.images.copy()
             candidates[1, 0, 0, 0] = np.nan
             return candidates
 
     class Short(Liar):
-        def run(self, classifier, problem, tally, progress):
+        def run(self, classifier, problem, progress):
             return problem.images[1:]
 
     labels = classifier.predict(images)
