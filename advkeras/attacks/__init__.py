@@ -3,7 +3,7 @@
 Square and HopSkipJump need no gradients, only queries.
 """
 
-from advkeras.attacks.base import Attack, AttackResult, FixedNormAttack, MinimumNormAttack
+from advkeras.attacks.base import Attack, FixedNormAttack, MinimumNormAttack
 from advkeras.attacks.carlini_wagner import OptBrittle, OptStrong
 from advkeras.attacks.fgsm import FGSM
 from advkeras.attacks.hopskipjump import HopSkipJump
@@ -13,6 +13,7 @@ from advkeras.attacks.optmimic import OptMimic
 from advkeras.attacks.optregion import OptRegion
 from advkeras.attacks.pgd import PGD
 from advkeras.attacks.registry import configure, names, register
+from advkeras.attacks.result import AttackResult
 from advkeras.attacks.square import Square
 from advkeras.searches.decoupled_search import DecoupledSearch
 from advkeras.searches.penalty_search import PenaltySearch

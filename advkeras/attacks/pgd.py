@@ -14,7 +14,7 @@ from advkeras.models import Classifier
 from advkeras.randomness import derive_seeds
 from advkeras.regions import Ball, Hypercube
 from advkeras.searches.batches import run_in_batches
-from advkeras.searches.gradients import Loss, loss_slope
+from advkeras.searches.gradients import Loss, adversarial_margin, loss_slope
 from advkeras.searches.norms import NormName
 from advkeras.searches.problem import Problem
 from advkeras.searches.projected_gradient import projected_gradient
@@ -160,6 +160,7 @@ class PGD(FixedNormAttack):
             drawn = ball.offsets_by_image(classifier.input_shape, seeds)
             return projected_gradient(
                 lambda points, goals: loss_slope(classifier, points, goals, targeted=targeted, loss=loss),
+                lambda points, goals: adversarial_margin(classifier(points), goals, targeted=targeted),
                 images,
                 goals,
                 epsilon=epsilon,

@@ -16,11 +16,12 @@ from advkeras.randomness import derive_seeds
 from advkeras.regions import Region
 from advkeras.regions.voting import Combination, RegionVote
 from advkeras.searches import rivals
-from advkeras.searches.batches import run_active_set
+from advkeras.searches.active_set import run_active_set
+from advkeras.searches.decoupled_step import SearchState
 from advkeras.searches.ensembles import NO_AIM, RegionEnsemble
 from advkeras.searches.geometry import along
 from advkeras.searches.problem import Problem
-from advkeras.searches.single_search import SearchState, SingleSearch
+from advkeras.searches.single_search import SingleSearch
 
 # Before the budget is spent, short searches go towards whichever class leads and towards each of so many of the nearest
 # classes by a linear estimate, for so many steps with so many members.
@@ -200,7 +201,7 @@ class SurroundingsAttack(MinimumNormAttack):
         return np.asarray(along(state.images, state.direction, reached, classifier.bounds))
 
     def _look(self, ensemble: RegionEnsemble, classifier: Classifier) -> Any:
-        def look(state: _Settling) -> tuple[_Settling, Any]:
+        def look(state: _Settling) -> _Settling:
             points = along(state.images, state.direction, state.norm, ensemble.bounds)
             # All images of a batch came in together, so they are at the same look.
             logits = ensemble.logits(classifier, points, state.seeds, tf.reduce_max(state.iteration), ())
@@ -215,8 +216,7 @@ class SurroundingsAttack(MinimumNormAttack):
             )
             iteration = state.iteration + 1
             finished = iteration >= _LOOKS
-            state = state._replace(norm=norm, below=below, above=above, iteration=iteration, finished=finished)
-            return state, tf.constant(1)
+            return state._replace(norm=norm, below=below, above=above, iteration=iteration, finished=finished)
 
         return look
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from advkeras import __version__
 from advkeras.arrays import Progress
-from advkeras.attacks.base import Attack, AttackResult
+from advkeras.attacks.base import Attack
+from advkeras.attacks.result import AttackResult
 from advkeras.datasets import LabelledImages
 from advkeras.errors import InvalidInputError
 from advkeras.evaluation.examples import Examples

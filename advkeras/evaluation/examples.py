@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from advkeras.arrays import BoolArray, FloatArray, IntArray
-from advkeras.attacks.base import AttackResult
+from advkeras.attacks.result import AttackResult
 from advkeras.datasets import LabelledImages
 from advkeras.errors import InvalidInputError
 from advkeras.files import read_arrays, write_arrays

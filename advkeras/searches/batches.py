@@ -1,69 +1,16 @@
-"""Running attacks on many images: batch by batch, or with finished images leaving and waiting ones entering."""
+"""Running attacks on many images, batch by batch."""
 
-from collections.abc import Callable, Generator, Hashable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from advkeras.arrays import BoolArray, FloatArray, IntArray, Progress
-from advkeras.models import Classifier
 
 # Yields points (n, H, W, C), is sent an answer to each, (n,), and returns what it found for its image, (H, W, C).
 Search = Generator[FloatArray, BoolArray, FloatArray]
-
-
-def run_active_set(
-    classifier: Classifier,
-    key: Hashable,
-    build: Callable[[], Any],
-    state: Any,
-    shared: Sequence[Any] = (),
-    *,
-    members: int,
-    batch_size: int,
-    progress: Progress,
-    jit_compile: bool,
-) -> int:
-    """Advances the unfinished images, as many at once as the batch holds, until all are finished.
-
-    An image's result does not depend on its company, since every part of its state is its own; memory depends on
-    the batch, not on the number of images. Where every new shape would be compiled anew (XLA), a batch that is not full
-    is filled with copies, up to a half, a quarter, ... of its size.
-
-    Args:
-        classifier: what is attacked; keeps the compiled function.
-        key: stands for all that the compiled function depends on.
-        build: returns a function that takes the state of a batch, and what is shared, and returns the state some
-            iterations later, and their number.
-        state: named tuple of arrays (N, ...) with the field ``finished``; updated in place.
-        shared: arrays or numbers that are the same for all images, and no part of the key.
-        members: of each image.
-        batch_size: members at once, over all images.
-        progress: called with the number of images done and to do.
-        jit_compile: compile by XLA.
-
-    Returns:
-        Iterations, summed over images and their members.
-    """
-    signature = type(state)(*(tf.TensorSpec((None, *values.shape[1:]), values.dtype) for values in state))
-    constants = [tf.convert_to_tensor(value) for value in shared]
-    specs = [tf.TensorSpec.from_tensor(value) for value in constants]
-    advance = classifier.graph(key, build, [signature, *specs], jit_compile=jit_compile)
-    size, total, iterations = max(1, batch_size // members), len(state.finished), 0
-    while True:
-        waiting = np.flatnonzero(~state.finished)
-        progress(total - len(waiting), total)
-        if not len(waiting):
-            return iterations * members
-        active: npt.NDArray[np.intp] = waiting[:size]
-        batch = _filled(active, size) if jit_compile else active
-        advanced, taken = advance(type(state)(*(values[batch] for values in state)), *constants)
-        for values, new in zip(state, advanced, strict=True):
-            values[active] = new.numpy()[: len(active)]
-        iterations += int(taken) * len(active)
 
 
 def run_in_batches(
@@ -81,7 +28,8 @@ def run_in_batches(
         count: of images.
         batch_size: images at once.
         progress: called with the number of images done and to do.
-        fixed_shapes: fill a batch that is not full, as :func:`run_active_set` does for XLA.
+        fixed_shapes: fill a batch that is not full, for XLA, which compiles every new shape anew,
+            with copies up to a half, a quarter, ... of its size.
 
     Returns:
         The rows of all images, for each of the tensors.

@@ -11,10 +11,11 @@ from advkeras.errors import require
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seeds
 from advkeras.searches import rivals
+from advkeras.searches.decoupled_step import LISTENED, SearchState
 from advkeras.searches.ensembles import NO_AIM, Ensemble
 from advkeras.searches.norms import NORMS, NormName
 from advkeras.searches.problem import Problem
-from advkeras.searches.single_search import LISTENED, SearchState, SingleSearch
+from advkeras.searches.single_search import SingleSearch
 
 # The kappa of the search that goes on towards the best class.
 _LAST_KAPPA = 2.0

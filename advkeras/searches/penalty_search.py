@@ -13,7 +13,7 @@ import tensorflow as tf
 from advkeras.arrays import FloatArray, Progress
 from advkeras.errors import require
 from advkeras.models import Classifier
-from advkeras.searches.batches import run_active_set
+from advkeras.searches.active_set import run_active_set
 from advkeras.searches.ensembles import FixedEnsemble
 from advkeras.searches.geometry import per_image
 from advkeras.searches.gradients import isolated, slope
@@ -196,15 +196,15 @@ class PenaltySearch:
             reached = tf.reduce_all(beyond > 0, axis=1)
             return points, distance, reached, loss, gradient, uphill.zero & ~reached, uphill.nonfinite
 
-        def advance(state: _State, *shared: Any) -> tuple[_State, Any]:
+        def advance(state: _State, *shared: Any) -> _State:
             def unfinished(taken: Any, state: _State) -> Any:
                 return (taken < _ITERATIONS_PER_CALL) & tf.reduce_any(~state.finished)
 
             def iterate(taken: Any, state: _State) -> tuple[Any, _State]:
                 return taken + 1, self._next_weight(self._iterate(descend, state, shared))
 
-            taken, state = tf.while_loop(unfinished, iterate, (tf.constant(0), state), parallel_iterations=1)
-            return state, taken
+            _, state = tf.while_loop(unfinished, iterate, (tf.constant(0), state), parallel_iterations=1)
+            return state
 
         return advance
 

@@ -28,6 +28,7 @@ class Climbed(NamedTuple):
 
 def projected_gradient(
     climb: Callable[[Any, Any], Slope],
+    value: Callable[[Any, Any], Any],
     images: Any,
     goals: Any,
     *,
@@ -43,6 +44,7 @@ def projected_gradient(
 
     Args:
         climb: from points (B, H, W, C) and goals to the value there and the direction in which to go.
+        value: from the same to the value alone, (B,), for the last point.
         images: (B, H, W, C) float32.
         goals: (B, ...), what the gradient needs to know of each image.
         epsilon: scalar float32, radius of the ball.
@@ -78,8 +80,7 @@ def projected_gradient(
     _, points, found = tf.while_loop(
         lambda index, *_: index < iterations, advance, (tf.constant(0), first, nowhere), parallel_iterations=1
     )
-    # Not as a function of its own, so that the gradient, which nobody asks for here, is not computed.
-    return better(points, climb(points, goals).value, found)
+    return better(points, value(points, goals), found)
 
 
 def last_iterate(
@@ -95,7 +96,7 @@ def last_iterate(
 ) -> Any:
     """The point at which so many steps within an L-inf ball end, (B, H, W, C), as training takes it.
 
-    Its value is not looked at, which saves a forward pass. The arguments are :func:`projected_gradient`'s.
+    Its value is not looked at, which saves a forward pass. The arguments are those of :func:`projected_gradient`.
     """
     project = _projection(images, epsilon, bounds, "linf")
     slope_at = isolated(climb)

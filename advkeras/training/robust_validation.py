@@ -12,7 +12,7 @@ from advkeras.arrays import FloatArray, IntArray
 from advkeras.models.classifier import classes_of
 from advkeras.randomness import derive_seeds
 from advkeras.regions import Hypercube
-from advkeras.searches.gradients import loss_slope
+from advkeras.searches.gradients import adversarial_margin, loss_slope
 from advkeras.searches.projected_gradient import projected_gradient
 
 _ITERATIONS = 20
@@ -87,6 +87,7 @@ class RobustValidation(keras.callbacks.Callback):  # type: ignore[misc]
 
         found = projected_gradient(
             lambda points, goals: loss_slope(answers, points, goals, targeted=False),
+            lambda points, goals: adversarial_margin(answers(points), goals, targeted=False),
             images,
             labels,
             epsilon=tf.constant(self._epsilon, tf.float32),
