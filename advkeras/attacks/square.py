@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from advkeras.arrays import FloatArray, IntArray, Progress, linf
 from advkeras.attacks.base import FixedNormAttack
@@ -15,6 +16,8 @@ from advkeras.searches.problem import Problem
 # Of 10,000 queries, those after which the paper halves the share of pixels that a window covers (section 3).
 _HALVINGS = np.array([10, 50, 200, 1_000, 2_000, 4_000, 6_000, 8_000])
 _HALVINGS_BUDGET = 10_000
+# Queries of an image whose random numbers are drawn at once.
+_DRAWN_AT_ONCE = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +56,7 @@ class Square(FixedNormAttack):
 
     def run(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
         """The point of the largest margin that was found for each image; images that are done leave the batch."""
-        total = len(problem)
-        generators = [derive_generator(self.seed, self.name, int(place)) for place in problem.places]
+        total, draws = len(problem), _Draws(self, problem)
         best, margin = problem.images.copy(), np.full(total, -np.inf, np.float32)
         asked = np.zeros(total, np.int64)
         while True:
@@ -63,14 +65,11 @@ class Square(FixedNormAttack):
             if not len(waiting):
                 return best
             batch = waiting[: self.batch_size]
-            points = np.stack(
-                [
-                    self._proposal(problem.images[i], best[i], int(asked[i]), classifier.bounds, generators[i])
-                    for i in batch
-                ]
+            signs, corners = draws.next(batch, asked[batch])
+            points = self._proposals(problem.images[batch], best[batch], asked[batch], signs, corners, classifier)
+            answers = _margins(
+                classifier.logits(points, batch_size=self.batch_size), problem.goals[batch], targeted=problem.targeted
             )
-            logits = classifier.logits(points, batch_size=self.batch_size)
-            answers = _margins(logits, problem.goals[batch], targeted=problem.targeted)
             asked[batch] += 1
             better = answers > margin[batch]
             best[batch[better]], margin[batch[better]] = points[better], answers[better]
@@ -79,34 +78,66 @@ class Square(FixedNormAttack):
         """The largest change of a pixel."""
         return linf(difference)
 
-    def window_side(self, asked: int, height: int, width: int) -> int:
-        """Side length in pixels of the window that moves after so many queries, on images of a height and width."""
-        halvings = int(np.sum(asked * _HALVINGS_BUDGET >= _HALVINGS * self.queries))
-        side = round(np.sqrt(self.initial_share / 2**halvings * height * width))
-        return int(np.clip(side, 1, min(height, width)))
+    def window_sides(self, asked: npt.NDArray[np.int64], height: int, width: int) -> npt.NDArray[np.int64]:
+        """Side lengths in pixels of the windows that move after so many queries, (B,), on images of a size."""
+        halvings = np.sum(asked[:, None] * _HALVINGS_BUDGET >= _HALVINGS * self.queries, axis=1)
+        sides = np.rint(np.sqrt(self.initial_share / 2.0**halvings * height * width))
+        return np.asarray(np.clip(sides, 1, min(height, width)), np.int64)
 
-    def _proposal(
+    def _proposals(
         self,
-        image: FloatArray,
+        images: FloatArray,
         best: FloatArray,
-        asked: int,
-        bounds: tuple[float, float],
-        generator: np.random.Generator,
+        asked: npt.NDArray[np.int64],
+        signs: FloatArray,
+        corners: npt.NDArray[np.float64],
+        classifier: Classifier,
     ) -> FloatArray:
-        """What to query after so many queries: stripes, and then the best point with another window; (H, W, C)."""
-        height, width, channels = image.shape
-        if asked == 0:
-            return self._surface(image, _signs((1, width, channels), generator), bounds)
-        side = self.window_side(asked, height, width)
-        top, left = generator.integers(0, (height - side + 1, width - side + 1))
-        window = slice(top, top + side), slice(left, left + side)
-        proposal = best.copy()
-        # A step of 2 epsilon from any point of the ball, projected on it, ends at the surface.
-        proposal[window] = self._surface(image[window], _signs((1, 1, channels), generator), bounds)
-        return proposal
+        """What to query after so many queries: stripes, and then the best points with another window; (B, H, W, C).
 
-    def _surface(self, pixels: FloatArray, signs: FloatArray, bounds: tuple[float, float]) -> FloatArray:
-        return np.clip(pixels + np.float32(self.epsilon) * signs, *bounds)
+        Args:
+            images: (B, H, W, C).
+            best: (B, H, W, C), the best points so far.
+            asked: (B,) queries so far.
+            signs: (B, W, C) of the stripes; of a window, the first column's.
+            corners: (B, 2), how far down and to the right windows lie, in [0, 1).
+            classifier: has the bounds.
+        """
+        height, width = images.shape[1:3]
+        sides, starting = self.window_sides(asked, height, width), asked == 0
+        inside = []
+        for axis, size in enumerate((height, width)):
+            first = np.floor(corners[:, axis] * (size - sides + 1))[:, None]
+            inside.append((np.arange(size) >= first) & (np.arange(size) < first + sides[:, None]))
+        window = inside[0][:, :, None, None] & inside[1][:, None, :, None]
+        signs = np.where(starting[:, None, None], signs, signs[:, :1])
+        # A step of 2 epsilon from any point of the ball, projected on it, ends at the surface.
+        surface = np.clip(images + np.float32(self.epsilon) * signs[:, None], *classifier.bounds)
+        return np.where(window | starting[:, None, None, None], surface, best)
+
+
+class _Draws:
+    """The random numbers of each image's queries, drawn for some queries at a time."""
+
+    def __init__(self, attack: Square, problem: Problem) -> None:
+        self._generators = [derive_generator(attack.seed, attack.name, int(place)) for place in problem.places]
+        _, self._width, self._channels = problem.images.shape[1:]
+        self._corners = np.empty((len(problem), _DRAWN_AT_ONCE, 2))
+        self._signs = np.empty((len(problem), _DRAWN_AT_ONCE, self._channels), np.float32)
+
+    def next(
+        self, images: npt.NDArray[np.intp], asked: npt.NDArray[np.int64]
+    ) -> tuple[FloatArray, npt.NDArray[np.float64]]:
+        """Signs (B, W, C) and corners (B, 2) of the next query of some images, given by their places among all."""
+        for image in images[asked % _DRAWN_AT_ONCE == 0]:
+            generator = self._generators[image]
+            self._corners[image] = generator.random((_DRAWN_AT_ONCE, 2))
+            self._signs[image] = _signs((_DRAWN_AT_ONCE, self._channels), generator)
+        place = asked % _DRAWN_AT_ONCE
+        signs = np.repeat(self._signs[images, place][:, None], self._width, axis=1)
+        for row in np.flatnonzero(asked == 0):
+            signs[row] = _signs((self._width, self._channels), self._generators[images[row]])
+        return signs, self._corners[images, place]
 
 
 def _margins(logits: FloatArray, goals: IntArray, *, targeted: bool) -> FloatArray:
@@ -119,4 +150,4 @@ def _margins(logits: FloatArray, goals: IntArray, *, targeted: bool) -> FloatArr
 
 
 def _signs(shape: tuple[int, ...], generator: np.random.Generator) -> FloatArray:
-    return generator.choice(np.array([-1.0, 1.0], np.float32), shape)
+    return np.asarray(2 * generator.integers(0, 2, shape) - 1, np.float32)

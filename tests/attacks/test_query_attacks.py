@@ -93,11 +93,13 @@ def test_square_climbs_to_the_corner_of_the_ball(endpoint, grey_images):
 
 def test_squares_windows_shrink_as_the_budget_is_used_up():
     attack = Square(epsilon=0.1, queries=5_000, initial_share=0.8)
-    for asked, share in ((4, 0.8), (5, 0.4), (24, 0.4), (25, 0.2), (100, 0.1), (500, 0.05), (3_999, 0.00625)):
-        assert attack.window_side(asked, 280, 280) == round(280 * np.sqrt(share))
-    assert attack.window_side(5_000, 28, 28) == 2
-    assert attack.window_side(5_000, 5, 5) == 1
-    assert attack.window_side(1, 4, 100) == 4
+    asked = np.array([4, 5, 24, 25, 100, 500, 3_999])
+    shares = np.array([0.8, 0.4, 0.4, 0.2, 0.1, 0.05, 0.00625])
+    np.testing.assert_array_equal(attack.window_sides(asked, 280, 280), np.rint(280 * np.sqrt(shares)))
+    late = np.array([5_000])
+    assert attack.window_sides(late, 28, 28) == 2
+    assert attack.window_sides(late, 5, 5) == 1
+    assert attack.window_sides(np.array([1]), 4, 100) == 4
 
 
 @pytest.mark.parametrize("targeted", [False, True])

@@ -72,7 +72,7 @@ def test_other_images_are_starts_where_all_noise_has_the_images_class():
 def test_the_nearest_of_the_other_images_is_asked_about_first():
     classifier = by_brightness()
     images = np.concatenate([bright_images(5), dark_images(1)])
-    HopSkipJump(queries=20, batch_size=25)(classifier, images, np.array([1] * 5 + [0]))
+    HopSkipJump(queries=20, batch_size=1)(classifier, images, np.array([1] * 5 + [0]))
     distances = np.linalg.norm((images[:5] - images[5]).reshape(5, -1), axis=1)
     first_asked = classifier.asked[1:-2]
     starts = [points[0] for points in first_asked if any(np.allclose(points[0], image) for image in images[:5])]
