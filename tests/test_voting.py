@@ -180,3 +180,28 @@ def test_radial_points_lie_in_all_directions_at_all_lengths_alike(seed):
     cosines = flat[:, 0] / np.linalg.norm(flat, axis=1)
     half = (flat.shape[1] - 1) / 2
     assert kstest((cosines + 1) / 2, "beta", args=(half, half)).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("region", [Ball(1.0), Radial(1.0)], ids=lambda region: region.name)
+def test_directions_and_lengths_have_nothing_to_do_with_each_other(region):
+    """Drawn from one seed, a length would follow from the direction."""
+    points = region.offsets((20_000, 1, 1, 3), tf.constant([3, 4])).numpy().reshape(-1, 3)
+    lengths = np.linalg.norm(points, axis=1)
+    directions = points / lengths[:, None]
+    for values in (*directions.T, *np.abs(directions).T):
+        assert abs(np.corrcoef(lengths, values)[0, 1]) < 0.03
+
+
+@pytest.mark.parametrize("seed", [tf.constant([1, 2]), tf.constant([[1, 2], [1, 3]])], ids=["one", "each"])
+def test_no_two_points_of_a_vote_are_the_same(seed):
+    """Whichever images and rounds they are of."""
+    asked = []
+
+    def logits(points):
+        asked.append(points.numpy().reshape(len(points), -1))
+        return tf.zeros((len(points), 2)) + tf.constant([1.0, 0.0])
+
+    vote = RegionVote(region=Hypercube(0.1), samples=60, chunk_size=16)
+    vote(logits, tf.fill((2, 3, 4, 1), 0.5), num_classes=2, bounds=(0.0, 1.0), seed=seed)
+    points = np.concatenate(asked)
+    assert len(points) == len(np.unique(points, axis=0)) == 120

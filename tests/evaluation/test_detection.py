@@ -8,8 +8,10 @@ import pytest
 from advkeras.attacks import FGSM, OptBrittle, OptRegion
 from advkeras.boundary import BoundarySearch
 from advkeras.boundary.detector import BoundaryDetector
+from advkeras.boundary.threshold import balanced_threshold
 from advkeras.datasets import LabelledImages, registry
 from advkeras.errors import InvalidInputError
+from advkeras.evaluation import detection
 from advkeras.evaluation.detection import AGREEMENT, BOUNDARIES, detect
 from advkeras.evaluation.detection_results import read_detection
 from advkeras.reporting.documents import read_document
@@ -61,6 +63,23 @@ def test_nothing_of_the_test_part_is_trained_on(data, tmp_path, monkeypatch):
     benign, brittle = trained
     np.testing.assert_array_equal(benign.distances, SEARCH(CLASSIFIER, data.images[:80]).distances)
     assert len(brittle.classes) == 80
+
+
+def test_the_threshold_of_agreement_is_fitted_to_the_training_part(data, tmp_path, monkeypatch):
+    given = []
+
+    def threshold(benign, adversarial):
+        given.append((benign, adversarial))
+        return balanced_threshold(benign, adversarial)
+
+    monkeypatch.setattr(detection, "balanced_threshold", threshold)
+    attacks = [OptBrittle()]
+    detect(CLASSIFIER, data, SPEC, train_attacks=attacks, test_attacks=attacks, search=SEARCH, output=tmp_path, steps=1)
+    ((benign, brittle),) = given
+    assert len(benign) == len(brittle) == 80
+    layer = detection._Agreement(CLASSIFIER, SPEC, 0)
+    votes = layer._layer.predict(data.images[:80])["votes"]
+    np.testing.assert_allclose(benign, 1 - votes[np.arange(80), data.labels[:80]] / votes.sum(axis=1), atol=1e-6)
 
 
 def test_an_attack_that_never_succeeds_on_the_test_part_has_no_figures(data, tmp_path):

@@ -241,6 +241,65 @@ def test_crafted_examples_stay_in_the_ball_and_raise_the_loss(sample, small):
     assert loss(labels, model(crafted)) > loss(labels, model(images))
 
 
+def test_crafting_changes_nothing_of_the_network():
+    """Batch normalisation sees each batch once: the examples that are trained on."""
+    keras.utils.set_random_seed(0)
+    normalisation = keras.layers.BatchNormalization(momentum=0.5)
+    network = keras.Sequential([keras.Input((2, 3, 1)), keras.layers.Flatten(), normalisation, keras.layers.Dense(3)])
+    model = AdversarialTraining(
+        network, bounds=(0.0, 1.0), attack=TrainingAttack(epsilon=0.2, step=0.4, iterations=3, ramp_steps=0)
+    )
+    model.compile(optimizer="sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    images = np.random.default_rng(0).uniform(0, 1, (16, 2, 3, 1)).astype(np.float32)
+    labels = np.arange(16, dtype=np.int32) % 3
+    model.prepare(images, labels)
+    examples = model.craft(images, labels).numpy()
+    np.testing.assert_array_equal(normalisation.moving_mean, 0)
+    model.train_step((images, labels))
+    np.testing.assert_allclose(normalisation.moving_mean, examples.reshape(16, 6).mean(axis=0) / 2, atol=1e-5)
+
+
+def test_every_step_starts_somewhere_else(sample, small):
+    keras.utils.set_random_seed(0)
+    model = AdversarialTraining(
+        architectures.build("madry-mnist", MNIST),
+        bounds=(0.0, 1.0),
+        attack=TrainingAttack(epsilon=0.2, step=0.01, iterations=1, ramp_steps=0),
+    )
+    model.compile(optimizer="adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    images, labels = np.full((4, 28, 28, 1), 0.5, np.float32), sample.labels[:4]
+    model.prepare(images, labels)
+    crafted = []
+    for step in range(3):
+        model.optimizer.iterations.assign(step)
+        crafted.append(model.craft(images, labels).numpy() - images)
+    for one, other in ((0, 1), (1, 2), (0, 2)):
+        assert abs(np.corrcoef(crafted[one].ravel(), crafted[other].ravel())[0, 1]) < 0.1
+    # Nor do a batch's images start alike.
+    assert abs(np.corrcoef(crafted[0][0].ravel(), crafted[0][1].ravel())[0, 1]) < 0.2
+
+
+def test_held_out_images_are_not_trained_on(tmp_path, sample, small, monkeypatch):
+    trained, validated = [], []
+
+    def batches(images, labels, **settings):
+        trained.append(images)
+        return shuffled_batches(images, labels, **settings)
+
+    class Validation(RobustValidation):
+        def __init__(self, images, labels, **settings):
+            validated.append(np.asarray(images))
+            super().__init__(images, labels, **settings)
+
+    monkeypatch.setattr(run_training, "shuffled_batches", batches)
+    monkeypatch.setattr(run_training, "RobustValidation", Validation)
+    training, test = halves(sample)
+    recipe = TrainingRecipe.default(MNIST, "none", epochs=1, validation=128)
+    train(recipe, MNIST, training, test, tmp_path, report=lambda _: None)
+    np.testing.assert_array_equal(trained[0], training.images[:512])
+    np.testing.assert_array_equal(validated[0], training.images[512:])
+
+
 def test_trades_crafts_examples_whose_answers_diverge(sample, small):
     keras.utils.set_random_seed(0)
     network = architectures.build("madry-mnist", MNIST)

@@ -1,0 +1,215 @@
+"""Puts known faults into the code, one at a time, and tells which of them the tests notice.
+
+    python scripts/faults.py [WORD ...]
+
+Each fault is a line or two of a kind that once went unnoticed. It is put into a copy of the checkout, and the tests
+beside it are run there; words choose among the faults. The exit code is the number of faults that go unnoticed. It takes
+about ten minutes on two cores.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+class Fault(NamedTuple):
+    """One change that makes the code wrong.
+
+    Attributes:
+        what: it does, in words.
+        file: that is changed, below advkeras/.
+        right: what stands there, once.
+        wrong: what is put in its place.
+        tests: that are to fail.
+    """
+
+    what: str
+    file: str
+    right: str
+    wrong: str
+    tests: str
+
+
+FAULTS = (
+    Fault(
+        "the decoupled search keeps its last success instead of its nearest",
+        "searches/decoupled_step.py",
+        "better = reached & (distance < state.best_norm) & ~state.finished",
+        "better = reached & ~state.finished",
+        "tests/searches",
+    ),
+    Fault(
+        "the penalty search keeps its last success instead of its nearest",
+        "searches/penalty_search.py",
+        "better = fooled & (distance < state.best_distance)",
+        "better = fooled",
+        "tests/searches",
+    ),
+    Fault(
+        "projected gradient descent keeps its last iterate",
+        "searches/projected_gradient.py",
+        "higher = value > found.value",
+        "higher = value > value - 1",
+        "tests/searches",
+    ),
+    Fault(
+        "verification ignores the confidence",
+        "attacks/base.py",
+        "(margin > 0) & (margin >= self.confidence)",
+        "(margin > 0)",
+        "tests/attacks/test_verification.py",
+    ),
+    Fault(
+        "OptMargin's verification does not clip members",
+        "attacks/optmargin.py",
+        "            if self.clip_members:\n                members = np.clip(members, *classifier.bounds)\n",
+        "",
+        "tests/attacks/test_verification.py",
+    ),
+    Fault(
+        "OptRegion's last vote sees the first vote's points",
+        "attacks/optregion.py",
+        'self._votes(classifier, candidates, problem, "verification")',
+        'self._votes(classifier, candidates, problem, "benign")',
+        "tests/attacks/test_verification.py",
+    ),
+    Fault(
+        "the penalty search never raises its lower bound",
+        "searches/penalty_search.py",
+        "lower = tf.where(over & ~state.succeeded, tf.maximum(state.lower, state.weight), state.lower)",
+        "lower = state.lower",
+        "tests/searches/test_penalty_search.py",
+    ),
+    Fault(
+        "the penalty search never lowers its upper bound",
+        "searches/penalty_search.py",
+        "upper = tf.where(over & state.succeeded, tf.minimum(state.upper, state.weight), state.upper)",
+        "upper = tf.where(over & state.succeeded, tf.maximum(state.upper, state.weight), state.upper)",
+        "tests/searches/test_penalty_search.py",
+    ),
+    Fault(
+        "the penalty search keeps Adam's moments for the next weight",
+        "searches/penalty_search.py",
+        "moment_1=tf.where(again, 0.0, state.moment_1)",
+        "moment_1=state.moment_1",
+        "tests/searches/test_penalty_search.py",
+    ),
+    Fault(
+        "the penalty search never gives up",
+        "searches/penalty_search.py",
+        "given_up = look & (loss > _ABORT_SHARE * state.checked_loss)",
+        "given_up = look & (loss < 0.0)",
+        "tests/searches/test_penalty_search.py",
+    ),
+    Fault(
+        "PGD in L2 projects everything onto the sphere",
+        "searches/projected_gradient.py",
+        "per_image(tf.minimum(1.0, tf.math.divide_no_nan(epsilon, length(offset))))",
+        "per_image(tf.math.divide_no_nan(epsilon, length(offset)))",
+        "tests/searches/test_best_of_all.py",
+    ),
+    Fault(
+        "a ball's direction and length come from one seed",
+        "regions/shapes.py",
+        "None if seed is None else seed + 1, 0.0, 1.0",
+        "None if seed is None else seed, 0.0, 1.0",
+        "tests/test_voting.py",
+    ),
+    Fault(
+        "images' seeds of a vote collide",
+        "regions/voting.py",
+        "chosen * (self.samples + 1) + start",
+        "chosen + start",
+        "tests/test_voting.py",
+    ),
+    Fault(
+        "crafting updates batch normalisation",
+        "training/adversarial_training.py",
+        "return self.network(points, training=False)",
+        "return self.network(points, training=True)",
+        "tests/training/test_training.py",
+    ),
+    Fault(
+        "every training step has the same random start",
+        "training/adversarial_training.py",
+        "tf.constant(self._seed[1], tf.int32) + taken",
+        "tf.constant(self._seed[1], tf.int32)",
+        "tests/training/test_training.py",
+    ),
+    Fault(
+        "held out images are trained on",
+        "training/trainer.py",
+        "*_arrays(kept), batch_size=recipe.batch_size",
+        "*_arrays(training_data), batch_size=recipe.batch_size",
+        "tests/training/test_training.py",
+    ),
+    Fault(
+        "agreement's threshold is fitted to the test part",
+        "evaluation/detection.py",
+        "benign_agreements = region.score(training[BENIGN])",
+        "benign_agreements = region.score(test[BENIGN])",
+        "tests/evaluation/test_detection.py",
+    ),
+    Fault(
+        "pixels that meet a bound are not made up for by the others",
+        "searches/geometry.py",
+        "_NORM_ROUNDS = 3",
+        "_NORM_ROUNDS = 0",
+        "tests/searches/test_geometry.py",
+    ),
+    Fault(
+        "what rounding undoes is not pushed on",
+        "attacks/opt_attack.py",
+        "images + (1 + _PUSH) * (candidates[found] - images)",
+        "candidates[found]",
+        "tests/attacks/test_verification.py",
+    ),
+)
+
+
+def noticed(fault: Fault, checkout: Path) -> bool:
+    """Whether a test fails with the fault in a copy of the checkout, which is as it was afterwards."""
+    file = checkout / "advkeras" / fault.file
+    text = file.read_text()
+    if text.count(fault.right) != 1:
+        raise SystemExit(f"{fault.what}: {fault.file} has {text.count(fault.right)} times: {fault.right}")
+    file.write_text(text.replace(fault.right, fault.wrong))
+    try:
+        finished = subprocess.run(
+            [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", *fault.tests.split()],
+            cwd=checkout,
+            env={**os.environ, "PYTHONPATH": str(checkout)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        file.write_text(text)
+    if finished.returncode not in (0, 1):
+        raise SystemExit(f"{fault.what}: the tests did not run:\n{finished.stdout}{finished.stderr}")
+    return finished.returncode == 1
+
+
+def main() -> int:
+    """Tries the faults that the command line chooses."""
+    unnoticed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        checkout = Path(folder) / "checkout"
+        shutil.copytree(REPOSITORY, checkout, ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__"))
+        for fault in FAULTS:
+            if not all(word in fault.what for word in sys.argv[1:]):
+                continue
+            found = noticed(fault, checkout)
+            unnoticed += not found
+            print("noticed" if found else "NOT NOTICED", "-", fault.what, flush=True)
+    return unnoticed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""What attacks promise is held against fresh passes: the margin, the members, the vote."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import tensorflow as tf
+
+from advkeras.attacks import MinimumNormAttack, OptBrittle, OptMargin, OptRegion
+from advkeras.searches.problem import Problem
+
+from ..conftest import FEATURES, SHAPE
+from ..recording import RecordingClassifier
+
+BRIGHT = np.full((3, *SHAPE), 0.9, np.float32)
+
+
+def by_brightness():
+    """The margin of class 1 is 100 times the mean pixel beyond a half."""
+    return RecordingClassifier(
+        lambda flat: tf.stack([tf.zeros(tf.shape(flat)[0]), 100 * (tf.reduce_mean(flat, axis=1) - 0.5)], axis=1)
+    )
+
+
+def test_a_margin_that_is_missed_is_no_success():
+    @dataclass(frozen=True, kw_only=True)
+    class Short(MinimumNormAttack):
+        name: ClassVar[str] = "short"
+        title: ClassVar[str] = "Short"
+
+        def run(self, classifier, problem, progress):
+            return np.stack([np.full(SHAPE, value, np.float32) for value in (0.45, 0.475, 0.499)])
+
+    classifier, labels = by_brightness(), np.ones(3, np.int32)
+    for confidence, expected in ((0.0, [True] * 3), (2.0, [True, True, False]), (4.0, [True, False, False])):
+        result = Short(confidence=confidence)(classifier, BRIGHT, labels)
+        np.testing.assert_array_equal(result.success, expected)
+        # Where there is no success the image stands in.
+        np.testing.assert_array_equal((result.adversarials == BRIGHT).all(axis=(1, 2, 3)), ~np.array(expected))
+
+
+def test_members_are_judged_as_they_are_classified_clipped():
+    """Beyond the bounds this network says what it never would within them."""
+
+    def logits(flat):
+        beyond = tf.reduce_sum(tf.nn.relu(flat - 1.0) + tf.nn.relu(-flat), axis=1)
+        return tf.stack([tf.fill(tf.shape(beyond), 3.0), 4.0 - 100.0 * beyond], axis=1)
+
+    problem = Problem(BRIGHT, np.zeros(3, np.int32), False, np.arange(3, dtype=np.int32))
+    candidates = np.full_like(BRIGHT, 0.99)
+    for clip in (True, False):
+        attack = OptMargin(member_rms=0.3, ensemble_size=4, clip_members=clip)
+        np.testing.assert_array_equal(attack.verify(RecordingClassifier(logits), problem, candidates), [clip] * 3)
+
+
+def test_every_vote_is_of_points_that_no_other_has_seen():
+    classifier = by_brightness()
+    problem = Problem(BRIGHT, np.ones(3, np.int32), False, np.arange(3, dtype=np.int32))
+    attack = OptRegion(radius=0.05, samples=30, combine="mean_logits")
+    attack.decisions(classifier, problem, problem.goals)
+    first = classifier.points()
+    classifier.asked.clear()
+    attack.verify(classifier, problem, BRIGHT)
+    last = classifier.points()
+    assert len(first) == len(last) == 90
+    assert len(np.unique(np.concatenate([first, last]), axis=0)) == 180
+
+
+def test_what_rounding_undoes_is_moved_outwards_until_it_holds():
+    @dataclass(frozen=True, kw_only=True)
+    class Picky(OptBrittle):
+        def verify(self, classifier, problem, candidates):
+            return (candidates - problem.images).mean(axis=(1, 2, 3)) <= -0.10015
+
+    problem = Problem(BRIGHT, np.ones(3, np.int32), False, np.arange(3, dtype=np.int32))
+    candidates = BRIGHT - np.array([0.1, 0.2, 0.0], np.float32)[:, None, None, None]
+    pushed = Picky()._beyond_rounding(by_brightness(), problem, candidates.copy())
+    # The first is moved by a thousandth twice; the second holds; where nothing was found nothing is moved.
+    np.testing.assert_allclose(BRIGHT[0] - pushed[0], 0.1 * 1.001**2, rtol=1e-3)
+    np.testing.assert_array_equal(pushed[1:], candidates[1:])
+    assert pushed[0].size == FEATURES
