@@ -3,8 +3,8 @@
     python scripts/faults.py [WORD ...]
 
 Each fault is a line or two of a kind that once went unnoticed. It is put into a copy of the checkout, and the tests
-beside it are run there; words choose among the faults. The exit code is the number of faults that go unnoticed. It takes
-about ten minutes on two cores.
+beside it are run there; words choose among the faults. The exit code is the number of faults that go unnoticed: some
+ten minutes on two cores.
 """
 
 import os
@@ -61,8 +61,8 @@ FAULTS = (
     Fault(
         "verification ignores the confidence",
         "attacks/base.py",
-        "(margin > 0) & (margin >= self.confidence)",
-        "(margin > 0)",
+        "(margins > 0) & (margins >= self.margin)",
+        "(margins > 0)",
         "tests/attacks/test_verification.py",
     ),
     Fault(

@@ -29,6 +29,12 @@ def test_pages_show_what_benchmarks_have_written(result):
         assert page.partition(f"{start}\n")[2].partition(end)[0] == result.read_text()
 
 
+def test_the_page_on_attacks_of_ones_own_shows_the_example():
+    start, end = block_marks("momentum_fgsm")
+    shown = (PAGES / "own_attack.md").read_text().partition(f"{start}\n")[2].partition(end)[0]
+    assert shown == f"```python\n{(REPOSITORY / 'examples' / 'momentum_fgsm.py').read_text()}```\n"
+
+
 def test_every_attack_has_its_row():
     rows = re.findall(r"^\| `(\w+)` \|", (PAGES / "attacks.md").read_text(), re.MULTILINE)
     assert sorted(rows) == sorted(names())

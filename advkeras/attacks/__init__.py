@@ -16,6 +16,7 @@ from advkeras.attacks.registry import configure, names, register
 from advkeras.attacks.result import AttackResult
 from advkeras.attacks.square import Square
 from advkeras.searches.decoupled_search import DecoupledSearch
+from advkeras.searches.gradients import adversarial_margin, loss_slope
 from advkeras.searches.penalty_search import PenaltySearch
 from advkeras.searches.problem import Problem
 
@@ -37,7 +38,9 @@ __all__ = [
     "PenaltySearch",
     "Problem",
     "Square",
+    "adversarial_margin",
     "configure",
+    "loss_slope",
     "names",
     "register",
 ]

@@ -1,16 +1,19 @@
 """What all attacks share: their two families, the checks of their input and the verification of their claims."""
 
 import abc
+import hashlib
 import re
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from advkeras.arrays import BoolArray, FloatArray, IntArray, Progress, no_progress, rms, slack
+from advkeras.arrays import BoolArray, FloatArray, IntArray, Progress, linf, no_progress, rms, slack
 from advkeras.attacks.hyperparameters import check_types
 from advkeras.attacks.result import AttackResult
 from advkeras.datasets.registry import DatasetSpec
@@ -33,7 +36,6 @@ class Attack(abc.ABC):
     Args:
         seed: of all the attack's randomness.
         batch_size: images, or members of ensembles, that go through the network at once.
-        jit_compile: compile the attack's loop by XLA. Measure it: on CPUs it is mostly slower.
 
     Attributes:
         name: by which it is registered: lower case letters, digits and hyphens.
@@ -45,7 +47,6 @@ class Attack(abc.ABC):
 
     seed: int = 0
     batch_size: int = 256
-    jit_compile: bool = False
 
     name: ClassVar[str]
     title: ClassVar[str]
@@ -64,11 +65,6 @@ class Attack(abc.ABC):
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 1, "batch_size must be at least 1", batch_size=self.batch_size)
-        require(
-            self.needs_gradient or not self.jit_compile,
-            f"jit_compile must be False: {self.title} has nothing to compile",
-            jit_compile=self.jit_compile,
-        )
 
     @abc.abstractmethod
     def run(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
@@ -172,8 +168,15 @@ class Attack(abc.ABC):
 
     @property
     def data_checksum(self) -> str:
-        """Of what else the attack depends on besides its hyperparameters and the images; empty for nothing."""
-        return ""
+        """Of what else the attack depends on besides its hyperparameters and the images; empty for nothing.
+
+        An attack that is no part of advkeras depends on its code, so that what an earlier one made is made again.
+        """
+        module = sys.modules.get(type(self).__module__)
+        file = getattr(module, "__file__", None)
+        if type(self).__module__.startswith("advkeras.") or file is None:
+            return ""
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
     @classmethod
     def for_data(
@@ -242,7 +245,7 @@ class FixedNormAttack(Attack):
     """An attack that stays within a given distance of the image and tries to be misclassified there.
 
     Args:
-        epsilon: the largest distance, in the classifier's pixel unit (L-inf or L2, as the attack says).
+        epsilon: the largest distance, in the classifier's pixel unit; L-inf, unless the attack says otherwise.
     """
 
     epsilon: float
@@ -256,6 +259,10 @@ class FixedNormAttack(Attack):
         """The data set's epsilon."""
         return {"epsilon": spec.epsilon}
 
+    def distance(self, difference: FloatArray) -> FloatArray:
+        """The largest change of a pixel."""
+        return linf(difference)
+
     def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray) -> BoolArray:
         """Whether each candidate is misclassified and lies within epsilon of its image."""
         within = self.distance(candidates - problem.images) <= self.epsilon + slack(classifier.bounds)
@@ -266,31 +273,30 @@ class FixedNormAttack(Attack):
 class MinimumNormAttack(Attack):
     """An attack that looks for the least distortion that is misclassified.
 
-    Args:
-        confidence: k of Carlini and Wagner (2017), equation 6: by how much, in logits, the wrong class must lead.
+    Attributes:
+        norm: that it makes small, ``"l2"`` or ``"linf"``.
     """
-
-    confidence: float = 0.0
 
     norm: ClassVar[str] = "l2"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self.confidence >= 0, "confidence must not be negative", confidence=self.confidence)
+    @property
+    def margin(self) -> float:
+        """By how much, in logits, the wrong class must lead."""
+        return 0.0
 
     def distance(self, difference: FloatArray) -> FloatArray:
         """RMS over pixels and channels."""
         return rms(difference)
 
     def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray) -> BoolArray:
-        """Whether each candidate is misclassified by the confidence asked for."""
+        """Whether each candidate is misclassified by the margin asked for."""
         return self._fooled(classifier, problem, candidates)
 
     def _fooled(self, classifier: Classifier, problem: Problem, images: FloatArray) -> BoolArray:
-        """Whether images (N, H, W, C) are misclassified by the confidence asked for: (N,)."""
+        """Whether images (N, H, W, C) are misclassified by the margin asked for: (N,)."""
         logits = classifier.logits(images, batch_size=self.batch_size)
-        margin = adversarial_margin(logits, problem.goals, targeted=problem.targeted).numpy()
-        return np.asarray((margin > 0) & (margin >= self.confidence))
+        margins = adversarial_margin(logits, problem.goals, targeted=problem.targeted).numpy()
+        return np.asarray((margins > 0) & (margins >= self.margin))
 
     def _kept(self, problem: Problem, candidates: FloatArray, fooled: BoolArray) -> FloatArray:
         return np.where(fooled[:, None, None, None], candidates, problem.images)

@@ -46,9 +46,7 @@ class HopSkipJump(MinimumNormAttack):
             that :meth:`starting_at` hands over and, where targets differ, of the images of the call.
         initial_samples: B_0 of the paper, the points of the first estimate of a direction; that of iteration t has
             sqrt(t) times as many.
-        confidence: must be 0, since the logits are not known.
         batch_size: queries that are sent at once.
-        jit_compile: must be False, since there is nothing to compile.
     """
 
     queries: int = 1_000
@@ -61,9 +59,6 @@ class HopSkipJump(MinimumNormAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            self.confidence == 0, f"confidence must be 0: {self.title} sees classes only", confidence=self.confidence
-        )
         require(self.queries >= 1, "queries must be at least 1", queries=self.queries)
         require(self.initial_samples >= 1, "initial_samples must be at least 1", initial_samples=self.initial_samples)
 

@@ -47,6 +47,8 @@ class OptAttack(MinimumNormAttack):
         search: a :class:`DecoupledSearch`, direction and norm apart, or a :class:`PenaltySearch`, the paper's equation
             (4) with a binary search on c.
         clip_members: clip members to the bounds before they are classified; the authors' code does not.
+        confidence: k of Carlini and Wagner (2017), equation 6: by how much, in logits, the wrong class must lead.
+        jit_compile: compile the attack's loop by XLA. Measure it: on CPUs it is mostly slower.
 
     Attributes:
         penalty: the penalty search's parameters, for those who want that search and nothing else said.
@@ -55,12 +57,15 @@ class OptAttack(MinimumNormAttack):
 
     search: DecoupledSearch | PenaltySearch = DecoupledSearch(gradients=200)
     clip_members: bool = False
+    confidence: float = 0.0
+    jit_compile: bool = False
 
     penalty: ClassVar[PenaltySearch] = PenaltySearch()
     norm: ClassVar[str] = "l2"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require(self.confidence >= 0, "confidence must not be negative", confidence=self.confidence)
         known = isinstance(self.search, tuple(SEARCHES.values()))
         require(known, "search must be a DecoupledSearch or a PenaltySearch", search=self.search)
         require(
@@ -68,6 +73,11 @@ class OptAttack(MinimumNormAttack):
             f"{self.title} needs a search of the norm {self.norm!r}",
             norm=self.search.norm,
         )
+
+    @property
+    def margin(self) -> float:
+        """The confidence."""
+        return self.confidence
 
     @classmethod
     def parameters_on(cls, spec: DatasetSpec, *, full_search: bool) -> dict[str, Any]:

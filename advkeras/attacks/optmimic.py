@@ -29,7 +29,6 @@ class OptMimic(SurroundingsAttack):
         members: points drawn at each step of the search.
         share: of the points to fool, at least a half.
         gradients: of each image's points, at most.
-        confidence: must be 0; the share takes its place.
     """
 
     reach: float

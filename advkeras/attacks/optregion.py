@@ -32,7 +32,6 @@ class OptRegion(SurroundingsAttack):
         share: of the points to fool, at least a half; for means, as much clearer than chance as such a share of
             votes is (:class:`RegionEnsemble`). A larger share costs distortion, and wins more of the later votes.
         gradients: of each image's points, at most.
-        confidence: must be 0; the share takes its place.
     """
 
     radius: float

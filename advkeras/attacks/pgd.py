@@ -44,6 +44,7 @@ class PGD(FixedNormAttack):
             other: either finds examples that the other does not.
         random_start: start at a uniformly drawn point of the ball instead of at the image.
         restarts: starts with each loss.
+        jit_compile: compile the attack's loop by XLA. Measure it: on CPUs it is mostly slower.
     """
 
     step: float | None = None
@@ -52,6 +53,7 @@ class PGD(FixedNormAttack):
     loss: Loss | Literal["both"] = "both"
     random_start: bool = True
     restarts: int = 1
+    jit_compile: bool = False
 
     name: ClassVar[str] = "pgd"
     title: ClassVar[str] = "PGD"

@@ -2,7 +2,7 @@
 
 import importlib
 import importlib.util
-import re
+import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from importlib.metadata import entry_points
@@ -79,10 +79,12 @@ def load(source: str) -> None:
     path = Path(source)
     try:
         if path.suffix == ".py" or path.is_file():
-            spec = importlib.util.spec_from_file_location(re.sub(r"\W", "_", path.stem), path)
+            spec = importlib.util.spec_from_file_location(f"_loaded_{path.stem}", path)
             if spec is None or spec.loader is None:
                 raise InvalidInputError(f"{source} is no Python file")
-            spec.loader.exec_module(importlib.util.module_from_spec(spec))
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[spec.name] = module
+            spec.loader.exec_module(module)
         else:
             importlib.import_module(source)
     except InvalidInputError:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from advkeras.arrays import FloatArray, IntArray, Progress, linf
+from advkeras.arrays import FloatArray, IntArray, Progress
 from advkeras.attacks.base import FixedNormAttack
 from advkeras.errors import require
 from advkeras.models import Classifier
@@ -38,7 +38,6 @@ class Square(FixedNormAttack):
         initial_share: p of the paper, the share of an image's pixels that the first windows cover; it is halved as the
             budget is used up.
         batch_size: queries that are sent at once.
-        jit_compile: must be False, since there is nothing to compile.
     """
 
     queries: int = 1_000
@@ -73,10 +72,6 @@ class Square(FixedNormAttack):
             asked[batch] += 1
             better = answers > margin[batch]
             best[batch[better]], margin[batch[better]] = points[better], answers[better]
-
-    def distance(self, difference: FloatArray) -> FloatArray:
-        """The largest change of a pixel."""
-        return linf(difference)
 
     def window_sides(self, asked: npt.NDArray[np.int64], height: int, width: int) -> npt.NDArray[np.int64]:
         """Side lengths in pixels of the windows that move after so many queries, (B,), on images of a size."""

@@ -17,7 +17,7 @@ def boundary(
     attack: Annotated[
         list[str] | None,
         typer.Option(
-            help="Attack; repeat for several. OptBrittle, OptMargin and OptRegion by default.",
+            help="Attacks, by commas or repeated; OptBrittle, OptMargin and OptRegion by default.",
             rich_help_panel="What to run",
         ),
     ] = None,
@@ -64,7 +64,7 @@ def boundary(
     classifiers, spec, data = classifiers_and_data(
         dataset, model or (), bounds=bounds, classes=classes, resize=resize, examples=examples, data_dir=data_dir
     )
-    chosen = attack or ("optbrittle", "optmargin", "optregion")
+    chosen = options.split_names(",".join(attack or ())) or ("optbrittle", "optmargin", "optregion")
     run = Protocol.build(spec, mode=protocol, attacks=chosen, seed=seed)
     search = boundary_search(spec, mode=run.mode, directions=directions, reach=reach, seed=seed)
     folder = output or Path("advkeras-results") / f"{spec.name}-boundaries"

@@ -16,7 +16,9 @@ def evaluate(
     model: options.Models = None,
     attack: Annotated[
         list[str] | None,
-        typer.Option(help="Attack; repeat for several. Those of the tables by default.", rich_help_panel="What to run"),
+        typer.Option(
+            help="Attacks, by commas or repeated; those of the tables by default.", rich_help_panel="What to run"
+        ),
     ] = None,
     protocol: Annotated[
         str,
@@ -94,7 +96,7 @@ def evaluate(
     run = Protocol.build(
         spec,
         mode=protocol,
-        attacks=attack or (),
+        attacks=options.split_names(",".join(attack or ())),
         parameters=options.parse_attack_parameters(parameters or ()),
         epsilon=epsilon,
         radius=radius,

@@ -75,6 +75,8 @@ class Protocol:
             require(value is None or math.isfinite(value), f"{name} must be finite", **{name: value})
             require(value is None or value >= 0, f"{name} must not be negative", **{name: value})
         chosen = tuple(dict.fromkeys(attacks)) or TABLE_ATTACKS
+        for name in chosen:
+            registry.get(name)
         changed = parameters or {}
         for name in changed:
             if name not in chosen:

@@ -6,7 +6,8 @@ from typing import ClassVar
 import numpy as np
 import tensorflow as tf
 
-from advkeras.attacks import MinimumNormAttack, OptBrittle, OptMargin, OptRegion
+from advkeras.attacks import OptBrittle, OptMargin, OptRegion
+from advkeras.attacks.opt_attack import OptAttack
 from advkeras.searches.problem import Problem
 
 from ..conftest import FEATURES, SHAPE
@@ -24,7 +25,7 @@ def by_brightness():
 
 def test_a_margin_that_is_missed_is_no_success():
     @dataclass(frozen=True, kw_only=True)
-    class Short(MinimumNormAttack):
+    class Short(OptAttack):
         name: ClassVar[str] = "short"
         title: ClassVar[str] = "Short"
 
