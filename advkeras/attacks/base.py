@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from advkeras.arrays import BoolArray, FloatArray, IntArray, Progress, linf, no_progress, rms, slack
-from advkeras.attacks.hyperparameters import check_types
+from advkeras.attacks.checks import check_classes, check_types, whole_numbers
 from advkeras.attacks.result import AttackResult
 from advkeras.datasets.registry import DatasetSpec
 from advkeras.errors import InvalidInputError, require
@@ -106,16 +106,17 @@ class Attack(abc.ABC):
         start = time.perf_counter()
         require(
             not self.needs_gradient or classifier.differentiable,
-            f"{self.title} needs gradients, and {classifier.name} gives none by its pixels: use Square or HopSkipJump",
+            f"{self.title} needs gradients, and {classifier.name} gives none by its pixels: use "
+            f"{' or '.join(gradient_free())}",
             differentiable=False,
         )
         checked = classifier.check_images(images)
-        truth = _check_classes("labels", labels, len(checked), classifier)
-        goals = truth if targets is None else _check_classes("targets", targets, len(checked), classifier)
+        truth = check_classes("labels", labels, len(checked), classifier)
+        goals = truth if targets is None else check_classes("targets", targets, len(checked), classifier)
         targeted = targets is not None
         if targeted and np.any(goals == truth):
             raise InvalidInputError(f"targets must differ from labels. Received: {int(np.sum(goals == truth))} equal")
-        positions = np.arange(len(checked)) if places is None else _whole_numbers("places", places, len(checked))
+        positions = np.arange(len(checked)) if places is None else whole_numbers("places", places, len(checked))
         network, before = classifier.counted, classifier.counted.passes
         benign = self._predict(network, checked)
         everything = Problem(checked, goals, targeted, np.asarray(positions, np.int32))
@@ -302,23 +303,15 @@ class MinimumNormAttack(Attack):
         return np.where(fooled[:, None, None, None], candidates, problem.images)
 
 
-def _check_classes(name: str, classes: npt.ArrayLike, count: int, classifier: Classifier) -> IntArray:
-    array = _whole_numbers(name, classes, count)
-    if array.min() < 0 or array.max() >= classifier.num_classes:
-        raise InvalidInputError(
-            f"{name} must lie in 0...{classifier.num_classes - 1}, the classes of {classifier.name}. "
-            f"Received: {array.min()}...{array.max()}"
-        )
-    return array.astype(np.int32)
-
-
-def _whole_numbers(name: str, values: npt.ArrayLike, count: int) -> npt.NDArray[Any]:
-    array = np.asarray(values)
-    if array.shape != (count,) or not np.issubdtype(array.dtype, np.integer):
-        raise InvalidInputError(
-            f"{name} must be {count} whole numbers, one for each image. Received: shape {array.shape}, {array.dtype}"
-        )
-    return array
+def gradient_free() -> tuple[str, ...]:
+    """Names of the attacks that need no gradients, of all that have been defined."""
+    found, waiting = [], [Attack]
+    while waiting:
+        attack = waiting.pop()
+        waiting.extend(attack.__subclasses__())
+        if "name" in vars(attack) and not attack.needs_gradient:
+            found.append(attack.name)
+    return tuple(sorted(found))
 
 
 def _plain(items: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def attack(
     target: Annotated[
         int | None,
         typer.Option(
-            help="Class to reach; images of that class are left out (HopSkipJump starts at them). Any wrong class by "
+            help="Class to reach; images of that class are left out (a search by classes starts at them). Any wrong class by "
             "default.",
             rich_help_panel="What to run",
         ),
@@ -68,7 +68,6 @@ def attack(
     import_tensorflow()
     import numpy as np
 
-    from advkeras.attacks import HopSkipJump
     from advkeras.attacks.registry import configure
     from advkeras.cli.subjects import classifiers_and_data
     from advkeras.evaluation.examples import Examples
@@ -83,8 +82,8 @@ def attack(
     targets = None
     if target is not None:
         reached = data.where(data.labels == target)
-        if isinstance(configured, HopSkipJump) and len(reached):
-            configured = configured.starting_at(reached.images)
+        if len(reached):
+            configured = configured.beside(reached.images)
         data = data.where(data.labels != target)
         targets = np.full(len(data), target, np.int32)
     path = output or Path(f"{classifier.name}-{name}.npz")

@@ -33,7 +33,7 @@ def probe(
     batch_size: Annotated[int, typer.Option(help="Images in a request.", rich_help_panel="Load")] = 8,
     attack: Annotated[
         str | None,
-        typer.Option(help="square or hopskipjump: attack the endpoint by queries alone.", rich_help_panel="Attack"),
+        typer.Option(help="Attack the endpoint, by queries alone: for example square.", rich_help_panel="Attack"),
     ] = None,
     queries: Annotated[int, typer.Option(help="For each image, at most.", rich_help_panel="Attack")] = 1_000,
     epsilon: Annotated[

@@ -1,5 +1,6 @@
 """What in an evaluation's results says that something is wrong with what was evaluated, rather than with the model."""
 
+from advkeras.attacks.base import gradient_free
 from advkeras.evaluation.results import BENIGN, Evaluation, ModelResult, Row
 
 # Accuracy on benign images that is nearer to chance than this share of the way to 1 is no classifier's.
@@ -45,7 +46,8 @@ def _about_gradients(model: ModelResult, row: Row) -> str:
         )
         if count
     ]
+    others = " and ".join(f"--attack {name}" for name in gradient_free())
     return (
         f"of the gradients that {row.title} took of {model.name} {' and '.join(found)}: its figures may be "
-        "of the gradients and not of the model; --attack square and --attack hopskipjump need none"
+        f"of the gradients and not of the model; {others} need none"
     )

@@ -215,7 +215,7 @@ def test_attacks_that_need_gradients_are_refused_by_an_endpoint(endpoint, grey_i
     classifier, _ = endpoint()
     images = grey_images()
     message = (
-        f"{attack.title} needs gradients, and endpoint gives none by its pixels: use Square or HopSkipJump. "
+        f"{attack.title} needs gradients, and endpoint gives none by its pixels: use hopskipjump or square. "
         "Received: differentiable=False"
     )
     with pytest.raises(InvalidInputError, match=f"^{message}$"):

@@ -146,7 +146,7 @@ def test_a_classifier_without_a_gradient_by_its_pixels_is_refused_by_name(name):
     if attack is None:
         assert not get(name).needs_gradient
         return
-    with pytest.raises(InvalidInputError, match="network gives none by its pixels: use Square or HopSkipJump"):
+    with pytest.raises(InvalidInputError, match="network gives none by its pixels: use hopskipjump or square"):
         attack(classifier, IMAGES, classifier.predict(IMAGES))
 
 
