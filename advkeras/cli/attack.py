@@ -40,8 +40,8 @@ def attack(
     target: Annotated[
         int | None,
         typer.Option(
-            help="Class to reach; images of that class are left out (a search by classes starts at them). Any wrong class by "
-            "default.",
+            help="Class to reach; images of that class are left out (a search by classes starts at them). Any wrong "
+            "class by default.",
             rich_help_panel="What to run",
         ),
     ] = None,
