@@ -1,0 +1,101 @@
+"""Changes the code in random places, one at a time, and tells how many of the changes the tests notice.
+
+    pip install cosmic-ray
+    python scripts/mutants.py [--mutants 100] [--seed 0] [--report FILE]
+
+Cosmic Ray finds the places in the rooms below and makes the changes, in a copy of the checkout; type annotations are
+left alone. The sample is drawn by place, so that an operator that can be replaced by ten others counts once. Each
+change is met with the tests of its room, the quickest first, until one fails. A hundred take some hours on two cores;
+what is done stands in the report, and is not done again.
+"""
+
+import argparse
+import ast
+import json
+import os
+import random
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from cosmic_ray.commands import init
+from cosmic_ray.mutating import mutate_and_test
+from cosmic_ray.work_db import WorkDB, use_db
+from cosmic_ray.work_item import MutationSpec
+
+REPOSITORY = Path(__file__).parents[1]
+# The tests of each room, in the order in which they run.
+TESTS = {
+    "searches": "tests/searches tests/attacks",
+    "attacks": "tests/attacks/test_base.py tests/searches tests/attacks tests/test_examples.py",
+    "regions": "tests/test_voting.py tests/defenses tests/attacks/test_closed_form.py",
+    "training": "tests/training",
+    "boundary": "tests/boundary tests/evaluation/test_boundaries.py tests/evaluation/test_detection.py",
+}
+TIMEOUT = 1_200
+
+
+def annotations(path: Path) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Where a file's type annotations, and the types in its assignments, begin and end."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        for name in ("annotation", "returns"):
+            part = getattr(node, name, None)
+            if part is not None:
+                found.append(((part.lineno, part.col_offset), (part.end_lineno, part.end_col_offset)))
+    return found
+
+
+def sample(checkout: Path, count: int, seed: int) -> list[MutationSpec]:
+    """Changes at places drawn at random, one at each."""
+    files = sorted(file for room in TESTS for file in (checkout / "advkeras" / room).glob("*.py"))
+    with use_db(checkout / "mutants.sqlite", WorkDB.Mode.create) as database:
+        init(files, database, {})
+        specs = [mutation for item in database.work_items for mutation in item.mutations]
+    typed = {str(file): annotations(file) for file in files}
+    places: dict[tuple[str, tuple[int, int]], list[MutationSpec]] = {}
+    for spec in specs:
+        start = tuple(spec.start_pos)
+        if not any(first <= start < last for first, last in typed[str(spec.module_path)]):
+            places.setdefault((str(spec.module_path), start), []).append(spec)
+    generator = random.Random(seed)
+    chosen = generator.sample(sorted(places), min(count, len(places)))
+    return [generator.choice(sorted(places[place], key=lambda spec: spec.operator_name)) for place in chosen]
+
+
+def tried(spec: MutationSpec, checkout: Path) -> dict[str, Any]:
+    """Whether the tests notice a change, and what it is."""
+    file = Path(spec.module_path).relative_to(checkout / "advkeras")
+    command = f"{sys.executable} -m pytest -x -q -n 0 -p no:cacheprovider {TESTS[file.parts[0]]}"
+    result = mutate_and_test([spec], command, TIMEOUT)
+    outcome = str(getattr(result.test_outcome, "value", result.test_outcome))
+    changed = [line for line in (result.diff or "").splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    return {"file": str(file), "line": spec.start_pos[0], "change": changed, "outcome": outcome}
+
+
+def main() -> None:
+    """Draws, tries and reports."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mutants", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--report", type=Path, default=Path("mutants.json"))
+    options = parser.parse_args()
+    report = options.report.resolve()
+    rows = json.loads(report.read_text()) if report.exists() else []
+    with tempfile.TemporaryDirectory() as folder:
+        checkout = Path(folder) / "checkout"
+        shutil.copytree(REPOSITORY, checkout, ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__"))
+        os.chdir(checkout)
+        os.environ["PYTHONPATH"] = str(checkout)
+        for spec in sample(checkout, options.mutants, options.seed)[len(rows) :]:
+            rows.append(tried(spec, checkout))
+            report.write_text(json.dumps(rows, indent=1) + "\n")
+            print(len(rows), rows[-1]["outcome"], rows[-1]["file"], rows[-1]["line"], *rows[-1]["change"], flush=True)
+    killed = sum(row["outcome"] == "killed" for row in rows)
+    print(f"{killed} of {len(rows)} noticed")
+
+
+if __name__ == "__main__":
+    main()
