@@ -190,6 +190,7 @@ def test_progress_ends_with_everything_done(half_space, grey_images):
         (lambda: OptBrittle(confidence=-1.0), "confidence=-1.0"),
         (lambda: PGD(epsilon=0.1, loss="dlr"), "loss='dlr'"),
         (lambda: PGD(epsilon=0.1, restarts=2, random_start=False), "restarts=2"),
+        (lambda: PGD(epsilon=0.1, momentum=1.0), "momentum=1.0"),
         (lambda: PenaltySearch(weight_steps=0), "weight_steps=0"),
         (lambda: OptMargin(member_rms=0.1, ensemble_size=0), "ensemble_size=0"),
         (lambda: OptBrittle(search="greedy"), "search='greedy'"),

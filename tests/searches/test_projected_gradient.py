@@ -1,0 +1,48 @@
+"""The loop of projected gradient descent against a few lines of NumPy."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from advkeras.attacks import PGD, adversarial_margin
+
+from ..conftest import FEATURES, SHAPE
+from ..recording import wavy
+
+EPSILON, STEP = 0.05, 0.02
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.25])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_each_step_follows_from_the_points_before(norm, momentum):
+    image = np.random.default_rng(8).uniform(0.0, 0.1, (1, *SHAPE)).astype(np.float32)
+    classifier = wavy()
+    label = classifier.answer(image.reshape(1, -1)).argmax(axis=1).astype(np.int32)
+    PGD(epsilon=EPSILON, step=STEP, iterations=8, norm=norm, loss="margin", random_start=False, momentum=momentum)(
+        classifier, image, label
+    )
+    start = image.reshape(-1)
+    # After the classification of the image and before the verification.
+    points = classifier.points()[1:10]
+    np.testing.assert_allclose(points[0], start, atol=1e-6)
+
+    def project(point):
+        offset = point - start
+        if norm == "linf":
+            offset = np.clip(offset, -EPSILON, EPSILON)
+        else:
+            offset = offset * min(1.0, EPSILON / max(np.linalg.norm(offset), 1e-12))
+        return np.clip(start + offset, 0, 1)
+
+    for place in range(8):
+        point = tf.constant(points[place : place + 1])
+        with tf.GradientTape() as tape:
+            tape.watch(point)
+            margin = adversarial_margin(classifier._logits(point), label, targeted=False)
+        gradient = tape.gradient(margin, point).numpy()[0]
+        direction = np.sign(gradient) if norm == "linf" else gradient / np.linalg.norm(gradient)
+        ahead = project(points[place] + STEP * direction)
+        before = points[max(0, place - 1)]
+        expected = points[place] + (1 - momentum) * (ahead - points[place]) + momentum * (points[place] - before)
+        np.testing.assert_allclose(points[place + 1], project(expected), atol=2e-5)
+    assert start.size == FEATURES
