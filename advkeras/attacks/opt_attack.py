@@ -81,8 +81,8 @@ class OptAttack(MinimumNormAttack):
 
     @classmethod
     def parameters_on(cls, spec: DatasetSpec, *, full_search: bool) -> dict[str, Any]:
-        """With the full search the authors'."""
-        return {"search": authors_search(spec)} if full_search else {}
+        """With the full search the authors', which is in L2."""
+        return {"search": authors_search(spec)} if full_search and cls.norm == PenaltySearch.norm else {}
 
     @classmethod
     def _merged(cls, parameters: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:
