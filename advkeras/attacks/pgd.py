@@ -165,7 +165,9 @@ class PGD(FixedNormAttack):
             drawn = ball.offsets_by_image(classifier.input_shape, seeds)
             return projected_gradient(
                 lambda points, goals: loss_slope(classifier, points, goals, targeted=targeted, loss=loss),
-                lambda points, goals: adversarial_margin(classifier(points), goals, targeted=targeted),
+                lambda points, goals: adversarial_margin(
+                    tf.cast(classifier(points), tf.float32), goals, targeted=targeted
+                ),
                 images,
                 goals,
                 epsilon=epsilon,

@@ -83,7 +83,7 @@ class RobustValidation(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _correct(self, images: Any, labels: Any, seeds: Any) -> tuple[Any, Any]:
         def answers(points: Any) -> Any:
-            return self.model(points, training=False)
+            return tf.cast(self.model(points, training=False), tf.float32)
 
         found = projected_gradient(
             lambda points, goals: loss_slope(answers, points, goals, targeted=False),
