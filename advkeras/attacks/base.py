@@ -125,8 +125,9 @@ class Attack(abc.ABC):
         adversarials = checked.copy()
         fooled = np.zeros(len(checked), bool)
         if attacked.any():
+            candidates = self._candidates(network, everything.where(attacked), progress or no_progress)
+            # Judged by images and goals that the attack has not had in its hands.
             problem = everything.where(attacked)
-            candidates = self._candidates(network, problem, progress or no_progress)
             fooled[attacked] = self.verify(network, problem, candidates)
             adversarials[attacked] = self._kept(problem, candidates, fooled[attacked])
         predictions, after = self._predict(network, adversarials), network.passes

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from advkeras.attacks import OptBrittle, OptMargin, OptRegion
+from advkeras.attacks import FixedNormAttack, OptBrittle, OptMargin, OptRegion
 from advkeras.attacks.opt_attack import OptAttack
 from advkeras.searches.problem import Problem
 
@@ -38,6 +39,28 @@ def test_a_margin_that_is_missed_is_no_success():
         np.testing.assert_array_equal(result.success, expected)
         # Where there is no success the image stands in.
         np.testing.assert_array_equal((result.adversarials == BRIGHT).all(axis=(1, 2, 3)), ~np.array(expected))
+
+
+@pytest.mark.parametrize("tampered", ["images", "goals"])
+def test_an_attack_that_writes_into_its_problem_is_judged_by_what_was_given(tampered):
+    @dataclass(frozen=True, kw_only=True)
+    class Tampering(FixedNormAttack):
+        name: ClassVar[str] = "tampering"
+        title: ClassVar[str] = "Tampering"
+
+        def run(self, classifier, problem, progress):
+            if tampered == "images":
+                problem.images[:] = 0.0  # misclassified, and far beyond epsilon
+            else:
+                problem.goals[:] = 0
+            return problem.images
+
+    images, labels = BRIGHT.copy(), np.ones(3, np.int32)
+    result = Tampering(epsilon=0.1)(by_brightness(), images, labels)
+    assert result.attacked.all()
+    assert not result.success.any()
+    np.testing.assert_array_equal(images, BRIGHT)
+    np.testing.assert_array_equal(labels, 1)
 
 
 def test_members_are_judged_as_they_are_classified_clipped():
