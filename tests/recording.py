@@ -47,9 +47,9 @@ class RecordingClassifier(Classifier):
         return np.asarray(self._logits(tf.constant(points, tf.float32)))
 
 
-def wavy() -> RecordingClassifier:
+def wavy(frequency: float = 6.0) -> RecordingClassifier:
     """Three classes whose regions are small and many: gradients turn, and the nearest success is seldom the last."""
     generator = np.random.default_rng(4)
-    inner = tf.constant(6 * generator.standard_normal((FEATURES, 40)), tf.float32)
+    inner = tf.constant(frequency * generator.standard_normal((FEATURES, 40)), tf.float32)
     outer = tf.constant(generator.standard_normal((40, 3)), tf.float32)
     return RecordingClassifier(lambda flat: tf.sin(flat @ inner) @ outer)

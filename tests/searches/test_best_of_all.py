@@ -24,18 +24,20 @@ def successes(classifier, image, label):
 
 
 @pytest.mark.parametrize(
-    "attack",
+    ("attack", "frequency"),
     [
-        OptBrittle(search=DecoupledSearch(gradients=100)),
-        OptBrittle(search=DecoupledSearch(gradients=40, restarts=False)),
-        OptBrittle(search=PenaltySearch(learning_rate=0.05, initial_weight=0.1, weight_steps=3, iterations=60)),
-        HopSkipJump(queries=200),
+        (OptBrittle(search=DecoupledSearch(gradients=100)), 6),
+        # One search comes nearer with nearly every success, unless regions are tiny.
+        (OptBrittle(search=DecoupledSearch(gradients=40, restarts=False)), 60),
+        (OptBrittle(search=PenaltySearch(learning_rate=0.05, initial_weight=0.1, weight_steps=3, iterations=60)), 6),
+        (HopSkipJump(queries=200), 6),
     ],
     ids=["decoupled", "one search", "penalty", "hopskipjump"],
 )
-def test_the_nearest_success_is_returned(attack):
+def test_the_nearest_success_is_returned(attack, frequency):
+    classifier = wavy(frequency)
     for image in IMAGES:
-        classifier = wavy()
+        classifier.asked.clear()
         label = int(classifier.answer(image.reshape(1, FEATURES)).argmax())
         result = attack(classifier, image[None], np.array([label]))
         distances = successes(classifier, image, label)
@@ -47,8 +49,9 @@ def test_the_nearest_success_is_returned(attack):
 @pytest.mark.parametrize("loss", ["margin", "cross_entropy"])
 def test_pgd_returns_the_point_of_the_largest_margin(norm, loss):
     epsilon = 0.03 if norm == "linf" else 0.1
+    classifier = wavy()
     for image in IMAGES:
-        classifier = wavy()
+        classifier.asked.clear()
         label = int(classifier.answer(image.reshape(1, FEATURES)).argmax())
         attack = PGD(epsilon=epsilon, norm=norm, loss=loss, iterations=30, step=epsilon / 2)
         result = attack(classifier, image[None], np.array([label]))
