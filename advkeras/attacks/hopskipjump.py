@@ -14,7 +14,7 @@ from advkeras.attacks.base import MinimumNormAttack
 from advkeras.errors import require
 from advkeras.models import Classifier
 from advkeras.randomness import derive_generator
-from advkeras.searches.boundary_walks import BoundaryWalks
+from advkeras.searches.boundary_walks import BoundaryWalks, walks_at_once
 from advkeras.searches.problem import Problem, fooled_by
 from advkeras.searches.starts import KnownImages, noise_starts
 
@@ -67,8 +67,9 @@ class HopSkipJump(MinimumNormAttack):
         given = self._given_starts(classifier)
         known = KnownImages.of(classifier, problem, given, batch_size=self.batch_size)
         best, total = problem.images.copy(), len(problem)
-        for first in range(0, total, self.batch_size):
-            places = np.arange(first, min(first + self.batch_size, total))
+        at_once = walks_at_once(math.prod(classifier.input_shape), self.batch_size)
+        for first in range(0, total, at_once):
+            places = np.arange(first, min(first + at_once, total))
             walks = self._walks(problem, known, places, classifier.bounds)
 
             def adversarial(rows: Any, points: FloatArray, places: Any = places) -> BoolArray:

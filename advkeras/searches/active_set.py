@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from advkeras.arrays import Progress
 from advkeras.models import Classifier
+from advkeras.searches.batches import filled
 
 
 def run_active_set(
@@ -49,13 +50,13 @@ def run_active_set(
     constants = [tf.convert_to_tensor(value) for value in shared]
     specs = [tf.TensorSpec.from_tensor(value) for value in constants]
     advance = classifier.graph(
-        (key, jit_compile, size if jit_compile else None),
-        lambda: _step(build(), layout, size if jit_compile else None),
-        [layout.signature, *layout.packed_signature, *specs],
+        (key, jit_compile),
+        lambda: _step(build(), layout, jit_compile=jit_compile),
+        [layout.signature, *layout.packed_signature, tf.TensorSpec((None,), tf.int32), *specs],
     )
     waiting = np.flatnonzero(~state.finished)
     active: npt.NDArray[np.intp] = waiting[:0]
-    batch, done = layout.empty, total - len(waiting)
+    batch, done, rows = layout.empty, total - len(waiting), tf.zeros((0,), tf.int32)
     while True:
         progress(done, total)
         entering, waiting = np.split(waiting, [size - len(active)])
@@ -63,30 +64,31 @@ def run_active_set(
         if not len(active):
             return
         pieces = layout.pack(type(state)(*(values[entering] for values in state))) if len(entering) else layout.nothing
-        batch, finished, *packed = advance(batch, *pieces, *constants)
+        if jit_compile:
+            rows = tf.constant(filled(np.arange(len(active)), size), tf.int32)
+        batch, finished, *packed = advance(batch, *pieces, rows, *constants)
         leaving = finished.numpy()
         if leaving.any():
             layout.unpack_into(state, active[leaving], *(piece.numpy() for piece in packed))
             active, done = active[~leaving], done + int(leaving.sum())
 
 
-def _step(advance: Callable[..., Any], layout: "_Layout", fill_to: int | None) -> Any:
+def _step(advance: Callable[..., Any], layout: "_Layout", *, jit_compile: bool) -> Any:
     """A function from a batch, and images that enter it, to what of it goes on, and images that leave it.
 
     Args:
         advance: takes and returns the state of a batch.
         layout: of the state.
-        fill_to: the size of the batch, where it is to be filled for XLA, which compiles what advances it.
+        jit_compile: compile what advances the batch by XLA, and fill the batch with copies: the rows (R,) say of what.
     """
-    if fill_to is not None:
+    if jit_compile:
         advance = tf.function(advance, jit_compile=True, autograph=False)
 
-    def step(batch: Any, floats: Any, integers: Any, *shared: Any) -> tuple[Any, ...]:
+    def step(batch: Any, floats: Any, integers: Any, rows: Any, *shared: Any) -> tuple[Any, ...]:
         entering = layout.unpack(floats, integers)
         batch = type(batch)(*(tf.concat(both, axis=0) for both in zip(batch, entering, strict=True)))
         count = tf.shape(batch.finished)[0]
-        if fill_to is not None:
-            rows = tf.range(_filled_size(count, fill_to)) % count
+        if jit_compile:
             batch = type(batch)(*(tf.gather(values, rows) for values in batch))
         batch = advance(batch, *shared)
         batch = type(batch)(*(values[:count] for values in batch))
@@ -118,9 +120,7 @@ class _Layout:
 
     @property
     def signature(self) -> Any:
-        return self.kind(
-            *(tf.TensorSpec((None, *each), kind) for each, kind in zip(self.shapes, self.dtypes, strict=True))
-        )
+        return self.kind(*(tf.TensorSpec((None, *each), kind) for each, kind in self._fields))
 
     @property
     def packed_signature(self) -> list[Any]:
@@ -198,9 +198,3 @@ class _Layout:
 
 
 _PIECES = {True: tf.float32, False: tf.int32}
-
-
-def _filled_size(count: Any, batch_size: int) -> Any:
-    """The smallest of batch_size, its half, its quarter, ... that holds a number of images, a tensor."""
-    size = tf.constant(batch_size)
-    return tf.while_loop(lambda size: (size > 1) & (size // 2 >= count), lambda size: [size // 2], [size])[0]

@@ -33,13 +33,13 @@ def run_in_batches(
     parts = []
     for start in range(0, count, batch_size):
         indices: npt.NDArray[np.intp] = np.arange(start, min(start + batch_size, count))
-        batch = _filled(indices, batch_size) if fixed_shapes else indices
+        batch = filled(indices, batch_size) if fixed_shapes else indices
         parts.append([rows.numpy()[: len(indices)] for rows in function(batch)])
         progress(start + len(indices), count)
     return tuple(np.concatenate(rows) for rows in zip(*parts, strict=True))
 
 
-def _filled(indices: npt.NDArray[np.intp], batch_size: int) -> npt.NDArray[np.intp]:
+def filled(indices: npt.NDArray[np.intp], batch_size: int) -> npt.NDArray[np.intp]:
     """Indices, repeated up to the smallest of batch_size, its half, its quarter, ... that holds them."""
     size = batch_size
     while size // 2 >= len(indices):

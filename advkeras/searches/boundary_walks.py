@@ -17,10 +17,15 @@ from advkeras.arrays import BoolArray, FloatArray
 
 Rows = npt.NDArray[np.intp]
 
-# Points that one image's walk asks about at once.
-POINTS_AT_ONCE = 25
+# Points that one image's walk asks about at once, and pixels of all walks' points: 128 MiB of float64.
+POINTS_AT_ONCE, _PIXELS_AT_ONCE = 25, 2**24
 # By such a share of its distance the result lies farther out than the nearest point that was found.
 _SLACK = 1e-4
+
+
+def walks_at_once(features: int, batch_size: int) -> int:
+    """How many images of so many features walk side by side: what a batch holds, or the memory for large images."""
+    return max(1, min(batch_size, _PIXELS_AT_ONCE // (POINTS_AT_ONCE * features)))
 
 
 class _Phase(IntEnum):

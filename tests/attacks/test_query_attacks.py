@@ -8,6 +8,7 @@ import pytest
 from advkeras.attacks import PGD, HopSkipJump, OptBrittle, Square
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier
+from advkeras.searches import boundary_walks
 
 from ..conftest import FEATURES, SHAPE, linear_classifier
 
@@ -171,6 +172,18 @@ def test_hopskipjump_leaves_an_image_as_it_was_where_no_noise_is_of_the_target(g
     assert not result.success.any()
     np.testing.assert_array_equal(result.adversarials, images)
     assert result.forward_count == len(images) * (50 + OWN_FORWARDS)
+
+
+def test_of_large_images_hopskipjump_walks_with_a_few_at_a_time(endpoint, grey_images, monkeypatch):
+    classifier, _ = endpoint()
+    images = grey_images(count=20)
+    labels = classifier.predict(images)
+    expected = HopSkipJump(queries=300)(classifier, images, labels)
+    classifier.asked.clear()
+    monkeypatch.setattr(boundary_walks, "_PIXELS_AT_ONCE", 3 * boundary_walks.POINTS_AT_ONCE * FEATURES)
+    result = HopSkipJump(queries=300)(classifier, images, labels)
+    np.testing.assert_array_equal(result.adversarials, expected.adversarials)
+    assert max(map(len, classifier.asked[1:-2])) == 3 * boundary_walks.POINTS_AT_ONCE
 
 
 @pytest.mark.parametrize(
