@@ -17,6 +17,12 @@ def linf(difference: npt.NDArray[Any]) -> FloatArray:
     return np.asarray(np.abs(difference).reshape(len(difference), -1).max(axis=1), np.float32)
 
 
+def l2(difference: npt.NDArray[Any]) -> FloatArray:
+    """Euclidean length over all but the first axis: (N, ...) to (N,)."""
+    flat = np.asarray(difference, np.float64).reshape(len(difference), -1)
+    return np.asarray(np.sqrt(np.sum(flat**2, axis=1)), np.float32)
+
+
 def rms(difference: npt.NDArray[Any]) -> FloatArray:
     """RMS over all but the first axis: (N, ...) to (N,). The paper's measure of distortion (section 4)."""
     flat = np.asarray(difference, np.float64).reshape(len(difference), -1)

@@ -41,3 +41,10 @@ def require(condition: bool, message: str, **received: Any) -> None:
     if not condition:
         values = ", ".join(f"{name}={value!r}" for name, value in received.items())
         raise InvalidInputError(f"{message}. Received: {values}")
+
+
+def require_count(least: int = 1, **received: int) -> None:
+    """Raises an :class:`InvalidInputError` unless each number is at least so much, and no more than int32 holds."""
+    for name, value in received.items():
+        require(value >= least, f"{name} must be at least {least}", **{name: value})
+        require(value < 2**31, f"{name} must be less than 2^31", **{name: value})

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from advkeras import datasets
+from advkeras.attacks import base
 from advkeras.datasets import LabelledImages
 from advkeras.models import Classifier
 
@@ -79,3 +80,12 @@ def no_prepared_data(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
     folder = tmp_path_factory.mktemp("data")
     monkeypatch.setenv("ADVKERAS_DATA_DIR", str(folder))
     return folder
+
+
+@pytest.fixture
+def own_registry():
+    """Attacks that a test registers are forgotten afterwards."""
+    before = dict(base.REGISTERED)
+    yield
+    base.REGISTERED.clear()
+    base.REGISTERED.update(before)

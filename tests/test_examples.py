@@ -2,27 +2,21 @@
 
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
 
-from advkeras.attacks import FGSM, FixedNormAttack, OptBrittle, configure, register, registry
+from advkeras.attacks import FGSM, configure, registry
 from advkeras.datasets import MNIST
-from advkeras.errors import InvalidInputError
 
-from .commands import error_of, run
+from .commands import run
 from .conftest import FEATURES
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-@pytest.fixture(autouse=True)
-def own_registry(monkeypatch):
-    """What a test registers is forgotten afterwards."""
-    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.stem)
@@ -75,52 +69,4 @@ def test_momentum_fgsm_ends_at_the_corner_of_the_ball(half_space, grey_images):
         attack(classifier, images, labels).adversarials,
         FGSM(epsilon=0.1)(classifier, images, labels).adversarials,
         atol=1e-5,
-    )
-
-
-def test_what_cannot_be_registered_is_refused():
-    class Plain(FixedNormAttack):
-        name: ClassVar[str] = "plain"
-        title: ClassVar[str] = "Plain"
-
-        def run(self, classifier, problem, progress):
-            return problem.images
-
-    with pytest.raises(InvalidInputError, match="Plain must be a dataclass"):
-        register(Plain)
-
-    @dataclass(frozen=True, kw_only=True)
-    class Abstract(FixedNormAttack):
-        name: ClassVar[str] = "abstract"
-        title: ClassVar[str] = "Abstract"
-
-    with pytest.raises(InvalidInputError, match="Abstract lacks run"):
-        register(Abstract)
-
-    @dataclass(frozen=True, kw_only=True)
-    class Untitled(Plain):
-        name: ClassVar[str] = "fgsm"
-        work: ClassVar[str] = "steps"
-
-    with pytest.raises(InvalidInputError, match="work must name a hyperparameter of Untitled"):
-        register(Untitled)
-    Untitled.work = ""
-    with pytest.raises(InvalidInputError, match=r"the name 'fgsm' is taken, by advkeras\.attacks\.fgsm\.FGSM"):
-        register(Untitled)
-    with pytest.raises(InvalidInputError, match="can be registered"):
-        register(OptBrittle())
-    with pytest.raises(InvalidInputError, match="lower case letters"):
-
-        class Shouting(Plain):
-            name: ClassVar[str] = "NO!"
-
-
-def test_what_cannot_be_loaded_is_one_line(tmp_path):
-    broken = tmp_path / "broken.py"
-    broken.write_text("1 / 0\n")
-    assert "broken.py cannot be loaded: ZeroDivisionError" in error_of("--load", broken, "models")
-    assert "nowhere.py cannot be loaded: FileNotFoundError" in error_of("--load", tmp_path / "nowhere.py", "models")
-    assert "no_such_module cannot be loaded" in error_of("--load", "no_such_module", "models")
-    assert "did you mean 'deepfool'" in error_of(
-        "--load", EXAMPLES / "deepfool.py", "evaluate", "--attack", "deepfol", "--output", tmp_path
     )

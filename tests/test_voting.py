@@ -185,12 +185,12 @@ def test_radial_points_lie_in_all_directions_at_all_lengths_alike(seed):
 @pytest.mark.parametrize("region", [Ball(1.0), Radial(1.0)], ids=lambda region: region.name)
 def test_directions_and_lengths_have_nothing_to_do_with_each_other(region):
     """Drawn from one seed, the first length would follow from the first direction."""
-    seeds = tf.stack([tf.range(4_000), 7 * tf.range(4_000)], axis=1)
+    seeds = tf.stack([tf.range(1_000), 7 * tf.range(1_000)], axis=1)
     points = region.offsets_by_image((1, 1, 3), seeds).numpy().reshape(-1, 3)
     lengths = np.linalg.norm(points, axis=1)
     directions = points / lengths[:, None]
     for values in (*directions.T, *np.abs(directions).T):
-        assert abs(np.corrcoef(lengths, values)[0, 1]) < 0.07
+        assert abs(np.corrcoef(lengths, values)[0, 1]) < 0.13
 
 
 @pytest.mark.parametrize(

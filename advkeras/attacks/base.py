@@ -13,17 +13,21 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from advkeras.arrays import BoolArray, FloatArray, IntArray, Progress, linf, no_progress, rms, slack
+from advkeras.arrays import BoolArray, FloatArray, IntArray, Progress, l2, linf, no_progress, rms, slack
 from advkeras.attacks.checks import check_classes, check_types, whole_numbers
 from advkeras.attacks.result import AttackResult
 from advkeras.datasets.registry import DatasetSpec
-from advkeras.errors import InvalidInputError, require
+from advkeras.errors import InvalidInputError, require, require_count
 from advkeras.models import Classifier
 from advkeras.models.classifier import NO_CLASS
 from advkeras.searches.gradients import adversarial_margin
+from advkeras.searches.norms import NormName
 from advkeras.searches.problem import Problem, fooled_by
 
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
+
+REGISTERED: dict[str, type["Attack"]] = {}
+"""The attacks by name; :func:`advkeras.attacks.register` adds to them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +44,7 @@ class Attack(abc.ABC):
     Attributes:
         name: by which it is registered: lower case letters, digits and hyphens.
         title: for tables.
+        norm: that counts for the attack, ``"linf"`` or ``"l2"``.
         needs_gradient: whether the attack differentiates the classifier. One that does not asks for its logits only,
             as arrays, so that the classifier may be out of reach, and has nothing to compile.
         work: the hyperparameter that says how much the attack does for an image; empty where that is fixed.
@@ -50,6 +55,7 @@ class Attack(abc.ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
+    norm: ClassVar[NormName]
     needs_gradient: ClassVar[bool] = True
     work: ClassVar[str] = ""
 
@@ -64,7 +70,7 @@ class Attack(abc.ABC):
             raise InvalidInputError(f"the title of {cls.__name__} must be a word for tables. Received: {title!r}")
 
     def __post_init__(self) -> None:
-        require(self.batch_size >= 1, "batch_size must be at least 1", batch_size=self.batch_size)
+        require_count(batch_size=self.batch_size)
 
     @abc.abstractmethod
     def run(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
@@ -129,7 +135,7 @@ class Attack(abc.ABC):
             # Judged by images and goals that the attack has not had in its hands.
             problem = everything.where(attacked)
             fooled[attacked] = self.verify(network, problem, candidates)
-            adversarials[attacked] = self._kept(problem, candidates, fooled[attacked])
+            adversarials[attacked] = self._kept(network, problem, candidates, fooled[attacked])
         predictions, after = self._predict(network, adversarials), network.passes
         return AttackResult(
             adversarials=adversarials,
@@ -165,7 +171,7 @@ class Attack(abc.ABC):
         return self
 
     def get_config(self) -> dict[str, Any]:
-        """The hyperparameters, as plain values."""
+        """The hyperparameters, as plain values, without fields whose names begin with an underscore: those are data."""
         return asdict(self, dict_factory=_plain)
 
     @property
@@ -235,8 +241,9 @@ class Attack(abc.ABC):
             )
         return np.clip(candidates, *classifier.bounds)
 
-    def _kept(self, problem: Problem, candidates: FloatArray, fooled: BoolArray) -> FloatArray:
-        return candidates
+    @abc.abstractmethod
+    def _kept(self, classifier: Classifier, problem: Problem, candidates: FloatArray, fooled: BoolArray) -> FloatArray:
+        """What becomes of candidates (N, H, W, C), those that do what the attack promises and others."""
 
     def _predict(self, classifier: Classifier, images: FloatArray) -> IntArray:
         return classifier.predict(images, batch_size=self.batch_size)
@@ -247,10 +254,15 @@ class FixedNormAttack(Attack):
     """An attack that stays within a given distance of the image and tries to be misclassified there.
 
     Args:
-        epsilon: the largest distance, in the classifier's pixel unit; L-inf, unless the attack says otherwise.
+        epsilon: the largest distance, in the classifier's pixel unit.
+
+    Attributes:
+        norm: of the distance: ``"linf"``, the largest change of a pixel, or ``"l2"``, the Euclidean length.
     """
 
     epsilon: float
+
+    norm: ClassVar[NormName] = "linf"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -262,13 +274,20 @@ class FixedNormAttack(Attack):
         return {"epsilon": spec.epsilon}
 
     def distance(self, difference: FloatArray) -> FloatArray:
-        """The largest change of a pixel."""
-        return linf(difference)
+        """The norm that epsilon bounds."""
+        return linf(difference) if self.norm == "linf" else l2(difference)
 
     def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray) -> BoolArray:
         """Whether each candidate is misclassified and lies within epsilon of its image."""
-        within = self.distance(candidates - problem.images) <= self.epsilon + slack(classifier.bounds)
+        within = self._within(classifier, problem, candidates)
         return within & fooled_by(self._predict(classifier, candidates), problem.goals, targeted=problem.targeted)
+
+    def _kept(self, classifier: Classifier, problem: Problem, candidates: FloatArray, fooled: BoolArray) -> FloatArray:
+        within = self._within(classifier, problem, candidates)
+        return np.where(within[:, None, None, None], candidates, problem.images)
+
+    def _within(self, classifier: Classifier, problem: Problem, candidates: FloatArray) -> BoolArray:
+        return np.asarray(self.distance(candidates - problem.images) <= self.epsilon + slack(classifier.bounds))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,10 +295,10 @@ class MinimumNormAttack(Attack):
     """An attack that looks for the least distortion that is misclassified.
 
     Attributes:
-        norm: that it makes small, ``"l2"`` or ``"linf"``.
+        norm: that it makes small: ``"l2"``, told as RMS, or ``"linf"``, the largest change of a pixel.
     """
 
-    norm: ClassVar[str] = "l2"
+    norm: ClassVar[NormName] = "l2"
 
     @property
     def margin(self) -> float:
@@ -287,8 +306,8 @@ class MinimumNormAttack(Attack):
         return 0.0
 
     def distance(self, difference: FloatArray) -> FloatArray:
-        """RMS over pixels and channels."""
-        return rms(difference)
+        """What the attack makes small: RMS over pixels and channels, or the largest change of a pixel."""
+        return linf(difference) if self.norm == "linf" else rms(difference)
 
     def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray) -> BoolArray:
         """Whether each candidate is misclassified by the margin asked for."""
@@ -300,21 +319,16 @@ class MinimumNormAttack(Attack):
         margins = adversarial_margin(logits, problem.goals, targeted=problem.targeted).numpy()
         return np.asarray((margins > 0) & (margins >= self.margin))
 
-    def _kept(self, problem: Problem, candidates: FloatArray, fooled: BoolArray) -> FloatArray:
+    def _kept(self, classifier: Classifier, problem: Problem, candidates: FloatArray, fooled: BoolArray) -> FloatArray:
         return np.where(fooled[:, None, None, None], candidates, problem.images)
 
 
 def gradient_free() -> tuple[str, ...]:
-    """Names of the attacks that need no gradients, of all that have been defined."""
-    found, waiting = [], [Attack]
-    while waiting:
-        attack = waiting.pop()
-        waiting.extend(attack.__subclasses__())
-        if "name" in vars(attack) and not attack.needs_gradient:
-            found.append(attack.name)
-    return tuple(sorted(found))
+    """Names of the registered attacks that need no gradients."""
+    return tuple(sorted(name for name, attack in REGISTERED.items() if not attack.needs_gradient))
 
 
 def _plain(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Values of NumPy's types as Python's own, which JSON takes."""
-    return {name: value.item() if isinstance(value, np.generic) else value for name, value in items}
+    """Public fields; values of NumPy's types as Python's own, which JSON takes."""
+    public = [(name, value) for name, value in items if not name.startswith("_")]
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in public}

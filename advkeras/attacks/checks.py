@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, get_args
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -23,22 +24,51 @@ def check_types(name: str, owner: Any, given: Mapping[str, Any]) -> None:
     Raises:
         InvalidInputError: if there is no such field, or the value's type does not fit.
     """
-    types = {field.name: field.type for field in fields(owner)}
+    types = _annotations(owner)
     for parameter, value in given.items():
         if parameter not in types:
             raise InvalidInputError(unknown_name(f"parameter of {name}", parameter, tuple(types)))
-        _check_type(parameter, value, types[parameter])
+        wanted = list(dict.fromkeys(_WORDS[kind] for kind in _plain_kinds(types[parameter])))
+        if wanted and not _fits(value, types[parameter]):
+            raise InvalidInputError(f"{parameter} must be {' or '.join(wanted)}. Received: {value!r}")
 
 
-def _check_type(parameter: str, value: Any, annotation: Any) -> None:
-    kinds = get_args(annotation) or (annotation,)
-    for kind, accepted, words in (
-        (bool, bool, "true or false"),
-        (int, int, "a whole number"),
-        (float, int | float, "a number"),
-    ):
-        if kind in kinds and (not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool)):
-            raise InvalidInputError(f"{parameter} must be {words}. Received: {value!r}")
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word", type(None): "none"}
+_ACCEPTED: dict[Any, tuple[type, ...]] = {
+    int: (int, np.integer),
+    float: (int, float, np.integer, np.floating),
+    bool: (bool, np.bool_),
+}
+
+
+def _annotations(owner: Any) -> dict[str, Any]:
+    """The fields' types; strings, where what they name is not known here."""
+    try:
+        known = get_type_hints(owner)
+    except NameError:
+        known = {}
+    public = [field for field in fields(owner) if not field.name.startswith("_")]
+    return {field.name: known.get(field.name, field.type) for field in public}
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    """Of a union; else itself."""
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+
+
+def _plain_kinds(annotation: Any) -> list[Any]:
+    """The plain types that an annotation names; none, where it names another type, too, of which nothing is known."""
+    kinds = []
+    for member in _members(annotation):
+        kinds += [type(value) for value in get_args(member)] if get_origin(member) is Literal else [member]
+    return kinds if all(isinstance(kind, type) and kind in _WORDS for kind in kinds) else []
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    truth = isinstance(value, bool | np.bool_)
+    return any(
+        isinstance(value, _ACCEPTED.get(kind, (kind,))) and truth == (kind is bool) for kind in _plain_kinds(annotation)
+    )
 
 
 def check_classes(name: str, classes: npt.ArrayLike, count: int, classifier: Classifier) -> IntArray:

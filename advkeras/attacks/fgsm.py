@@ -39,6 +39,7 @@ class FGSM(FixedNormAttack):
             jit_compile=self.jit_compile,
         )
         candidates, zero, nonfinite = run_in_batches(
+            classifier,
             lambda batch: attack(problem.images[batch], problem.goals[batch], self.epsilon),
             len(problem),
             batch_size=self.batch_size,

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from advkeras.arrays import BoolArray, FloatArray, Progress
 from advkeras.attacks.base import MinimumNormAttack
-from advkeras.errors import require
+from advkeras.errors import require_count
 from advkeras.models import Classifier
 from advkeras.randomness import derive_generator
 from advkeras.searches.boundary_walks import BoundaryWalks, walks_at_once
@@ -20,6 +20,13 @@ from advkeras.searches.starts import KnownImages, noise_starts
 
 # Known images and blends with noise that are tried as starts: so many at most, and no larger share of the budget.
 _KNOWN_STARTS, _NOISE_STARTS, _STARTS_SHARE = 10, 100, 0.1
+
+
+class _Starts:
+    """Images (S, H, W, C) float32 to start at, in the classifier's pixel unit; equal to itself only."""
+
+    def __init__(self, images: FloatArray) -> None:
+        self.images = images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +53,12 @@ class HopSkipJump(MinimumNormAttack):
             that :meth:`starting_at` hands over and, where targets differ, of the images of the call.
         initial_samples: B_0 of the paper, the points of the first estimate of a direction; that of iteration t has
             sqrt(t) times as many.
-        batch_size: queries that are sent at once.
+        batch_size: queries that are sent at once, and images that are attacked side by side; fewer of large images.
     """
 
     queries: int = 1_000
     initial_samples: int = 100
+    _starts: _Starts | None = field(default=None, repr=False)
 
     name: ClassVar[str] = "hopskipjump"
     title: ClassVar[str] = "HopSkipJump"
@@ -59,8 +67,7 @@ class HopSkipJump(MinimumNormAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.queries >= 1, "queries must be at least 1", queries=self.queries)
-        require(self.initial_samples >= 1, "initial_samples must be at least 1", initial_samples=self.initial_samples)
+        require_count(queries=self.queries, initial_samples=self.initial_samples)
 
     def run(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
         """Candidates of least distortion; the image itself where nothing was found."""
@@ -111,41 +118,21 @@ class HopSkipJump(MinimumNormAttack):
         Example:
             >>> HopSkipJump().starting_at(images_of_cats)(classifier, images, labels, targets)
         """
-        return StartedHopSkipJump(**self.get_config(), starting_points=np.array(images, np.float32))
-
-    def beside(self, images: FloatArray) -> "HopSkipJump":
-        """Images that would be attacked as well are starts of this attack."""
-        return self.starting_at(images)
-
-    def _given_starts(self, classifier: Classifier) -> FloatArray:
-        return np.empty((0, *classifier.input_shape), np.float32)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class StartedHopSkipJump(HopSkipJump):
-    """HopSkipJump with images to start at, as :meth:`HopSkipJump.starting_at` makes it; equal to itself only.
-
-    Args:
-        starting_points: (S, H, W, C) float32, in the classifier's pixel unit.
-    """
-
-    starting_points: FloatArray = field(repr=False)
-
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
-
-    def get_config(self) -> dict[str, Any]:
-        """The hyperparameters, as plain values, without the images."""
-        return {name: value for name, value in super().get_config().items() if name != "starting_points"}
-
-    @property
-    def data_checksum(self) -> str:
-        """Of the images."""
-        return hashlib.sha256(self.starting_points.tobytes()).hexdigest()
+        return replace(self, _starts=_Starts(np.array(images, np.float32)))
 
     def beside(self, images: FloatArray) -> "HopSkipJump":
         """Images that would be attacked as well are starts of this attack, beside those that it has."""
-        return self.starting_at(np.concatenate([self.starting_points, images]))
+        return self.starting_at(images if self._starts is None else np.concatenate([self._starts.images, images]))
+
+    @property
+    def data_checksum(self) -> str:
+        """Of the images that are handed over, too."""
+        code = super().data_checksum
+        if self._starts is None:
+            return code
+        return hashlib.sha256(code.encode() + self._starts.images.tobytes()).hexdigest()
 
     def _given_starts(self, classifier: Classifier) -> FloatArray:
-        return classifier.check_images(self.starting_points)
+        if self._starts is None:
+            return np.empty((0, *classifier.input_shape), np.float32)
+        return classifier.check_images(self._starts.images)

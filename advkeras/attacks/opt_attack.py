@@ -61,7 +61,6 @@ class OptAttack(MinimumNormAttack):
     jit_compile: bool = False
 
     penalty: ClassVar[PenaltySearch] = PenaltySearch()
-    norm: ClassVar[str] = "l2"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -92,7 +91,7 @@ class OptAttack(MinimumNormAttack):
         kind = changed.pop("search", search.kind)
         if isinstance(kind, DecoupledSearch | PenaltySearch):
             search, kind = kind, kind.kind
-        if kind not in SEARCHES:
+        if not isinstance(kind, str) or kind not in SEARCHES:
             raise InvalidInputError(unknown_name("search", str(kind), tuple(SEARCHES)))
         if kind != search.kind:
             search = cls.penalty if kind == PenaltySearch.kind else default

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from advkeras.arrays import FloatArray, linf
 from advkeras.attacks.opt_attack import OptAttack
-from advkeras.errors import require
 from advkeras.searches.decoupled_search import DecoupledSearch
+from advkeras.searches.norms import NormName
 from advkeras.searches.penalty_search import PenaltySearch
 
 
@@ -23,14 +22,6 @@ class OptLinf(OptAttack):
 
     search: DecoupledSearch | PenaltySearch = DecoupledSearch(gradients=100, norm="linf")
 
-    norm: ClassVar[str] = "linf"
+    norm: ClassVar[NormName] = "linf"
     name: ClassVar[str] = "optlinf"
     title: ClassVar[str] = "OptLinf"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self.search.kind == "decoupled", "search must be a DecoupledSearch", search=self.search)
-
-    def distance(self, difference: FloatArray) -> FloatArray:
-        """The largest change of a pixel."""
-        return linf(difference)

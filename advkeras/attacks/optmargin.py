@@ -8,7 +8,7 @@ import numpy as np
 from advkeras.arrays import BoolArray, FloatArray
 from advkeras.attacks.opt_attack import OptAttack, authors_search
 from advkeras.datasets.registry import DatasetSpec
-from advkeras.errors import require
+from advkeras.errors import require, require_count
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seed
 from advkeras.regions import orthogonal_directions
@@ -67,7 +67,7 @@ class OptMargin(OptAttack):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.member_rms >= 0, "member_rms must not be negative", member_rms=self.member_rms)
-        require(self.ensemble_size >= 1, "ensemble_size must be at least 1", ensemble_size=self.ensemble_size)
+        require_count(ensemble_size=self.ensemble_size)
 
     def members(self, classifier: Classifier) -> FloatArray:
         """The perturbations v_i, (ensemble_size, H, W, C) in pixel units, the last of them zero."""

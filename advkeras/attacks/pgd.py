@@ -9,7 +9,7 @@ import tensorflow as tf
 from advkeras.arrays import FloatArray, Progress
 from advkeras.attacks.base import FixedNormAttack
 from advkeras.datasets.registry import DatasetSpec
-from advkeras.errors import require
+from advkeras.errors import require, require_count
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seeds
 from advkeras.regions import Ball, Hypercube
@@ -50,7 +50,7 @@ class PGD(FixedNormAttack):
 
     step: float | None = None
     iterations: int = 40
-    norm: NormName = "linf"
+    norm: NormName = "linf"  # type: ignore[misc]
     loss: Loss | Literal["both"] = "both"
     random_start: bool = True
     restarts: int = 1
@@ -76,11 +76,11 @@ class PGD(FixedNormAttack):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.step is None or self.step > 0, "step must be positive", step=self.step)
-        require(self.iterations >= 1, "iterations must be at least 1", iterations=self.iterations)
+        require_count(iterations=self.iterations)
         require(self.norm in get_args(NormName), "norm must be 'linf' or 'l2'", norm=self.norm)
         losses = (*get_args(Loss), "both")
         require(self.loss in losses, f"loss must be one of {', '.join(losses)}", loss=self.loss)
-        require(self.restarts >= 1, "restarts must be at least 1", restarts=self.restarts)
+        require_count(restarts=self.restarts)
         require(0 <= self.momentum < 1, "momentum must lie in [0, 1)", momentum=self.momentum)
         require(
             self.random_start or self.restarts == 1,
@@ -114,11 +114,6 @@ class PGD(FixedNormAttack):
         progress(len(problem), len(problem))
         return best
 
-    def distance(self, difference: FloatArray) -> FloatArray:
-        """The norm that epsilon bounds."""
-        flat = difference.reshape(len(difference), -1)
-        return np.asarray(np.linalg.norm(flat, ord=np.inf if self.norm == "linf" else 2, axis=1), np.float32)
-
     def _descend(
         self,
         classifier: Classifier,
@@ -146,6 +141,7 @@ class PGD(FixedNormAttack):
         part = problem.where(chosen)
         seeds = derive_seeds(self.seed, self.name, loss, restart, places=part.places)
         points, margins, zero, nonfinite = run_in_batches(
+            classifier,
             lambda batch: attack(
                 part.images[batch], part.goals[batch], seeds[batch], self.epsilon, self.step_length, self.iterations
             ),

@@ -1,15 +1,19 @@
 """The attacks by name: those of advkeras, those that other packages bring, and those that the user registers."""
 
+import hashlib
 import importlib
 import importlib.util
+import json
 import sys
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
-from advkeras.attacks.base import Attack, FixedNormAttack
+from advkeras.attacks.base import REGISTERED, Attack, FixedNormAttack
 from advkeras.attacks.carlini_wagner import OptBrittle, OptStrong
 from advkeras.attacks.fgsm import FGSM
 from advkeras.attacks.hopskipjump import HopSkipJump
@@ -19,7 +23,7 @@ from advkeras.attacks.optmimic import OptMimic
 from advkeras.attacks.optregion import OptRegion
 from advkeras.attacks.pgd import PGD
 from advkeras.attacks.square import Square
-from advkeras.datasets.registry import DatasetSpec
+from advkeras.datasets.registry import MNIST, DatasetSpec
 from advkeras.errors import InvalidInputError, first_line, require, unknown_name
 
 # Under this name other packages declare modules that register attacks when they are imported.
@@ -27,7 +31,8 @@ ENTRY_POINTS = "advkeras.attacks"
 
 AnyAttack = TypeVar("AnyAttack", bound=type[Attack])
 
-_REGISTRY: dict[str, type[Attack]] = {}
+# What results call images that are left as they are.
+_RESERVED = ("benign",)
 
 
 def register(attack: AnyAttack) -> AnyAttack:
@@ -37,7 +42,8 @@ def register(attack: AnyAttack) -> AnyAttack:
         attack: a dataclass below :class:`FixedNormAttack` or :class:`MinimumNormAttack`.
 
     Raises:
-        InvalidInputError: if it is no such class, lacks a name, a title or a method, or another attack has its name.
+        InvalidInputError: if it is no such class, lacks a name, a title, a method or a field's default, or another
+            attack has its name or title.
     """
     if not (isinstance(attack, type) and issubclass(attack, Attack)):
         raise InvalidInputError(
@@ -53,17 +59,44 @@ def register(attack: AnyAttack) -> AnyAttack:
     require(not missing, f"{attack.__name__} lacks {', '.join(missing)}", attack=attack)
     for each in ("name", "title"):
         require(hasattr(attack, each), f"{attack.__name__} needs a {each}", attack=attack)
+    _check_hyperparameters(attack)
+    _check_unlike_the_others(attack)
+    REGISTERED[attack.name] = attack
+    return attack
+
+
+def _check_hyperparameters(attack: type[Attack]) -> None:
     known = {field.name for field in fields(attack)}
     if attack.work and attack.work not in known and attack.work_setting is Attack.work_setting:
         raise InvalidInputError(f"work must name a hyperparameter of {attack.__name__}. Received: {attack.work!r}")
-    other = _REGISTRY.get(attack.name)
-    # A module that is loaded twice defines its classes twice.
-    if other is not None and (other.__module__, other.__qualname__) != (attack.__module__, attack.__qualname__):
+    needed = [field.name for field in fields(attack) if field.default is MISSING and field.default_factory is MISSING]
+    given = attack.parameters_on(MNIST, full_search=False)
+    missing = [name for name in needed if name not in given]
+    require(
+        not missing,
+        f"{', '.join(missing)} of {attack.__name__} must have a default, or come from its parameters_on",
+        attack=attack,
+    )
+    config = attack.for_data(MNIST).get_config()
+    try:
+        json.dumps(config)
+    except TypeError as error:
         raise InvalidInputError(
-            f"the name {attack.name!r} is taken, by {other.__module__}.{other.__qualname__}. Received: {attack!r}"
-        )
-    _REGISTRY[attack.name] = attack
-    return attack
+            f"hyperparameters of {attack.__name__} must be numbers, words, and lists of them: {first_line(error)}. "
+            f"Received: {config!r}"
+        ) from error
+
+
+def _check_unlike_the_others(attack: type[Attack]) -> None:
+    for each in ("name", "title"):
+        own = getattr(attack, each)
+        taken = f"the {each} {own!r} is taken"
+        require(own.lower() not in _RESERVED, f"{taken}, by images that are not attacked", attack=attack)
+        for other in REGISTERED.values():
+            # A module that is loaded twice defines its classes twice.
+            again = (other.__module__, other.__qualname__) == (attack.__module__, attack.__qualname__)
+            if getattr(other, each) == own and not again:
+                raise InvalidInputError(f"{taken}, by {other.__module__}.{other.__qualname__}. Received: {attack!r}")
 
 
 for _attack in (FGSM, PGD, OptLinf, OptBrittle, OptMargin, OptStrong, OptRegion, OptMimic, Square, HopSkipJump):
@@ -77,16 +110,27 @@ def load(source: str) -> None:
         InvalidInputError: if there is no such module, or it cannot be imported.
     """
     path = Path(source)
-    try:
+    with _one_line(source):
         if path.suffix == ".py" or path.is_file():
-            spec = importlib.util.spec_from_file_location(f"_loaded_{path.stem}", path)
-            if spec is None or spec.loader is None:
-                raise InvalidInputError(f"{source} is no Python file")
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[spec.name] = module
-            spec.loader.exec_module(module)
+            _run(path)
         else:
             importlib.import_module(source)
+
+
+def _run(path: Path) -> None:
+    # Files of one name in different folders are different modules.
+    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
+    spec = importlib.util.spec_from_file_location(f"_loaded_{place}_{path.stem}", path)
+    require(spec is not None and spec.loader is not None, "a file to load must be Python", file=str(path))
+    module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+    sys.modules[module.__name__] = module
+    spec.loader.exec_module(module)  # type: ignore[union-attr]
+
+
+@contextmanager
+def _one_line(source: str) -> Iterator[None]:
+    try:
+        yield
     except InvalidInputError:
         raise
     except Exception as error:
@@ -95,7 +139,8 @@ def load(source: str) -> None:
 
 def names() -> tuple[str, ...]:
     """Names of the attacks."""
-    return tuple(_all())
+    _declared_elsewhere()
+    return tuple(REGISTERED)
 
 
 def get(name: str) -> type[Attack]:
@@ -104,10 +149,25 @@ def get(name: str) -> type[Attack]:
     Raises:
         InvalidInputError: if there is no attack of that name.
     """
-    known = _all()
-    if name not in known:
-        raise InvalidInputError(unknown_name("attack", name, tuple(known)))
-    return known[name]
+    if name not in REGISTERED:
+        broken = _declared_elsewhere()
+        if name not in REGISTERED:
+            raise InvalidInputError("; ".join([unknown_name("attack", name, tuple(REGISTERED)), *broken]))
+    return REGISTERED[name]
+
+
+@cache
+def _declared_elsewhere() -> tuple[str, ...]:
+    """Loads what installed packages declare, once; returns a line about each that cannot be loaded."""
+    broken = []
+    for entry in entry_points(group=ENTRY_POINTS):
+        package = entry.dist.name if entry.dist else entry.value
+        try:
+            with _one_line(f"{package}'s {entry.value}"):
+                entry.load()
+        except InvalidInputError as error:
+            broken.append(str(error))
+    return tuple(broken)
 
 
 def has_epsilon(name: str) -> bool:
@@ -137,14 +197,3 @@ def configure(
         InvalidInputError: if there is no such attack, or it does not have such a hyperparameter.
     """
     return get(name).for_data(spec, given, full_search=full_search, **overrides)
-
-
-def _all() -> dict[str, type[Attack]]:
-    for entry in entry_points(group=ENTRY_POINTS):
-        if entry.value not in _LOADED:
-            _LOADED.add(entry.value)
-            load(entry.value)
-    return _REGISTRY
-
-
-_LOADED: set[str] = set()

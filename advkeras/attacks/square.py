@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from advkeras.arrays import FloatArray, IntArray, Progress
 from advkeras.attacks.base import FixedNormAttack
-from advkeras.errors import require
+from advkeras.errors import require, require_count
 from advkeras.models import Classifier
 from advkeras.randomness import derive_generator
 from advkeras.searches.problem import Problem
@@ -50,7 +50,7 @@ class Square(FixedNormAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.queries >= 1, "queries must be at least 1", queries=self.queries)
+        require_count(queries=self.queries)
         require(0 < self.initial_share <= 1, "initial_share must lie in (0, 1]", initial_share=self.initial_share)
 
     def run(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from advkeras.arrays import FloatArray, IntArray, Progress, no_progress, rms
 from advkeras.attacks.base import MinimumNormAttack
-from advkeras.errors import require
+from advkeras.errors import require, require_count
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seeds
 from advkeras.regions import Region
@@ -79,7 +79,7 @@ class SurroundingsAttack(MinimumNormAttack):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._vote()
-        require(self.members >= 1, "members must be at least 1", members=self.members)
+        require_count(members=self.members)
         require(0.5 <= self.share < 1, "share must lie in [0.5, 1)", share=self.share)
         require(
             self.gradients >= self.members,

@@ -13,7 +13,7 @@ import tensorflow as tf
 from advkeras.arrays import FloatArray
 from advkeras.boundary.distances import Boundaries, BoundarySearch
 from advkeras.boundary.threshold import balanced_threshold
-from advkeras.errors import InvalidInputError, first_line, require
+from advkeras.errors import InvalidInputError, first_line, require, require_count
 from advkeras.models import Classifier
 from advkeras.models.classifier import NO_CLASS
 from advkeras.randomness import derive_generator, derive_seed
@@ -188,7 +188,7 @@ class BoundaryDetector:
         Raises:
             InvalidInputError: if there is nothing of either kind, or nothing to do.
         """
-        require(steps >= 1, "steps must be at least 1", steps=steps)
+        require_count(steps=steps)
         require(
             batch_size >= 2 and batch_size % 2 == 0,
             "batch_size must be an even number of at least 2",

@@ -11,7 +11,7 @@ import tensorflow as tf
 from advkeras.arrays import FloatArray, IntArray, Progress
 from advkeras.boundary.directions import random_directions
 from advkeras.datasets.registry import BOUNDARY_REACH, DatasetSpec
-from advkeras.errors import require
+from advkeras.errors import require, require_count
 from advkeras.models import Classifier
 from advkeras.models.classifier import NO_CLASS, classes_of
 
@@ -94,7 +94,7 @@ class BoundarySearch:
     batch_size: int = 512
 
     def __post_init__(self) -> None:
-        require(self.directions >= 1, "directions must be at least 1", directions=self.directions)
+        require_count(directions=self.directions)
         require(
             not self.negatives or self.directions % 2 == 0,
             "directions with their negatives must be an even number",
@@ -102,8 +102,7 @@ class BoundarySearch:
         )
         require(self.step > 0, "step must be positive", step=self.step)
         require(self.reach >= self.step, "reach must be at least a step", reach=self.reach, step=self.step)
-        require(self.stride >= 1, "stride must be at least 1", stride=self.stride)
-        require(self.batch_size >= 1, "batch_size must be at least 1", batch_size=self.batch_size)
+        require_count(stride=self.stride, batch_size=self.batch_size)
 
     @classmethod
     def paper(cls, spec: DatasetSpec, *, seed: int = 0) -> "BoundarySearch":

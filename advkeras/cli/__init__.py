@@ -7,8 +7,8 @@ from typer.core import TyperGroup
 
 from advkeras import __version__
 from advkeras.cli import attack, boundary, datasets, detect, evaluate, export, models, probe, report, train
-from advkeras.cli.console import fail, out
-from advkeras.errors import AdvkerasError
+from advkeras.cli.console import fail, import_tensorflow, out
+from advkeras.errors import AdvkerasError, InvalidInputError
 
 
 class _OneLineErrors(TyperGroup):
@@ -20,6 +20,11 @@ class _OneLineErrors(TyperGroup):
             return super().invoke(ctx)
         except AdvkerasError as error:
             raise typer.Exit(fail(error)) from None
+        except Exception as error:
+            if getattr(error, "option_name", None) != "--load":
+                raise
+            late = InvalidInputError("--load stands before the command's name: advkeras --load FILE COMMAND ...")
+            raise typer.Exit(fail(late)) from None
 
 
 app = typer.Typer(
@@ -58,6 +63,7 @@ def program(
         out.print(f"advkeras {__version__}")
         raise typer.Exit
     if load:
+        import_tensorflow()
         from advkeras.attacks import registry
 
         for source in load:

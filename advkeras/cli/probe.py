@@ -35,7 +35,9 @@ def probe(
         str | None,
         typer.Option(help="Attack the endpoint, by queries alone: for example square.", rich_help_panel="Attack"),
     ] = None,
-    queries: Annotated[int, typer.Option(help="For each image, at most.", rich_help_panel="Attack")] = 1_000,
+    queries: Annotated[
+        int, typer.Option(help="For each image, at most: how much work the attack does.", rich_help_panel="Attack")
+    ] = 1_000,
     epsilon: Annotated[
         float | None,
         typer.Option(help="Of Square, in pixel units; the protocol's by default.", rich_help_panel="Attack"),
@@ -60,7 +62,7 @@ def probe(
     Example: [bold]advkeras probe http://localhost:8501 --model mnist-pgd --attack square --examples 50[/]
     """
     import_tensorflow()
-    from advkeras.attacks.registry import configure, has_epsilon
+    from advkeras.attacks.registry import configure
     from advkeras.cli.subjects import classifiers_and_data
     from advkeras.serving.clients import connect, is_loopback
     from advkeras.serving.probe import ProbeReport, attack_served, compare, measure_load
@@ -76,8 +78,8 @@ def probe(
     (reference,), spec, data = classifiers_and_data(
         dataset, (local or model,), bounds=bounds, classes=classes, resize=resize, examples=examples, data_dir=data_dir
     )
-    given: dict[str, Any] = {"epsilon": epsilon} if attack and has_epsilon(attack) else {}
-    configured = configure(attack, spec, queries=queries, seed=seed, **given) if attack else None
+    given = _settings(attack, queries, epsilon) if attack else {}
+    configured = configure(attack, spec, {"seed": seed, **given}) if attack else None
     served = ServedClassifier(client, bounds=reference.bounds, signature=signature)
     err.print(f"{counted(len(data), 'image')}: {data.source}", soft_wrap=True)
     comparison = compare(served, reference, data, spec.class_names)
@@ -122,6 +124,20 @@ def probe(
         )
     if load.errors:
         raise AdvkerasError(f"{load.errors} of {load.requests} requests failed: {load.first_error}")
+
+
+def _settings(attack: str, queries: int, epsilon: float | None) -> dict[str, Any]:
+    """The hyperparameters of an attack by queries that the options speak of."""
+    from advkeras.attacks.base import gradient_free
+    from advkeras.attacks.registry import get, has_epsilon
+
+    kind = get(attack)
+    if kind.needs_gradient:
+        raise InvalidInputError(
+            f"{kind.title} needs gradients, and a served model gives none: use {' or '.join(gradient_free())}. "
+            f"Received: --attack {attack}"
+        )
+    return {**({"epsilon": epsilon} if has_epsilon(attack) else {}), **({kind.work: queries} if kind.work else {})}
 
 
 def _show(report: Any) -> None:

@@ -1,6 +1,7 @@
 """Crafting adversarial examples as small units, each on disk when it is done, so that it need not be done again."""
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -84,7 +85,8 @@ class Unit:
             "model": self.classifier.name,
             "checksum": self.checksum,
             "attack": self.name,
-            "config": self.attack.get_config() if self.attack else {},
+            # As it is read again: JSON has no tuples.
+            "config": json.loads(json.dumps(self.attack.get_config())) if self.attack else {},
             "attack_data": self.attack.data_checksum if self.attack else "",
             "bounds": list(self.classifier.bounds),
             "images": hashlib.sha256(data.images.tobytes() + data.labels.tobytes() + data.places.tobytes()).hexdigest(),

@@ -15,7 +15,7 @@ from advkeras.boundary.detector import BoundaryDetector
 from advkeras.boundary.threshold import balanced_threshold
 from advkeras.datasets import DatasetSpec, LabelledImages
 from advkeras.defenses.region_classification import RegionClassification
-from advkeras.errors import require
+from advkeras.errors import require, require_count
 from advkeras.evaluation.boundaries import MeasuredBoundaries, boundaries_of
 from advkeras.evaluation.crafting import Watch, units
 from advkeras.evaluation.detection_results import DetectionReport, DetectionRow
@@ -72,7 +72,7 @@ def detect(
     check_fit(classifier, spec)
     usual_steps, batch_size = _TRAINING[spec.follows]
     steps = usual_steps if steps is None else steps
-    require(steps >= 1, "steps must be at least 1", steps=steps)
+    require_count(steps=steps)
     detectors = {attack.name: BoundaryDetector.build(search, classifier, seed=seed) for attack in train_attacks}
     attacks = tuple(dict.fromkeys((*train_attacks, *test_attacks)))
     planned = units(classifier, attacks, output)

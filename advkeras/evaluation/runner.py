@@ -154,8 +154,8 @@ def _row(unit: Unit, examples: Examples, epsilon: float, paper_row: paper.PaperR
     count = len(examples.labels)
     facts = examples.facts
     again = facts.get("convergence")
-    minimises_linf = isinstance(unit.attack, MinimumNormAttack) and unit.attack.norm == "linf"
-    keeps_linf = isinstance(unit.attack, FixedNormAttack) and getattr(unit.attack, "norm", "linf") == "linf"
+    in_linf = unit.attack is not None and unit.attack.norm == "linf"
+    minimises_linf = in_linf and isinstance(unit.attack, MinimumNormAttack)
     return Row(
         attack=unit.name,
         title=unit.title,
@@ -164,7 +164,7 @@ def _row(unit: Unit, examples: Examples, epsilon: float, paper_row: paper.PaperR
         point=Proportion(int((examples.predictions == examples.labels).sum()), count),
         success=Proportion(int(examples.success.sum()), int(examples.attacked.sum())) if unit.attack else None,
         distortion=summary(examples.distortion[examples.success]),
-        within=accuracy_within(examples, epsilon, unit.classifier.bounds) if minimises_linf or keeps_linf else None,
+        within=accuracy_within(examples, epsilon, unit.classifier.bounds) if in_linf else None,
         median_linf=float(np.median(linf(examples.adversarials - examples.images)[examples.success]))
         if minimises_linf and examples.success.any()
         else None,

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,10 +189,14 @@ class Classifier:
 
     @cached_property
     def counted(self) -> "CountedClassifier":
-        """The same classifier, counting what goes through it: what attacks work on."""
+        """The same classifier, counting what goes through it: what attacks work on, one at a time."""
         from advkeras.models.counted import CountedClassifier
 
         return CountedClassifier(self)
+
+    def counting(self, rows: int, of: int) -> AbstractContextManager[None]:
+        """For a :class:`CountedClassifier`, which counts so many of the rows of a batch; others count nothing."""
+        return nullcontext()
 
     @property
     def holding(self) -> list[Any]:

@@ -1,5 +1,7 @@
 """A classifier that counts what goes through it, so that nobody who uses it has to."""
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,37 +27,68 @@ class PassCounter:
     """Counts on the device, whether the network runs eagerly or within a compiled loop."""
 
     def __init__(self) -> None:
-        # Images that went forward, images that went backward, and those of the first that went backward, too.
-        self._counts = tf.Variable([0, 0, 0], trainable=False, dtype=tf.int64)
+        # Images that went forward, images that went backward, those of the first that went backward, too; then the
+        # number of passes, and which of them went backward last.
+        self._counts = tf.Variable([0, 0, 0, 0, 0], trainable=False, dtype=tf.int64)
 
     @property
     def passes(self) -> Passes:
         """All so far."""
-        forwards, gradients, differentiated = self._counts.numpy().tolist()
+        forwards, gradients, differentiated, *_ = self._counts.numpy().tolist()
         return Passes(forwards - differentiated, gradients)
 
     def add_forwards(self, count: int) -> None:
         """Counts images that went forward somewhere else."""
-        self._counts.assign_add([count, 0, 0])
+        self._counts.assign_add([count, 0, 0, 0, 0])
+
+    @contextmanager
+    def only(self, rows: int, of: int) -> Iterator[None]:
+        """Counts so many of the rows of each batch that goes through; the others are copies that fill it."""
+        if rows == of:
+            yield
+            return
+        before = self._counts.numpy()
+        yield
+        copies = (self._counts.numpy() - before)[:3] * (of - rows) // of
+        self._counts.assign_sub([*copies, 0, 0])
 
     def through(self, images: Any) -> Any:
         """The images (B, H, W, C), counted as they go on, and as a gradient comes back; a TensorFlow function."""
         number = tf.shape(images, out_type=tf.int64)[0]
-        zero = tf.zeros_like(number)
-        seen: list[bool] = []
+        zero, one = tf.zeros_like(number), tf.ones_like(number)
+        # A gradient within a loop knows of the loop's own tensors alone, so the variable must be one of them.
+        variable = self._counts.handle
+        if not tf.executing_eagerly():
+            variable = tf.compat.v1.get_default_graph().capture(variable)
+
+        def add(values: list[Any]) -> Any:
+            return tf.raw_ops.AssignAddVariableOp(resource=variable, value=tf.stack(values))
+
+        def read() -> Any:
+            return tf.raw_ops.ReadVariableOp(resource=variable, dtype=tf.int64)
+
+        with tf.control_dependencies([add([number, zero, zero, one, zero])]):
+            this_pass = read()[3]
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
-        def counting(points: Any) -> Any:
+        def counting(points: Any, this_pass: Any) -> Any:
             def backwards(upstream: Any) -> Any:
                 # Of one forward pass several gradients may be taken.
-                self._counts.assign_add(tf.stack([zero, number, zero if seen else number]))
-                seen.append(True)
-                return upstream
+                last = read()[4]
+                first = tf.cast(last != this_pass, tf.int64)
+                added = add([zero, number, first * number, zero, this_pass - last])
+                # TensorFlow cannot make a Jacobian of what waits for an assignment; there it counts as one gradient.
+                with tf.control_dependencies([] if _in_jacobian() else [added]):
+                    return tf.identity(upstream), None
 
             return tf.identity(points), backwards
 
-        self._counts.assign_add(tf.stack([number, zero, zero]))
-        return counting(images)
+        return counting(images, this_pass)
+
+
+def _in_jacobian() -> bool:
+    """Whether a loop is being vectorised, as the tape's ``batch_jacobian`` does it."""
+    return not tf.executing_eagerly() and "loop_body" in tf.compat.v1.get_default_graph().get_name_scope()
 
 
 class CountedClassifier(Classifier):
@@ -66,11 +99,16 @@ class CountedClassifier(Classifier):
     """
 
     def __init__(self, classifier: Classifier) -> None:
-        self.__dict__.update(classifier.__dict__)
-        self.differentiable = classifier.differentiable
-        self._graphs = {}
         self._classifier = classifier
         self._counter = PassCounter()
+        self._graphs = {}
+        self.differentiable = classifier.differentiable
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the other one's."""
+        if name == "_classifier":
+            raise AttributeError(name)
+        return getattr(self._classifier, name)
 
     def __call__(self, images: Any) -> Any:
         """Logits (N, classes) float32 of images (N, H, W, C) float32, as tensors; usable inside a tf.function."""
@@ -78,9 +116,22 @@ class CountedClassifier(Classifier):
 
     def logits(self, images: npt.ArrayLike, *, batch_size: int = 256) -> npt.NDArray[np.float32]:
         """Logits (N, classes) float32 of images (N, H, W, C), as arrays, in batches."""
-        array = np.asarray(images, np.float32)
-        self._counter.add_forwards(len(array))
-        return self._classifier.logits(array, batch_size=batch_size)
+        self._counter.add_forwards(len(np.asarray(images)))
+        return self._classifier.logits(images, batch_size=batch_size)
+
+    def predict(self, images: npt.ArrayLike, *, batch_size: int = 256) -> npt.NDArray[np.int32]:
+        """Classes (N,) int32 of images (N, H, W, C); :data:`NO_CLASS` where a logit is NaN."""
+        self._counter.add_forwards(len(np.asarray(images)))
+        return self._classifier.predict(images, batch_size=batch_size)
+
+    @property
+    def counted(self) -> "CountedClassifier":
+        """Itself."""
+        return self
+
+    def counting(self, rows: int, of: int) -> AbstractContextManager[None]:
+        """Counts so many of the rows of each batch that goes through; the others are copies that fill it."""
+        return self._counter.only(rows, of)
 
     @property
     def passes(self) -> Passes:

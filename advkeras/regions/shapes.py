@@ -126,8 +126,8 @@ def get(name: str, radius: float) -> Region:
     Raises:
         InvalidInputError: if there is no region of that name, or the radius is negative.
     """
-    if name not in _REGIONS:
-        raise InvalidInputError(unknown_name("region", name, names()))
+    if not isinstance(name, str) or name not in _REGIONS:
+        raise InvalidInputError(unknown_name("region", str(name), names()))
     return _REGIONS[name](float(radius))
 
 

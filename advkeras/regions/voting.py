@@ -11,7 +11,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from scipy.stats import binom
 
-from advkeras.errors import InvalidInputError
+from advkeras.errors import InvalidInputError, require_count
 from advkeras.models.classifier import NO_CLASS, classes_of
 from advkeras.regions.shapes import Region
 
@@ -69,10 +69,7 @@ class RegionVote:
     chunk_size: int = 256
 
     def __post_init__(self) -> None:
-        if self.samples < 1:
-            raise InvalidInputError(f"samples must be at least 1. Received: samples={self.samples}")
-        if self.chunk_size < 1:
-            raise InvalidInputError(f"chunk_size must be at least 1. Received: chunk_size={self.chunk_size}")
+        require_count(samples=self.samples, chunk_size=self.chunk_size)
         for name, value, known in (("combine", self.combine, get_args(Combination)), ("stop", self.stop, STOPS)):
             if value not in known:
                 raise InvalidInputError(f"{name} must be one of {', '.join(known)}. Received: {name}={value!r}")

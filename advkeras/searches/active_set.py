@@ -66,8 +66,9 @@ def run_active_set(
         pieces = layout.pack(type(state)(*(values[entering] for values in state))) if len(entering) else layout.nothing
         if jit_compile:
             rows = tf.constant(filled(np.arange(len(active)), size), tf.int32)
-        batch, finished, *packed = advance(batch, *pieces, rows, *constants)
-        leaving = finished.numpy()
+        with classifier.counting(len(active), of=len(rows) if jit_compile else len(active)):
+            batch, finished, *packed = advance(batch, *pieces, rows, *constants)
+            leaving = finished.numpy()
         if leaving.any():
             layout.unpack_into(state, active[leaving], *(piece.numpy() for piece in packed))
             active, done = active[~leaving], done + int(leaving.sum())

@@ -7,9 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from advkeras.arrays import Progress
+from advkeras.models import Classifier
 
 
 def run_in_batches(
+    classifier: Classifier,
     function: Callable[[npt.NDArray[np.intp]], tuple[Any, ...]],
     count: int,
     *,
@@ -20,6 +22,7 @@ def run_in_batches(
     """Runs a compiled function on all images, batch by batch.
 
     Args:
+        classifier: what the function runs.
         function: takes the indices of a batch's images and returns tensors with a row for each.
         count: of images.
         batch_size: images at once.
@@ -34,7 +37,8 @@ def run_in_batches(
     for start in range(0, count, batch_size):
         indices: npt.NDArray[np.intp] = np.arange(start, min(start + batch_size, count))
         batch = filled(indices, batch_size) if fixed_shapes else indices
-        parts.append([rows.numpy()[: len(indices)] for rows in function(batch)])
+        with classifier.counting(len(indices), of=len(batch)):
+            parts.append([rows.numpy()[: len(indices)] for rows in function(batch)])
         progress(start + len(indices), count)
     return tuple(np.concatenate(rows) for rows in zip(*parts, strict=True))
 

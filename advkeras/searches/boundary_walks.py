@@ -70,7 +70,7 @@ class BoundaryWalks:
         self._initial_samples = initial_samples
         self._features = self._images.shape[1]
         # The interval of the binary search shrinks to a share of d^(-3/2), d the number of features.
-        self._bisections = math.ceil(1.5 * math.log2(self._features))
+        self._bisections = max(1, math.ceil(1.5 * math.log2(self._features)))
         # One query is kept for the end, where there are more.
         self._kept = min(1, queries - 1)
         self._remaining = np.full(count, queries - self._kept)

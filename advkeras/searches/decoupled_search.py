@@ -7,7 +7,7 @@ from typing import Any, ClassVar, get_args
 import numpy as np
 
 from advkeras.arrays import FloatArray, IntArray, Progress
-from advkeras.errors import require
+from advkeras.errors import require, require_count
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seeds
 from advkeras.searches import rivals
@@ -55,7 +55,7 @@ class DecoupledSearch:
     work: ClassVar[str] = "gradients"
 
     def __post_init__(self) -> None:
-        require(self.gradients >= 2, "gradients must be at least 2", gradients=self.gradients)
+        require_count(2, gradients=self.gradients)
         known = get_args(NormName)
         require(self.norm in known, f"norm must be one of {', '.join(known)}", norm=self.norm)
 

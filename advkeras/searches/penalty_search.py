@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from advkeras.arrays import FloatArray, Progress
-from advkeras.errors import require
+from advkeras.errors import require, require_count
 from advkeras.models import Classifier
 from advkeras.searches.active_set import run_active_set
 from advkeras.searches.ensembles import FixedEnsemble
@@ -95,10 +95,10 @@ class PenaltySearch:
     def __post_init__(self) -> None:
         require(self.learning_rate > 0, "learning_rate must be positive", learning_rate=self.learning_rate)
         require(self.initial_weight > 0, "initial_weight must be positive", initial_weight=self.initial_weight)
-        require(self.weight_steps >= 1, "weight_steps must be at least 1", weight_steps=self.weight_steps)
-        require(self.iterations >= 1, "iterations must be at least 1", iterations=self.iterations)
+        require_count(weight_steps=self.weight_steps, iterations=self.iterations)
         require(self.distance_scale > 0, "distance_scale must be positive", distance_scale=self.distance_scale)
-        require(self.patience is None or self.patience >= 1, "patience must be at least 1", patience=self.patience)
+        if self.patience is not None:
+            require_count(patience=self.patience)
 
     def with_work(self, factor: int) -> "PenaltySearch":
         """The same search with so many times the iterations, and the patience."""

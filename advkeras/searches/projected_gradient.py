@@ -67,9 +67,13 @@ def projected_gradient(
             points=tf.where(per_image(higher), points, found.points), value=tf.where(higher, value, found.value)
         )
 
-    def stepped(points: Any, before: Any, gradient: Any) -> Any:
+    def stepped(index: Any, points: Any, before: Any, gradient: Any) -> Any:
         ahead = project(points + step * direct(gradient))
-        return ahead if not momentum else project(ahead + momentum * (2 * points - before - ahead))
+        if not momentum:
+            return ahead
+        # The first step has none before it.
+        share = tf.where(index > 0, momentum, 0.0)
+        return project(ahead + share * (2 * points - before - ahead))
 
     def advance(index: Any, points: Any, before: Any, found: Climbed) -> tuple[Any, Any, Any, Climbed]:
         slope = slope_at(points, goals)
@@ -79,7 +83,7 @@ def projected_gradient(
             nonfinite=found.nonfinite + tf.cast(slope.nonfinite, tf.int32),
         )
         gradient = slope.gradient if drift is None else tf.where(per_image(slope.zero), drift, slope.gradient)
-        return index + 1, stepped(points, before, gradient), points, found
+        return index + 1, stepped(index, points, before, gradient), points, found
 
     first = images if start is None else project(images + start)
     nowhere = Climbed(first, tf.fill(tf.shape(nothing), tf.float32.min), nothing, nothing)

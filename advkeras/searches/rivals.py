@@ -56,7 +56,9 @@ def nearest(
         images = batch // ranked
         return estimate(problem.images[images], problem.goals[images], candidates.reshape(-1)[batch])  # type: ignore[no-any-return]
 
-    estimates, zero, nonfinite = run_in_batches(of_pairs, candidates.size, batch_size=batch_size, progress=no_progress)
+    estimates, zero, nonfinite = run_in_batches(
+        classifier, of_pairs, candidates.size, batch_size=batch_size, progress=no_progress
+    )
     left_out = (candidates == problem.goals[:, None]) | (candidates == known[:, None])
     problem.weak.add((zero.reshape(-1, ranked) & ~left_out).sum(axis=1), nonfinite.reshape(-1, ranked).sum(axis=1))
     distances = np.where(left_out, np.inf, estimates.reshape(-1, ranked)).astype(np.float32)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from advkeras.attacks.base import Attack
 from advkeras.datasets import LabelledImages
-from advkeras.errors import require
+from advkeras.errors import require, require_count
 from advkeras.models import Classifier
 from advkeras.proportion import Proportion
 from advkeras.serving.clients import Client, ServingError
@@ -167,7 +167,7 @@ def measure_load(
         batch_size: images in each request.
         keep: is given each answer, with its request's number.
     """
-    require(threads >= 1, "concurrency must be at least 1", concurrency=threads)
+    require_count(concurrency=threads)
     require(requests >= threads, "there must be a request for each thread", requests=requests, concurrency=threads)
     own, seconds = threading.local(), np.full(requests, np.nan)
     errors: list[str] = []

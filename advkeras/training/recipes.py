@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
 from advkeras.datasets import DatasetSpec
-from advkeras.errors import InvalidInputError, require
+from advkeras.errors import InvalidInputError, require, require_count
 from advkeras.models import architectures
 
 _LARGEST_BATCH, _SMALLEST_BATCH, _STEPS_AN_EPOCH = 128, 16, 32
@@ -84,17 +84,16 @@ class TrainingRecipe:
             value = getattr(self, name)
             if value not in get_args(choices):
                 raise InvalidInputError(f"unknown {name} {value!r}: known are {', '.join(get_args(choices))}")
-        require(self.epochs >= 1, "epochs must be at least 1", epochs=self.epochs)
-        require(self.batch_size >= 1, "batch_size must be at least 1", batch_size=self.batch_size)
+        require_count(epochs=self.epochs, batch_size=self.batch_size)
         require(self.learning_rate > 0, "learning_rate must be positive", learning_rate=self.learning_rate)
         for name in ("weight_decay", "epsilon", "ramp_epochs", "trades_weight", "validation"):
             require(getattr(self, name) >= 0, f"{name} must not be negative", **{name: getattr(self, name)})
         require(0 <= self.average < 1, "average must lie in [0, 1)", average=self.average)
         if self.defense != "none":
-            require(self.iterations >= 1, "iterations must be at least 1", iterations=self.iterations)
+            require_count(iterations=self.iterations)
             require(self.step > 0, "step must be positive", step=self.step)
         if self.patience is not None:
-            require(self.patience >= 1, "patience must be at least 1", patience=self.patience)
+            require_count(patience=self.patience)
             require(self.validation > 0, "patience needs held out images: give validation", validation=self.validation)
         require(0 <= self.seed < 2**32, "seed must lie in 0...4294967295", seed=self.seed)
 

@@ -11,7 +11,6 @@ import pytest
 import tensorflow as tf
 
 from advkeras.attacks import FGSM, HopSkipJump, OptBrittle
-from advkeras.attacks.hopskipjump import StartedHopSkipJump
 from advkeras.datasets import MNIST
 from advkeras.errors import InvalidInputError
 from advkeras.evaluation import paper
@@ -271,9 +270,9 @@ def test_hopskipjump_is_checked_in_the_company_in_which_it_ran(natural, sample, 
     data, attack = sample.first(40), HopSkipJump(queries=30)
     result = attack(natural, data.images, data.labels)
     starts = []
-    given = StartedHopSkipJump._given_starts
+    given = HopSkipJump._given_starts
     monkeypatch.setattr(
-        StartedHopSkipJump,
+        HopSkipJump,
         "_given_starts",
         lambda self, classifier: starts.append(given(self, classifier)) or starts[-1],
     )

@@ -42,7 +42,8 @@ def test_each_step_follows_from_the_points_before(norm, momentum):
         gradient = tape.gradient(margin, point).numpy()[0]
         direction = np.sign(gradient) if norm == "linf" else gradient / np.linalg.norm(gradient)
         ahead = project(points[place] + STEP * direction)
-        before = points[max(0, place - 1)]
-        expected = points[place] + (1 - momentum) * (ahead - points[place]) + momentum * (points[place] - before)
+        # The first step has none before it.
+        share, before = (momentum, points[place - 1]) if place else (0.0, start)
+        expected = points[place] + (1 - share) * (ahead - points[place]) + share * (points[place] - before)
         np.testing.assert_allclose(points[place + 1], project(expected), atol=2e-5)
     assert start.size == FEATURES
