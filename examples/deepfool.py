@@ -47,7 +47,9 @@ class DeepFool(MinimumNormAttack):
             there = tf.argmax(logits, axis=1, output_type=tf.int32) != goals
             return tf.where(there[:, None, None, None], points, points + share * slope)
 
-        compiled = classifier.graph(self, lambda: step, [classifier.image_signature, tf.TensorSpec((None,), tf.int32)])
+        compiled = classifier.graph(
+            self.name, lambda: step, [classifier.image_signature, tf.TensorSpec((None,), tf.int32)]
+        )
         found = problem.images.copy()
         for first in range(0, len(problem), self.batch_size):
             batch = slice(first, first + self.batch_size)

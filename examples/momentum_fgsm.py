@@ -37,7 +37,8 @@ class MomentumFGSM(FixedNormAttack):
             return tf.clip_by_value(points, *classifier.bounds), momentum
 
         pixels, classes = classifier.image_signature, tf.TensorSpec((None,), tf.int32)
-        compiled = classifier.graph((self, problem.targeted), lambda: step, [pixels, classes, pixels, pixels])
+        key = (self.name, self.epsilon, self.iterations, self.decay, problem.targeted)
+        compiled = classifier.graph(key, lambda: step, [pixels, classes, pixels, pixels])
         found = problem.images.copy()
         for first in range(0, len(problem), self.batch_size):
             batch = slice(first, first + self.batch_size)

@@ -133,14 +133,14 @@ FAULTS = (
         "training/adversarial_training.py",
         "return self.network(points, training=False)",
         "return self.network(points, training=True)",
-        "tests/training/test_training.py",
+        "tests/training/test_crafting.py",
     ),
     Fault(
         "every training step has the same random start",
         "training/adversarial_training.py",
         "tf.constant(self._seed[1], tf.int32) + taken",
         "tf.constant(self._seed[1], tf.int32)",
-        "tests/training/test_training.py",
+        "tests/training/test_crafting.py",
     ),
     Fault(
         "held out images are trained on",

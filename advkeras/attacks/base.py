@@ -1,19 +1,17 @@
 """What all attacks share: their two families, the checks of their input and the verification of their claims."""
 
 import abc
-import hashlib
 import re
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from advkeras.arrays import BoolArray, FloatArray, IntArray, Progress, l2, linf, no_progress, rms, slack
+from advkeras.attacks import code
 from advkeras.attacks.checks import check_classes, check_types, whole_numbers
 from advkeras.attacks.result import AttackResult
 from advkeras.datasets.registry import DatasetSpec
@@ -180,11 +178,7 @@ class Attack(abc.ABC):
 
         An attack that is no part of advkeras depends on its code, so that what an earlier one made is made again.
         """
-        module = sys.modules.get(type(self).__module__)
-        file = getattr(module, "__file__", None)
-        if type(self).__module__.startswith("advkeras.") or file is None:
-            return ""
-        return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+        return code.checksum(type(self).__module__)
 
     @classmethod
     def for_data(

@@ -1,10 +1,7 @@
 """The attacks by name: those of advkeras, those that other packages bring, and those that the user registers."""
 
-import hashlib
 import importlib
-import importlib.util
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
@@ -15,6 +12,7 @@ from typing import Any, TypeVar
 
 from advkeras.attacks.base import REGISTERED, Attack, FixedNormAttack
 from advkeras.attacks.carlini_wagner import OptBrittle, OptStrong
+from advkeras.attacks.code import run_file
 from advkeras.attacks.fgsm import FGSM
 from advkeras.attacks.hopskipjump import HopSkipJump
 from advkeras.attacks.optlinf import OptLinf
@@ -112,19 +110,9 @@ def load(source: str) -> None:
     path = Path(source)
     with _one_line(source):
         if path.suffix == ".py" or path.is_file():
-            _run(path)
+            run_file(path)
         else:
             importlib.import_module(source)
-
-
-def _run(path: Path) -> None:
-    # Files of one name in different folders are different modules.
-    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
-    spec = importlib.util.spec_from_file_location(f"_loaded_{place}_{path.stem}", path)
-    require(spec is not None and spec.loader is not None, "a file to load must be Python", file=str(path))
-    module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
-    sys.modules[module.__name__] = module
-    spec.loader.exec_module(module)  # type: ignore[union-attr]
 
 
 @contextmanager

@@ -42,6 +42,9 @@ class Classifier:
         card: the model card, where there is one.
 
     Attributes:
+        bounds: lowest and highest pixel value, two floats.
+        input_shape: height, width, channels.
+        num_classes: found out by running a few images through the function.
         differentiable: whether gradients by the pixels run through the function. They do not where it rounds them,
             or where, in a subclass, :meth:`logits` come from elsewhere.
 

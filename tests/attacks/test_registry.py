@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -170,6 +171,20 @@ def test_files_of_one_name_are_two_modules(tmp_path):
     assert first != second
     paths[0].write_text(paths[0].read_text() + "# changed\n")
     assert configure("fool-a", MNIST).data_checksum not in (first, second)
+
+
+def test_a_file_may_import_what_lies_beside_it_and_depends_on_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    helper = tmp_path / "fools_helper.py"
+    helper.write_text("TITLE = 'Helped'\n")
+    text = (EXAMPLES / "deepfool.py").read_text().replace('"deepfool"', '"helped"').replace('"DeepFool"', "TITLE")
+    (tmp_path / "helped.py").write_text(f"from fools_helper import TITLE\n{text}")
+    registry.load(str(tmp_path / "helped.py"))
+    attack = configure("helped", MNIST)
+    before = attack.data_checksum
+    assert attack.title == "Helped"
+    helper.write_text(helper.read_text() + "# changed\n")
+    assert attack.data_checksum != before
 
 
 def test_a_package_that_cannot_be_loaded_is_told_of_when_it_is_asked_for(monkeypatch, tmp_path):

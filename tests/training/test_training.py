@@ -1,4 +1,4 @@
-"""Training: the crafted examples, the recipe, resuming, and noticing a collapse."""
+"""Training: the recipe, what it leaves, and going on after a stop."""
 
 from dataclasses import replace
 
@@ -6,66 +6,18 @@ import keras
 import numpy as np
 import pytest
 
-from advkeras.datasets import CIFAR10, MNIST, LabelledImages
-from advkeras.datasets import registry as datasets
+from advkeras.datasets import MNIST, LabelledImages
 from advkeras.errors import InvalidInputError
-from advkeras.models import Classifier, architectures, layout
-from advkeras.searches.gradients import divergence
-from advkeras.training import robust_validation
+from advkeras.models import Classifier, layout
 from advkeras.training import trainer as run_training
-from advkeras.training.adversarial_training import AdversarialTraining, TrainingAttack
 from advkeras.training.batches import shuffled_batches
 from advkeras.training.recipes import TrainingRecipe, batch_size_for
 from advkeras.training.robust_validation import RobustValidation
 from advkeras.training.trainer import train
 
 
-@pytest.fixture
-def small(monkeypatch) -> None:
-    """A network that trains in a second, under the name of the real one."""
-
-    def build(spec):
-        return keras.Sequential(
-            [
-                keras.Input(spec.shape),
-                keras.layers.MaxPooling2D(4),
-                keras.layers.Flatten(),
-                keras.layers.Dense(spec.num_classes, name="logits"),
-            ],
-            name="small",
-        )
-
-    monkeypatch.setitem(architectures._REGISTRY, "madry-mnist", build)
-
-
 def halves(sample: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
     return sample.where(np.arange(len(sample)) < 640), sample.where(np.arange(len(sample)) >= 640)
-
-
-def test_madrys_network_has_the_published_size():
-    assert architectures.build("madry-mnist", MNIST).count_params() == 3_274_634
-
-
-def test_the_other_networks_have_the_sizes_that_are_stated():
-    assert architectures.build("resnet-small", CIFAR10).count_params() == 909_290
-    assert architectures.build("wrn-32-10", CIFAR10).count_params() == 45_924_346
-
-
-@pytest.mark.parametrize("name", architectures.names())
-def test_every_network_takes_any_image_in_its_own_unit(name):
-    """Fixed or per-image standardisation is inside: the same picture in another unit gives the same logits."""
-    keras.utils.set_random_seed(0)
-    pictures = np.random.default_rng(0).uniform(0, 1, (2, 20, 24, 3)).astype(np.float32)
-    answers, weights = [], None
-    for low, high in ((0.0, 255.0), (-1.0, 1.0)):
-        spec = datasets.own("mine", bounds=(low, high), shape=(20, 24, 3), class_names=("a", "b", "c"))
-        network = architectures.build(name, spec)
-        weights = weights or network.get_weights()
-        network.set_weights(weights)
-        answers.append(network(low + (high - low) * pictures).numpy())
-    assert answers[0].shape == (2, 3)
-    if name != "madry-mnist":  # which the paper feeds with pixels in [0, 1]
-        np.testing.assert_allclose(answers[0], answers[1], rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize("defense", ["none", "pgd", "trades"])
@@ -224,61 +176,6 @@ def test_a_stop_after_the_last_epoch_costs_no_training(tmp_path, sample, small, 
     assert outcome.card.accuracies["benign"]["rate"] > 0.5
 
 
-def test_crafted_examples_stay_in_the_ball_and_raise_the_loss(sample, small):
-    keras.utils.set_random_seed(0)
-    model = AdversarialTraining(
-        architectures.build("madry-mnist", MNIST),
-        bounds=(0.0, 1.0),
-        attack=TrainingAttack(epsilon=0.2, step=0.4, iterations=4),
-    )
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer="adam", loss=loss)
-    images, labels = sample.images[:64], sample.labels[:64]
-    crafted = model.craft(images, labels).numpy()
-    assert np.abs(crafted - images).max() <= 0.2 + 1e-6
-    assert crafted.min() >= 0
-    assert crafted.max() <= 1
-    assert loss(labels, model(crafted)) > loss(labels, model(images))
-
-
-def test_crafting_changes_nothing_of_the_network():
-    """Batch normalisation sees each batch once: the examples that are trained on."""
-    keras.utils.set_random_seed(0)
-    normalisation = keras.layers.BatchNormalization(momentum=0.5)
-    network = keras.Sequential([keras.Input((2, 3, 1)), keras.layers.Flatten(), normalisation, keras.layers.Dense(3)])
-    model = AdversarialTraining(
-        network, bounds=(0.0, 1.0), attack=TrainingAttack(epsilon=0.2, step=0.4, iterations=3, ramp_steps=0)
-    )
-    model.compile(optimizer="sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    images = np.random.default_rng(0).uniform(0, 1, (16, 2, 3, 1)).astype(np.float32)
-    labels = np.arange(16, dtype=np.int32) % 3
-    model.prepare(images, labels)
-    examples = model.craft(images, labels).numpy()
-    np.testing.assert_array_equal(normalisation.moving_mean, 0)
-    model.train_step((images, labels))
-    np.testing.assert_allclose(normalisation.moving_mean, examples.reshape(16, 6).mean(axis=0) / 2, atol=1e-5)
-
-
-def test_every_step_starts_somewhere_else(sample, small):
-    keras.utils.set_random_seed(0)
-    model = AdversarialTraining(
-        architectures.build("madry-mnist", MNIST),
-        bounds=(0.0, 1.0),
-        attack=TrainingAttack(epsilon=0.2, step=0.01, iterations=1, ramp_steps=0),
-    )
-    model.compile(optimizer="adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    images, labels = np.full((4, 28, 28, 1), 0.5, np.float32), sample.labels[:4]
-    model.prepare(images, labels)
-    crafted = []
-    for step in range(3):
-        model.optimizer.iterations.assign(step)
-        crafted.append(model.craft(images, labels).numpy() - images)
-    for one, other in ((0, 1), (1, 2), (0, 2)):
-        assert abs(np.corrcoef(crafted[one].ravel(), crafted[other].ravel())[0, 1]) < 0.1
-    # Nor do a batch's images start alike.
-    assert abs(np.corrcoef(crafted[0][0].ravel(), crafted[0][1].ravel())[0, 1]) < 0.2
-
-
 def test_held_out_images_are_not_trained_on(tmp_path, sample, small, monkeypatch):
     trained, validated = [], []
 
@@ -298,99 +195,6 @@ def test_held_out_images_are_not_trained_on(tmp_path, sample, small, monkeypatch
     train(recipe, MNIST, training, test, tmp_path, report=lambda _: None)
     np.testing.assert_array_equal(trained[0], training.images[:512])
     np.testing.assert_array_equal(validated[0], training.images[512:])
-
-
-def test_trades_crafts_examples_whose_answers_diverge(sample, small):
-    keras.utils.set_random_seed(0)
-    network = architectures.build("madry-mnist", MNIST)
-    model = AdversarialTraining(
-        network,
-        bounds=(0.0, 1.0),
-        attack=TrainingAttack(epsilon=0.2, step=0.4, iterations=4, trades_weight=6.0),
-    )
-    model.compile(optimizer="adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    images, labels = sample.images[:64], sample.labels[:64]
-    reference, crafted = network(images), model.craft(images, labels)
-    noise = np.clip(images + np.random.default_rng(0).uniform(-0.2, 0.2, images.shape), 0, 1).astype(np.float32)
-    diverged, of_noise = (divergence(network(points), reference).numpy() for points in (crafted, noise))
-    assert (diverged > of_noise).mean() > 0.95
-    # Whatever the labels are.
-    np.testing.assert_array_equal(model.craft(images, (labels + 1) % 10), crafted)
-
-
-def test_the_loss_of_trades_is_cross_entropy_and_divergence(sample, small):
-    keras.utils.set_random_seed(0)
-    network = architectures.build("madry-mnist", MNIST)
-    attack = TrainingAttack(epsilon=0.2, step=0.4, iterations=4, trades_weight=6.0)
-    model = AdversarialTraining(network, bounds=(0.0, 1.0), attack=attack)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer=keras.optimizers.SGD(0.0), loss=loss)
-    images, labels = sample.images[:32], sample.labels[:32]
-    natural, crafted = network(images), network(model.craft(images, labels))
-    expected = loss(labels, natural) + 6.0 * np.mean(divergence(crafted, natural))
-    assert float(model.train_step((images, labels))["loss"]) == pytest.approx(float(expected), rel=1e-4)
-
-
-def test_divergence_is_known_in_closed_form():
-    reference, other = np.log([[0.5, 0.5]]).astype(np.float32), np.log([[0.9, 0.1]]).astype(np.float32)
-    expected = 0.5 * np.log(0.5 / 0.9) + 0.5 * np.log(0.5 / 0.1)
-    assert divergence(other + 3.0, reference).numpy() == pytest.approx(expected, rel=1e-5)
-    assert divergence(reference, reference).numpy() == pytest.approx(0.0, abs=1e-7)
-
-
-def test_epsilon_grows_over_the_ramp(sample, small):
-    model = AdversarialTraining(
-        architectures.build("madry-mnist", MNIST),
-        bounds=(0.0, 1.0),
-        attack=TrainingAttack(epsilon=0.3, step=1.0, iterations=3, ramp_steps=10),
-    )
-    model.compile(optimizer="adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    images, labels = sample.images[:16], sample.labels[:16]
-    for taken, share in ((0, 0.1), (4, 0.5), (9, 1.0), (50, 1.0)):
-        model.optimizer.iterations.assign(taken)
-        reach = np.abs(model.craft(images, labels).numpy() - images).max()
-        assert reach == pytest.approx(0.3 * share, rel=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("crafted", "robust", "epoch", "collapsed"),
-    [(0.9, 0.06, 3, True), (0.9, 0.8, 3, False), (0.9, 0.06, 0, False), (0.1, 0.0, 3, False)],
-)
-def test_a_collapse_is_noticed_and_said(sample, small, monkeypatch, crafted, robust, epoch, collapsed):
-    lines = []
-    validation = RobustValidation(
-        sample.images[:10], sample.labels[:10], epsilon=0.3, grown_after=2, report=lines.append
-    )
-    validation.set_model(
-        AdversarialTraining(
-            architectures.build("madry-mnist", MNIST),
-            bounds=(0.0, 1.0),
-            attack=TrainingAttack(epsilon=0.3, step=1.25, iterations=1),
-        )
-    )
-    monkeypatch.setattr(validation, "accuracies", lambda: (0.98, robust))
-    logs = {"accuracy": crafted}
-    validation.on_epoch_end(epoch, logs)
-    assert (logs["val_accuracy"], logs["val_robust_accuracy"]) == (0.98, robust)
-    assert validation.collapsed == collapsed
-    assert ["catastrophic overfitting" in line for line in lines] == [True] * collapsed
-
-
-def test_robust_validation_measures_accuracy_under_pgd(sample, natural):
-    """The same figure as the attack of that name gives on the same model."""
-    from advkeras.attacks import PGD
-
-    network = keras.Sequential([keras.Input(MNIST.shape), keras.layers.Lambda(natural)])
-    model = AdversarialTraining(network, bounds=(0.0, 1.0))
-    images, labels = sample.images[:40], sample.labels[:40]
-    validation = RobustValidation(images, labels, epsilon=0.05, grown_after=0, report=print)
-    validation.set_model(model)
-    attack = PGD(epsilon=0.05, step=0.05 / 8, iterations=robust_validation._ITERATIONS)
-    expected = (attack(natural, images, labels).predictions == labels).mean()
-    assert 0.1 < expected < 0.99
-    benign, robust = validation.accuracies()
-    assert benign == (natural.predict(images) == labels).mean()
-    assert robust == pytest.approx(expected, abs=0.03)
 
 
 def test_senseless_recipes_are_refused(tmp_path, sample):

@@ -1,0 +1,117 @@
+"""The examples that training crafts, and its losses on them."""
+
+import keras
+import numpy as np
+import pytest
+
+from advkeras.datasets import MNIST
+from advkeras.models import architectures
+from advkeras.searches.gradients import divergence
+from advkeras.training.adversarial_training import AdversarialTraining, TrainingAttack
+
+
+def test_crafted_examples_stay_in_the_ball_and_raise_the_loss(sample, small):
+    keras.utils.set_random_seed(0)
+    model = AdversarialTraining(
+        architectures.build("madry-mnist", MNIST),
+        bounds=(0.0, 1.0),
+        attack=TrainingAttack(epsilon=0.2, step=0.4, iterations=4),
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer="adam", loss=loss)
+    images, labels = sample.images[:64], sample.labels[:64]
+    crafted = model.craft(images, labels).numpy()
+    assert np.abs(crafted - images).max() <= 0.2 + 1e-6
+    assert crafted.min() >= 0
+    assert crafted.max() <= 1
+    assert loss(labels, model(crafted)) > loss(labels, model(images))
+
+
+def test_crafting_changes_nothing_of_the_network():
+    """Batch normalisation sees each batch once: the examples that are trained on."""
+    keras.utils.set_random_seed(0)
+    normalisation = keras.layers.BatchNormalization(momentum=0.5)
+    network = keras.Sequential([keras.Input((2, 3, 1)), keras.layers.Flatten(), normalisation, keras.layers.Dense(3)])
+    model = AdversarialTraining(
+        network, bounds=(0.0, 1.0), attack=TrainingAttack(epsilon=0.2, step=0.4, iterations=3, ramp_steps=0)
+    )
+    model.compile(optimizer="sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    images = np.random.default_rng(0).uniform(0, 1, (16, 2, 3, 1)).astype(np.float32)
+    labels = np.arange(16, dtype=np.int32) % 3
+    model.prepare(images, labels)
+    examples = model.craft(images, labels).numpy()
+    np.testing.assert_array_equal(normalisation.moving_mean, 0)
+    model.train_step((images, labels))
+    np.testing.assert_allclose(normalisation.moving_mean, examples.reshape(16, 6).mean(axis=0) / 2, atol=1e-5)
+
+
+def test_every_step_starts_somewhere_else(sample, small):
+    keras.utils.set_random_seed(0)
+    model = AdversarialTraining(
+        architectures.build("madry-mnist", MNIST),
+        bounds=(0.0, 1.0),
+        attack=TrainingAttack(epsilon=0.2, step=0.01, iterations=1, ramp_steps=0),
+    )
+    model.compile(optimizer="adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    images, labels = np.full((4, 28, 28, 1), 0.5, np.float32), sample.labels[:4]
+    model.prepare(images, labels)
+    crafted = []
+    for step in range(3):
+        model.optimizer.iterations.assign(step)
+        crafted.append(model.craft(images, labels).numpy() - images)
+    for one, other in ((0, 1), (1, 2), (0, 2)):
+        assert abs(np.corrcoef(crafted[one].ravel(), crafted[other].ravel())[0, 1]) < 0.1
+    # Nor do a batch's images start alike.
+    assert abs(np.corrcoef(crafted[0][0].ravel(), crafted[0][1].ravel())[0, 1]) < 0.2
+
+
+def test_trades_crafts_examples_whose_answers_diverge(sample, small):
+    keras.utils.set_random_seed(0)
+    network = architectures.build("madry-mnist", MNIST)
+    model = AdversarialTraining(
+        network,
+        bounds=(0.0, 1.0),
+        attack=TrainingAttack(epsilon=0.2, step=0.4, iterations=4, trades_weight=6.0),
+    )
+    model.compile(optimizer="adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    images, labels = sample.images[:64], sample.labels[:64]
+    reference, crafted = network(images), model.craft(images, labels)
+    noise = np.clip(images + np.random.default_rng(0).uniform(-0.2, 0.2, images.shape), 0, 1).astype(np.float32)
+    diverged, of_noise = (divergence(network(points), reference).numpy() for points in (crafted, noise))
+    assert (diverged > of_noise).mean() > 0.95
+    # Whatever the labels are.
+    np.testing.assert_array_equal(model.craft(images, (labels + 1) % 10), crafted)
+
+
+def test_the_loss_of_trades_is_cross_entropy_and_divergence(sample, small):
+    keras.utils.set_random_seed(0)
+    network = architectures.build("madry-mnist", MNIST)
+    attack = TrainingAttack(epsilon=0.2, step=0.4, iterations=4, trades_weight=6.0)
+    model = AdversarialTraining(network, bounds=(0.0, 1.0), attack=attack)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer=keras.optimizers.SGD(0.0), loss=loss)
+    images, labels = sample.images[:32], sample.labels[:32]
+    natural, crafted = network(images), network(model.craft(images, labels))
+    expected = loss(labels, natural) + 6.0 * np.mean(divergence(crafted, natural))
+    assert float(model.train_step((images, labels))["loss"]) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_divergence_is_known_in_closed_form():
+    reference, other = np.log([[0.5, 0.5]]).astype(np.float32), np.log([[0.9, 0.1]]).astype(np.float32)
+    expected = 0.5 * np.log(0.5 / 0.9) + 0.5 * np.log(0.5 / 0.1)
+    assert divergence(other + 3.0, reference).numpy() == pytest.approx(expected, rel=1e-5)
+    assert divergence(reference, reference).numpy() == pytest.approx(0.0, abs=1e-7)
+
+
+def test_epsilon_grows_over_the_ramp(sample, small):
+    model = AdversarialTraining(
+        architectures.build("madry-mnist", MNIST),
+        bounds=(0.0, 1.0),
+        attack=TrainingAttack(epsilon=0.3, step=1.0, iterations=3, ramp_steps=10),
+    )
+    model.compile(optimizer="adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    images, labels = sample.images[:16], sample.labels[:16]
+    for taken, share in ((0, 0.1), (4, 0.5), (9, 1.0), (50, 1.0)):
+        model.optimizer.iterations.assign(taken)
+        reach = np.abs(model.craft(images, labels).numpy() - images).max()
+        assert reach == pytest.approx(0.3 * share, rel=1e-3)
