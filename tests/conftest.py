@@ -5,6 +5,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,7 +13,7 @@ import tensorflow as tf
 from advkeras import datasets
 from advkeras.attacks import base
 from advkeras.datasets import LabelledImages
-from advkeras.models import Classifier
+from advkeras.models import Classifier, architectures
 
 SHAPE = (3, 4, 2)
 FEATURES = 24
@@ -89,3 +90,22 @@ def own_registry():
     yield
     base.REGISTERED.clear()
     base.REGISTERED.update(before)
+
+
+@pytest.fixture
+def small(monkeypatch) -> None:
+    """A network that trains in a second, under the names of the real ones."""
+
+    def build(spec):
+        return keras.Sequential(
+            [
+                keras.Input(spec.shape),
+                keras.layers.MaxPooling2D(4),
+                keras.layers.Flatten(),
+                keras.layers.Dense(spec.num_classes, name="logits"),
+            ],
+            name="small",
+        )
+
+    for name in ("madry-mnist", "resnet-small"):
+        monkeypatch.setitem(architectures._REGISTRY, name, build)

@@ -217,7 +217,7 @@ def own(tmp_path) -> tuple[Path, Path]:
     return tmp_path / "shades.npz", tmp_path
 
 
-def test_the_users_own_data_and_model_need_no_special_case(own):
+def test_the_users_own_data_and_model_need_no_special_case(own, small):
     """What a first-time user does: train, evaluate, attack; then the same with a .keras file."""
     data, folder = own
     common = ("--dataset", data, "--bounds", -1, 1, "--classes", "red,green,blue")
