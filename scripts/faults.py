@@ -60,7 +60,7 @@ FAULTS = (
     ),
     Fault(
         "verification ignores the confidence",
-        "attacks/base.py",
+        "attacks/families.py",
         "(margins > 0) & (margins >= self.margin)",
         "(margins > 0)",
         "tests/attacks/test_verification.py",

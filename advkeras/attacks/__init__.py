@@ -3,8 +3,9 @@
 Square and HopSkipJump need no gradients, only queries.
 """
 
-from advkeras.attacks.base import Attack, FixedNormAttack, MinimumNormAttack
+from advkeras.attacks.base import Attack
 from advkeras.attacks.carlini_wagner import OptBrittle, OptStrong
+from advkeras.attacks.families import FixedNormAttack, MinimumNormAttack
 from advkeras.attacks.fgsm import FGSM
 from advkeras.attacks.hopskipjump import HopSkipJump
 from advkeras.attacks.optlinf import OptLinf

@@ -1,4 +1,4 @@
-"""What all attacks share: their two families, the checks of their input and the verification of their claims."""
+"""What all attacks share: the checks of their input and the verification of their claims."""
 
 import abc
 import re
@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from advkeras.arrays import BoolArray, FloatArray, IntArray, Progress, l2, linf, no_progress, rms, slack
+from advkeras.arrays import BoolArray, FloatArray, IntArray, Progress, no_progress, rms
 from advkeras.attacks import code
 from advkeras.attacks.checks import check_classes, check_types, whole_numbers
 from advkeras.attacks.result import AttackResult
@@ -18,9 +18,8 @@ from advkeras.datasets.registry import DatasetSpec
 from advkeras.errors import InvalidInputError, require, require_count
 from advkeras.models import Classifier
 from advkeras.models.classifier import NO_CLASS
-from advkeras.searches.gradients import adversarial_margin
 from advkeras.searches.norms import NormName
-from advkeras.searches.problem import Problem, fooled_by
+from advkeras.searches.problem import Problem
 
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 
@@ -241,80 +240,6 @@ class Attack(abc.ABC):
 
     def _predict(self, classifier: Classifier, images: FloatArray) -> IntArray:
         return classifier.predict(images, batch_size=self.batch_size)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FixedNormAttack(Attack):
-    """An attack that stays within a given distance of the image and tries to be misclassified there.
-
-    Args:
-        epsilon: the largest distance, in the classifier's pixel unit.
-
-    Attributes:
-        norm: of the distance: ``"linf"``, the largest change of a pixel, or ``"l2"``, the Euclidean length.
-    """
-
-    epsilon: float
-
-    norm: ClassVar[NormName] = "linf"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self.epsilon >= 0, "epsilon must not be negative", epsilon=self.epsilon)
-
-    @classmethod
-    def parameters_on(cls, spec: DatasetSpec, *, full_search: bool) -> dict[str, Any]:
-        """The data set's epsilon."""
-        return {"epsilon": spec.epsilon}
-
-    def distance(self, difference: FloatArray) -> FloatArray:
-        """The norm that epsilon bounds."""
-        return linf(difference) if self.norm == "linf" else l2(difference)
-
-    def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray) -> BoolArray:
-        """Whether each candidate is misclassified and lies within epsilon of its image."""
-        within = self._within(classifier, problem, candidates)
-        return within & fooled_by(self._predict(classifier, candidates), problem.goals, targeted=problem.targeted)
-
-    def _kept(self, classifier: Classifier, problem: Problem, candidates: FloatArray, fooled: BoolArray) -> FloatArray:
-        within = self._within(classifier, problem, candidates)
-        return np.where(within[:, None, None, None], candidates, problem.images)
-
-    def _within(self, classifier: Classifier, problem: Problem, candidates: FloatArray) -> BoolArray:
-        return np.asarray(self.distance(candidates - problem.images) <= self.epsilon + slack(classifier.bounds))
-
-
-@dataclass(frozen=True, kw_only=True)
-class MinimumNormAttack(Attack):
-    """An attack that looks for the least distortion that is misclassified.
-
-    Attributes:
-        norm: that it makes small: ``"l2"``, told as RMS, or ``"linf"``, the largest change of a pixel.
-    """
-
-    norm: ClassVar[NormName] = "l2"
-
-    @property
-    def margin(self) -> float:
-        """By how much, in logits, the wrong class must lead."""
-        return 0.0
-
-    def distance(self, difference: FloatArray) -> FloatArray:
-        """What the attack makes small: RMS over pixels and channels, or the largest change of a pixel."""
-        return linf(difference) if self.norm == "linf" else rms(difference)
-
-    def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray) -> BoolArray:
-        """Whether each candidate is misclassified by the margin asked for."""
-        return self._fooled(classifier, problem, candidates)
-
-    def _fooled(self, classifier: Classifier, problem: Problem, images: FloatArray) -> BoolArray:
-        """Whether images (N, H, W, C) are misclassified by the margin asked for: (N,)."""
-        logits = classifier.logits(images, batch_size=self.batch_size)
-        margins = adversarial_margin(logits, problem.goals, targeted=problem.targeted).numpy()
-        return np.asarray((margins > 0) & (margins >= self.margin))
-
-    def _kept(self, classifier: Classifier, problem: Problem, candidates: FloatArray, fooled: BoolArray) -> FloatArray:
-        return np.where(fooled[:, None, None, None], candidates, problem.images)
 
 
 def gradient_free() -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import tensorflow as tf
 
 from advkeras.arrays import FloatArray, Progress
-from advkeras.attacks.base import FixedNormAttack
+from advkeras.attacks.families import FixedNormAttack
 from advkeras.models import Classifier
 from advkeras.searches.batches import run_in_batches
 from advkeras.searches.gradients import loss_slope

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from advkeras.arrays import BoolArray, FloatArray, Progress
-from advkeras.attacks.base import MinimumNormAttack
+from advkeras.attacks.families import MinimumNormAttack
 from advkeras.errors import require_count
 from advkeras.models import Classifier
 from advkeras.randomness import derive_generator

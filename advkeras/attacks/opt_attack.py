@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from advkeras.arrays import FloatArray, Progress
-from advkeras.attacks.base import MinimumNormAttack
 from advkeras.attacks.checks import check_types
+from advkeras.attacks.families import MinimumNormAttack
 from advkeras.datasets.registry import DatasetSpec
 from advkeras.errors import InvalidInputError, require, unknown_name
 from advkeras.models import Classifier

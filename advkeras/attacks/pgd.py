@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from advkeras.arrays import FloatArray, Progress
-from advkeras.attacks.base import FixedNormAttack
+from advkeras.attacks.families import FixedNormAttack
 from advkeras.datasets.registry import DatasetSpec
 from advkeras.errors import require, require_count
 from advkeras.models import Classifier

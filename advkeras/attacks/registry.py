@@ -10,9 +10,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
-from advkeras.attacks.base import REGISTERED, Attack, FixedNormAttack
+from advkeras.attacks.base import REGISTERED, Attack
 from advkeras.attacks.carlini_wagner import OptBrittle, OptStrong
 from advkeras.attacks.code import run_file
+from advkeras.attacks.families import FixedNormAttack
 from advkeras.attacks.fgsm import FGSM
 from advkeras.attacks.hopskipjump import HopSkipJump
 from advkeras.attacks.optlinf import OptLinf

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from advkeras.arrays import FloatArray, IntArray, Progress
-from advkeras.attacks.base import FixedNormAttack
+from advkeras.attacks.families import FixedNormAttack
 from advkeras.errors import require, require_count
 from advkeras.models import Classifier
 from advkeras.randomness import derive_generator

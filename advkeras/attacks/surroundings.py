@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from advkeras.arrays import FloatArray, IntArray, Progress, no_progress, rms
-from advkeras.attacks.base import MinimumNormAttack
+from advkeras.attacks.families import MinimumNormAttack
 from advkeras.errors import require, require_count
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seeds

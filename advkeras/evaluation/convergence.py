@@ -5,7 +5,8 @@ import time
 import numpy as np
 import numpy.typing as npt
 
-from advkeras.attacks.base import Attack, MinimumNormAttack
+from advkeras.attacks.base import Attack
+from advkeras.attacks.families import MinimumNormAttack
 from advkeras.datasets import LabelledImages
 from advkeras.evaluation.examples import Examples
 from advkeras.evaluation.results import Convergence

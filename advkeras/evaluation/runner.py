@@ -10,7 +10,7 @@ import numpy as np
 
 from advkeras import datasets, provenance
 from advkeras.arrays import linf
-from advkeras.attacks.base import FixedNormAttack, MinimumNormAttack
+from advkeras.attacks.families import FixedNormAttack, MinimumNormAttack
 from advkeras.datasets import DatasetSpec, LabelledImages
 from advkeras.defenses.region_classification import RegionClassification
 from advkeras.evaluation import paper

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from advkeras.arrays import BoolArray, linf, slack
-from advkeras.attacks.base import Attack, MinimumNormAttack
+from advkeras.attacks.base import Attack
+from advkeras.attacks.families import MinimumNormAttack
 from advkeras.evaluation.distortion import summary
 from advkeras.evaluation.examples import Examples
 from advkeras.evaluation.results import WorstCase
