@@ -47,6 +47,7 @@ def attack(
     ] = None,
     dataset: options.Dataset = "mnist",
     bounds: options.Bounds = None,
+    threshold: options.Threshold = None,
     classes: options.Classes = None,
     resize: options.Resize = False,
     examples: options.Examples = None,
@@ -76,7 +77,14 @@ def attack(
     from advkeras.reporting.figures import example_picture
 
     (classifier,), spec, data = classifiers_and_data(
-        dataset, (model,), bounds=bounds, classes=classes, resize=resize, examples=examples, data_dir=data_dir
+        dataset,
+        (model,),
+        bounds=bounds,
+        threshold=threshold,
+        classes=classes,
+        resize=resize,
+        examples=examples,
+        data_dir=data_dir,
     )
     configured = configure(name, spec, {"seed": seed, "epsilon": epsilon, **options.parse_parameters(parameters or ())})
     targets = None

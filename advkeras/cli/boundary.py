@@ -32,6 +32,7 @@ def boundary(
         ),
     ] = None,
     bounds: options.Bounds = None,
+    threshold: options.Threshold = None,
     classes: options.Classes = None,
     resize: options.Resize = False,
     examples: options.Examples = None,
@@ -62,7 +63,14 @@ def boundary(
 
     start = time.perf_counter()
     classifiers, spec, data = classifiers_and_data(
-        dataset, model or (), bounds=bounds, classes=classes, resize=resize, examples=examples, data_dir=data_dir
+        dataset,
+        model or (),
+        bounds=bounds,
+        threshold=threshold,
+        classes=classes,
+        resize=resize,
+        examples=examples,
+        data_dir=data_dir,
     )
     chosen = options.split_names(",".join(attack or ())) or ("optbrittle", "optmargin", "optregion")
     run = Protocol.build(spec, mode=protocol, attacks=chosen, seed=seed)

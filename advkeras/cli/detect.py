@@ -43,6 +43,7 @@ def detect(
         ),
     ] = None,
     bounds: options.Bounds = None,
+    threshold: options.Threshold = None,
     classes: options.Classes = None,
     resize: options.Resize = False,
     examples: options.Examples = None,

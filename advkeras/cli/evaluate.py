@@ -59,6 +59,7 @@ def evaluate(
         ),
     ] = None,
     bounds: options.Bounds = None,
+    threshold: options.Threshold = None,
     classes: options.Classes = None,
     resize: options.Resize = False,
     examples: options.Examples = None,
@@ -91,7 +92,14 @@ def evaluate(
 
     start = time.perf_counter()
     classifiers, spec, data = classifiers_and_data(
-        dataset, model or (), bounds=bounds, classes=classes, resize=resize, examples=examples, data_dir=data_dir
+        dataset,
+        model or (),
+        bounds=bounds,
+        threshold=threshold,
+        classes=classes,
+        resize=resize,
+        examples=examples,
+        data_dir=data_dir,
     )
     run = Protocol.build(
         spec,

@@ -26,6 +26,14 @@ Bounds = Annotated[
         rich_help_panel="Data",
     ),
 ]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        help="Of a model with one output: the probability from which on it says the second of two classes; a half by "
+        "default.",
+        rich_help_panel="Data",
+    ),
+]
 Classes = Annotated[
     str | None,
     typer.Option(

@@ -48,6 +48,7 @@ def probe(
     ] = False,
     dataset: options.Dataset = "mnist",
     bounds: options.Bounds = None,
+    threshold: options.Threshold = None,
     classes: options.Classes = None,
     resize: options.Resize = False,
     examples: options.Examples = None,
@@ -76,7 +77,14 @@ def probe(
         )
     client.signatures()  # says so, if there is no such server or model
     (reference,), spec, data = classifiers_and_data(
-        dataset, (local or model,), bounds=bounds, classes=classes, resize=resize, examples=examples, data_dir=data_dir
+        dataset,
+        (local or model,),
+        bounds=bounds,
+        threshold=threshold,
+        classes=classes,
+        resize=resize,
+        examples=examples,
+        data_dir=data_dir,
     )
     given = _settings(attack, queries, epsilon) if attack else {}
     configured = configure(attack, spec, {"seed": seed, **given}) if attack else None

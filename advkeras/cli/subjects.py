@@ -5,7 +5,26 @@ from pathlib import Path
 from typing import Any
 
 from advkeras.cli import options
+from advkeras.cli.console import err
 from advkeras.errors import InvalidInputError
+
+
+def doubts_about(classifier: Any) -> str:
+    """What a user should know of a classifier before anything is measured; empty for most."""
+    from advkeras.models.reading import OF_PROBABILITIES
+
+    found = []
+    if classifier.reading.random:
+        found.append(
+            f"answers differently at every call, by up to {classifier.reading.random:.2g}: augmentation or dropout is "
+            "left on in what was exported. advkeras export of the Keras model serves it with them off"
+        )
+    if classifier.reading.how == OF_PROBABILITIES:
+        found.append(
+            "returns probabilities, and no softmax is found behind which logits are: their logarithms stand in, "
+            "which say nothing where it is sure"
+        )
+    return f"{classifier.name} {'; it '.join(found)}" if found else ""
 
 
 def classifiers_and_data(
@@ -13,6 +32,7 @@ def classifiers_and_data(
     models: Sequence[str],
     *,
     bounds: tuple[float, float] | None,
+    threshold: float | None = None,
     classes: str | None,
     resize: bool,
     examples: int | None,
@@ -32,7 +52,12 @@ def classifiers_and_data(
         datasets.find(dataset, bounds=bounds, data_dir=data_dir)  # says so, if there is no such data set
         raise InvalidInputError(f"the zoo has no model of {dataset}: give one with --model")
     unit = datasets.get(dataset).bounds if known and bounds is None else bounds
-    classifiers = [Classifier.load(source, bounds=unit) for source in models or zoo.names_for(dataset)]
+    classifiers = [
+        Classifier.load(source, bounds=unit, threshold=threshold) for source in models or zoo.names_for(dataset)
+    ]
+    for line in map(doubts_about, classifiers):
+        if line:
+            err.print(f"Doubtful: {line}", style="yellow", soft_wrap=True)
     first = classifiers[0]
     source = datasets.find(
         dataset,

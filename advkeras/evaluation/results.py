@@ -8,6 +8,7 @@ from typing import Any
 from advkeras.errors import InvalidInputError
 from advkeras.evaluation.paper import PaperRow
 from advkeras.files import read_json, require_schema, write_json
+from advkeras.models.reading import AS_RETURNED
 from advkeras.proportion import Proportion
 
 SCHEMA_VERSION = 2
@@ -144,6 +145,7 @@ class ModelResult:
         checksum: SHA-256 of graph and weights, or of the .keras file; of its answers for a model in memory.
         rows: benign images, then the attacks.
         worst: what all of them together leave; None without attacks.
+        logits: how they are had from what the model returns, in words.
     """
 
     name: str
@@ -151,6 +153,7 @@ class ModelResult:
     checksum: str
     rows: tuple[Row, ...]
     worst: WorstCase | None = None
+    logits: str = AS_RETURNED
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -117,6 +117,7 @@ def _evaluate_model(
         checksum=planned[0].checksum,
         rows=tuple(rows),
         worst=worst_case(found, epsilon=protocol.epsilon, bounds=classifier.bounds),
+        logits=classifier.reading.how,
     )
 
 

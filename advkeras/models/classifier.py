@@ -13,7 +13,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from advkeras.errors import InvalidInputError, first_line
-from advkeras.models import layout, saved_model, zoo
+from advkeras.models import layout, outputs, saved_model, zoo
 from advkeras.models.card import ModelCard
 
 if TYPE_CHECKING:
@@ -31,8 +31,9 @@ class Classifier:
     """An image classifier as it is deployed.
 
     Args:
-        function: maps images (N, H, W, C) float32 to logits (N, classes) float32; differentiable by TensorFlow. One
-            that needs Python's control flow on tensors must be a ``tf.function`` itself.
+        function: maps images (N, H, W, C) float32 to logits or probabilities (N, classes), or to the one logit or
+            probability of the second of two classes; differentiable by TensorFlow. One that needs Python's control flow
+            on tensors must be a ``tf.function`` itself.
         bounds: lowest and highest pixel value that the function takes.
         input_shape: height, width, channels.
         name: for tables and messages.
@@ -40,18 +41,19 @@ class Classifier:
         folder: the SavedModel's version folder, for a classifier that is one.
         model: the Keras model behind the function, for a classifier that has one.
         card: the model card, where there is one.
+        threshold: the probability from which on the second of two classes is taken, for one output; a half by default.
 
     Attributes:
         bounds: lowest and highest pixel value, two floats.
         input_shape: height, width, channels.
         num_classes: found out by running a few images through the function.
+        reading: how logits are had from what the function returns, and whether that is random.
         differentiable: whether gradients by the pixels run through the function. They do not where it rounds them,
             or where, in a subclass, :meth:`logits` come from elsewhere.
 
     Raises:
         InvalidInputError: if the bounds are not increasing, the function does not take such images, or it returns
-            something else than one row of logits for each image. Probabilities (rows that sum to 1) are refused,
-            because their gradients vanish where the classifier is sure.
+            something else than one row of logits or probabilities for each image.
 
     Example:
         >>> classifier = Classifier.load("mnist-natural")
@@ -70,11 +72,11 @@ class Classifier:
         folder: Path | None = None,
         model: Any | None = None,
         card: ModelCard | None = None,
+        threshold: float | None = None,
     ) -> None:
         low, high = (float(bound) for bound in bounds)
         if not low < high:
             raise InvalidInputError(f"bounds must be increasing. Received: bounds=({low:g}, {high:g})")
-        self._function = function
         self.bounds = (low, high)
         height, width, channels = input_shape
         self.input_shape = (int(height), int(width), int(channels))
@@ -84,7 +86,11 @@ class Classifier:
         self.model = model
         self.card = card
         self._graphs: dict[Hashable, Any] = {}
-        self.num_classes = self._probe()
+        self._loaded = getattr(function, "loaded", None)
+        noise = np.random.default_rng(0).uniform(*self.bounds, (_PROBE_IMAGES, *self.input_shape)).astype(np.float32)
+        self.reading = outputs.read(function, noise, name=name, threshold=threshold)
+        self._function = self.reading.logits
+        self.num_classes = int(self._function(tf.constant(noise)).shape[1])
 
     def __call__(self, images: Any) -> Any:
         """Logits (N, classes) float32 of images (N, H, W, C) float32, as tensors; usable inside a tf.function."""
@@ -98,7 +104,13 @@ class Classifier:
 
     @classmethod
     def from_keras(
-        cls, model: Any, *, bounds: tuple[float, float], name: str | None = None, source: str | None = None
+        cls,
+        model: Any,
+        *,
+        bounds: tuple[float, float],
+        name: str | None = None,
+        source: str | None = None,
+        threshold: float | None = None,
     ) -> "Classifier":
         """Wraps a Keras model that maps images to logits.
 
@@ -107,6 +119,7 @@ class Classifier:
             bounds: lowest and highest pixel value.
             name: the model's own name by default.
             source: where the model was loaded from.
+            threshold: as for the class.
         """
         shape: Any = getattr(model, "input_shape", (None,))[1:]
         if len(shape) != 3 or None in shape:
@@ -122,24 +135,33 @@ class Classifier:
             name=name or model.name,
             source=source,
             model=model,
+            threshold=threshold,
         )
 
     @classmethod
-    def load(cls, source: str | os.PathLike[str], *, bounds: tuple[float, float] | None = None) -> "Classifier":
+    def load(
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        bounds: tuple[float, float] | None = None,
+        threshold: float | None = None,
+    ) -> "Classifier":
         """Loads a classifier: a name of the zoo, a SavedModel's folder, or a .keras file.
 
         Args:
             source: a zoo name, a SavedModel (a version's folder or the folder above the versions, of which the
                 highest is taken), or a .keras file.
             bounds: lowest and highest pixel value; those of the model card by default, and not other ones.
+            threshold: as for the class.
 
         Raises:
-            InvalidInputError: if nothing can be loaded from there, no bounds are known, or it returns no logits.
+            InvalidInputError: if nothing can be loaded from there, no bounds are known, or it is no classifier.
         """
         path = zoo.locate(source)
         if path.is_file():
             model = _load_keras_file(path)
-            return cls.from_keras(model, bounds=_require_bounds(bounds, path), name=path.stem, source=str(path))
+            bounds = _require_bounds(bounds, path)
+            return cls.from_keras(model, bounds=bounds, name=path.stem, source=str(path), threshold=threshold)
         version = layout.version_folder(path)
         card = ModelCard.read(version)
         function, shape = saved_model.load_logits(version)
@@ -158,6 +180,7 @@ class Classifier:
             source=str(source),
             folder=version,
             card=card,
+            threshold=threshold,
         )
 
     def graph(
@@ -204,7 +227,7 @@ class Classifier:
     @property
     def holding(self) -> list[Any]:
         """The objects that the function's variables belong to, as far as they are known."""
-        known = [self.model, getattr(self._function, "loaded", None)]
+        known = [self.model, self._loaded]
         return [each for each in known if each is not None]
 
     @property
@@ -267,32 +290,6 @@ class Classifier:
                 "scale the images to the classifier's bounds"
             )
         return np.clip(array, low, high)
-
-    def _probe(self) -> int:
-        """Runs a few made-up images through the function and returns the number of classes."""
-        low, high = self.bounds
-        noise = np.random.default_rng(0).uniform(low, high, (_PROBE_IMAGES, *self.input_shape))
-        try:
-            outputs = np.asarray(self._function(tf.constant(noise, tf.float32)))
-        except (ValueError, TypeError, tf.errors.OpError) as error:
-            raise InvalidInputError(
-                f"{self.name} does not take images of shape (N, {', '.join(map(str, self.input_shape))}): "
-                f"{first_line(error)}"
-            ) from error
-        if outputs.ndim != 2 or len(outputs) != _PROBE_IMAGES or outputs.shape[1] < 2:
-            raise InvalidInputError(
-                f"{self.name} must return one row of logits for each image, one logit for each of two classes or more. "
-                f"Received: shape {outputs.shape} for {_PROBE_IMAGES} images"
-            )
-        if np.isnan(outputs).any(axis=1).all():
-            raise InvalidInputError(f"{self.name} returns NaN for {_PROBE_IMAGES} of {_PROBE_IMAGES} made-up images")
-        if outputs.min() >= 0.0 and np.allclose(outputs.sum(axis=1), 1.0, atol=1e-3):
-            raise InvalidInputError(
-                f"{self.name} returns probabilities (rows that sum to 1), but attacks need logits: set "
-                "model.layers[-1].activation = keras.activations.linear and save the model again, or leave out its "
-                "last layer where that is a Softmax"
-            )
-        return int(outputs.shape[1])
 
 
 def classes_of(logits: Any) -> Any:

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from advkeras.evaluation.paper import PaperRow
 from advkeras.evaluation.results import BENIGN, Convergence, Distortion, Evaluation, ModelResult, Row, WorstCase
+from advkeras.models.reading import AS_RETURNED
 from advkeras.reporting.layout import NOTHING, made_with, markdown_table, percent_text, plain_table, share_text
 
 # At a row whose attack had not ended.
@@ -86,9 +87,16 @@ def caption(evaluation: Evaluation) -> str:
         f"{evaluation.examples:,} images: {evaluation.data_source}. Region classification by "
         f"{region['samples']} points of the hypercube of radius {region['radius']:g}. 95% intervals in brackets and "
         "after ±; success over the images that are classified correctly (for OptRegion, by the vote), RMS over the "
-        f"successful examples in pixels of [{low:g}, {high:g}].{_searches(rows)}{_convergence(evaluation)} Protocol "
-        f"{evaluation.protocol}, seed {evaluation.seed}, {made_with(evaluation.provenance)}, {seconds:.0f} s."
+        f"successful examples in pixels of [{low:g}, {high:g}].{_readings(evaluation)}{_searches(rows)}"
+        f"{_convergence(evaluation)} Protocol {evaluation.protocol}, seed {evaluation.seed}, "
+        f"{made_with(evaluation.provenance)}, {seconds:.0f} s."
     )
+
+
+def _readings(evaluation: Evaluation) -> str:
+    """Where logits are not what the model returns."""
+    others = [f"{model.name}: {model.logits}" for model in evaluation.models if model.logits != AS_RETURNED]
+    return f" Logits of {'; '.join(others)}." if others else ""
 
 
 def _searches(rows: list[Row]) -> str:

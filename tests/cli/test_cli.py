@@ -18,12 +18,12 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def soft_model(tmp_path) -> Path:
+def multi_label_model(tmp_path) -> Path:
     model = keras.Sequential(
-        [keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10, activation="softmax")]
+        [keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10, activation="sigmoid")]
     )
-    model.export(str(tmp_path / "soft"), verbose=False)
-    return tmp_path / "soft"
+    model.export(str(tmp_path / "multi-label"), verbose=False)
+    return tmp_path / "multi-label"
 
 
 def test_evaluate_prints_both_tables_and_writes_the_results(tmp_path):
@@ -118,7 +118,7 @@ def test_report_writes_into_a_document(tmp_path):
     assert "| FGSM |" in document.read_text()
 
 
-def test_bad_input_is_one_line_and_exit_code_2(tmp_path, sample, soft_model):
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, sample, multi_label_model):
     np.savez(tmp_path / "bright.npz", images=sample.images[:4] * 255, labels=sample.labels[:4])
     keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]).save(
         tmp_path / "plain.keras"
@@ -137,7 +137,7 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, sample, soft_model):
         "unknown attack 'fgms': did you mean 'fgsm'": ("evaluate", "--attack", "fgms"),
         "epsilon must not be negative. Received: epsilon=-0.3": ("evaluate", "--epsilon", "-0.3"),
         "unknown protocol 'slow'": ("evaluate", "--protocol", "slow"),
-        "returns probabilities": ("evaluate", "--model", soft_model),
+        "ends with 10 independent sigmoids": ("evaluate", "--model", multi_label_model),
         "cannot write to the folder": ("evaluate", "--output", tmp_path / "file" / "out"),
         "unknown data set 'mnits': did you mean 'mnist'? known are mnist, cifar10 and": (
             "datasets",

@@ -13,14 +13,14 @@ from advkeras.models import Classifier, layout, saved_model
 SHAPE = (6, 5, 1)
 
 
-def network(activation: str | None = None) -> keras.Model:
+def network() -> keras.Model:
     keras.utils.set_random_seed(0)
     return keras.Sequential(
         [
             keras.Input(SHAPE),
             keras.layers.Conv2D(3, 3, activation="relu"),
             keras.layers.Flatten(),
-            keras.layers.Dense(4, activation=activation),
+            keras.layers.Dense(4),
         ],
         name="small",
     )
@@ -102,19 +102,6 @@ def test_a_keras_file(tmp_path, images):
     np.testing.assert_allclose(loaded.logits(images), model(images).numpy(), atol=1e-6)
 
 
-def test_probabilities_are_refused_with_advice(tmp_path):
-    model = network("softmax")
-    model.save(tmp_path / "soft.keras")
-    model.export(str(tmp_path / "soft"), verbose=False)
-    for load in (
-        lambda: Classifier.from_keras(model, bounds=(0, 1)),
-        lambda: Classifier.load(tmp_path / "soft.keras", bounds=(0, 1)),
-        lambda: Classifier.load(tmp_path / "soft", bounds=(0, 1)),
-    ):
-        with pytest.raises(InvalidInputError, match="probabilities .* need logits"):
-            load()
-
-
 def test_what_is_no_classifier_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.keras").write_text("no model")
@@ -128,7 +115,7 @@ def test_what_is_no_classifier_is_refused(tmp_path):
         (lambda: Classifier.load(broken, bounds=(0, 1)), "no readable SavedModel"),
         (lambda: Classifier.load(no_bounds), "give --bounds"),
         (lambda: Classifier.from_keras(network(), bounds=(1, 0)), "bounds must be increasing"),
-        (lambda: Classifier(lambda x: x, bounds=(0, 1), input_shape=SHAPE, name="f"), "one row of logits"),
+        (lambda: Classifier(lambda x: x, bounds=(0, 1), input_shape=SHAPE, name="f"), "one row for each image"),
         (lambda: Classifier(network(), bounds=(0, 1), input_shape=(9, 9, 1), name="f"), "does not take images"),
     ):
         with pytest.raises(InvalidInputError, match=message):

@@ -1,0 +1,128 @@
+"""Logits, whatever a network returns: before its softmax or sigmoid, of its one output, or logarithms of what it says.
+
+A softmax rounds to 0 and 1 where the network is sure, and has no gradient there. So attacks want what goes into it.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from advkeras.errors import InvalidInputError, first_line
+from advkeras.models.final_activation import FinalActivation, find
+from advkeras.models.reading import AS_RETURNED, BEFORE_SIGMOID, BEFORE_SOFTMAX, OF_PROBABILITIES, ONE_LOGIT, Reading
+
+# Probabilities below are as good as none: the logarithm of the least normal float32.
+_LEAST = 2.0**-126
+# By how much probabilities may differ from the softmax of the logits found; half precision rounds to 2^-11.
+_TOLERANCE = 2.0**-10
+# By what share of the largest output two calls may differ.
+_ROUNDING = 1e-4
+
+
+def read(
+    function: Callable[[Any], Any], probes: npt.NDArray[np.float32], *, name: str, threshold: float | None = None
+) -> Reading:
+    """How to have logits of a classifier.
+
+    Args:
+        function: what it returns for images (N, H, W, C) float32: a row for each, of logits or probabilities of two
+            classes or more, or the logit or the probability of the second of two.
+        probes: images (N, H, W, C) to try it on.
+        name: of the classifier, for messages.
+        threshold: the probability of the second class from which on it is taken, for one output; a half by default.
+
+    Raises:
+        InvalidInputError: if it does not take the probes, or returns something else.
+    """
+    outputs, again = (_outputs(function, probes, name) for _ in range(2))
+    reading = _read(function, probes, outputs, name=name, threshold=threshold)
+    difference = float(np.abs(outputs - again).max())
+    # Threads may add up in another order.
+    return reading if difference <= _ROUNDING * float(np.abs(outputs).max()) else replace(reading, random=difference)
+
+
+def _read(
+    function: Callable[[Any], Any],
+    probes: npt.NDArray[np.float32],
+    outputs: npt.NDArray[Any],
+    *,
+    name: str,
+    threshold: float | None,
+) -> Reading:
+    if threshold is not None and not 0 < threshold < 1:
+        raise InvalidInputError(f"threshold must lie between 0 and 1. Received: threshold={threshold}")
+    if outputs.ndim == 1 or outputs.shape[1] == 1:
+        return _of_one(
+            function, probes, outputs.reshape(-1), name=name, threshold=0.5 if threshold is None else threshold
+        )
+    if threshold is not None:
+        raise InvalidInputError(f"a threshold is for one output. Received: {name}, which returns {outputs.shape[1]}")
+    if outputs.min() < 0 or outputs.max() > 1 + _TOLERANCE:
+        return Reading(function, AS_RETURNED)
+    before = find(function, probes.shape[1:])
+    whole = np.allclose(outputs.sum(axis=1), 1.0, atol=_TOLERANCE)
+    if before is not None and before.kind == "Sigmoid" and _explains(before, probes, outputs):
+        raise InvalidInputError(
+            f"{name} ends with {outputs.shape[1]} independent sigmoids (multi-label): attacks need classes that "
+            "exclude each other"
+        )
+    if before is not None and before.kind == "Softmax" and _explains(before, probes, outputs):
+        return Reading(before.function, BEFORE_SOFTMAX)
+    if not whole:
+        return Reading(function, AS_RETURNED)
+    return Reading(
+        lambda images: tf.math.log(tf.maximum(tf.cast(function(images), tf.float32), _LEAST)), OF_PROBABILITIES
+    )
+
+
+def _of_one(
+    function: Callable[[Any], Any],
+    probes: npt.NDArray[np.float32],
+    outputs: npt.NDArray[Any],
+    *,
+    name: str,
+    threshold: float,
+) -> Reading:
+    """Of one output z the logits are 0 and z, moved so that they are equal at the threshold."""
+    shift, how, logit = float(np.log(threshold / (1 - threshold))), ONE_LOGIT, function
+    if outputs.min() >= 0 and outputs.max() <= 1:
+        before = find(function, probes.shape[1:])
+        if before is None or before.kind != "Sigmoid" or not _explains(before, probes, outputs):
+            raise InvalidInputError(
+                f"{name} returns one number in [0, 1] for each image, and no sigmoid is found that it comes from: "
+                "whether it is a probability or a logit cannot be told. Return the logit"
+            )
+        how, logit = BEFORE_SIGMOID, before.function
+
+    def logits(images: Any) -> Any:
+        second = tf.reshape(tf.cast(logit(images), tf.float32), (-1,)) - shift
+        return tf.stack([tf.zeros_like(second), second], axis=1)
+
+    return Reading(logits, how)
+
+
+def _outputs(function: Callable[[Any], Any], probes: npt.NDArray[np.float32], name: str) -> npt.NDArray[Any]:
+    shape = ", ".join(map(str, probes.shape[1:]))
+    try:
+        outputs = np.asarray(function(tf.constant(probes)))
+    except (ValueError, TypeError, tf.errors.OpError) as error:
+        raise InvalidInputError(f"{name} does not take images of shape (N, {shape}): {first_line(error)}") from error
+    if outputs.ndim not in (1, 2) or len(outputs) != len(probes) or not outputs.size:
+        raise InvalidInputError(
+            f"{name} must return one row for each image: logits or probabilities of its classes. "
+            f"Received: shape {outputs.shape} for {len(probes)} images"
+        )
+    if np.isnan(outputs.reshape(len(probes), -1)).any(axis=1).all():
+        raise InvalidInputError(f"{name} returns NaN for {len(probes)} of {len(probes)} made-up images")
+    return outputs
+
+
+def _explains(before: FinalActivation, probes: npt.NDArray[np.float32], outputs: npt.NDArray[Any]) -> bool:
+    """Whether the activation of what was found is what the function returns."""
+    found = before.function(tf.constant(probes))
+    activated = tf.nn.softmax(found) if before.kind == "Softmax" else tf.sigmoid(found)
+    return np.allclose(np.reshape(activated, outputs.shape), outputs, atol=_TOLERANCE)
