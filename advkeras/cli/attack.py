@@ -8,10 +8,13 @@ import typer
 
 from advkeras.cli import options
 from advkeras.cli.console import counted, counting, import_tensorflow, out, progress_bar
+from advkeras.cli.subjects import Subject, on_subject
 from advkeras.errors import InvalidInputError
 
 
+@on_subject
 def attack(
+    subject: Subject,
     name: Annotated[
         str,
         typer.Argument(
@@ -45,13 +48,6 @@ def attack(
             rich_help_panel="What to run",
         ),
     ] = None,
-    dataset: options.Dataset = "mnist",
-    bounds: options.Bounds = None,
-    threshold: options.Threshold = None,
-    classes: options.Classes = None,
-    resize: options.Resize = False,
-    examples: options.Examples = None,
-    data_dir: options.DataDir = None,
     seed: options.Seed = 0,
     output: Annotated[
         Path | None,
@@ -70,22 +66,12 @@ def attack(
     import numpy as np
 
     from advkeras.attacks.registry import configure
-    from advkeras.cli.subjects import classifiers_and_data
     from advkeras.evaluation.examples import Examples
     from advkeras.files import require_writable_folder
     from advkeras.proportion import Proportion
     from advkeras.reporting.figures import example_picture
 
-    (classifier,), spec, data = classifiers_and_data(
-        dataset,
-        (model,),
-        bounds=bounds,
-        threshold=threshold,
-        classes=classes,
-        resize=resize,
-        examples=examples,
-        data_dir=data_dir,
-    )
+    (classifier,), spec, data = subject.load((model,))
     configured = configure(name, spec, {"seed": seed, "epsilon": epsilon, **options.parse_parameters(parameters or ())})
     targets = None
     if target is not None:

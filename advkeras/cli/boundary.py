@@ -9,10 +9,12 @@ import typer
 
 from advkeras.cli import options
 from advkeras.cli.console import counted, err, import_tensorflow, out, progress_bar, watching
+from advkeras.cli.subjects import Subject, on_subject
 
 
+@on_subject
 def boundary(
-    dataset: options.Dataset = "mnist",
+    subject: Subject,
     model: options.Models = None,
     attack: Annotated[
         list[str] | None,
@@ -31,12 +33,6 @@ def boundary(
             rich_help_panel="What to run",
         ),
     ] = None,
-    bounds: options.Bounds = None,
-    threshold: options.Threshold = None,
-    classes: options.Classes = None,
-    resize: options.Resize = False,
-    examples: options.Examples = None,
-    data_dir: options.DataDir = None,
     seed: options.Seed = 0,
     output: Annotated[
         Path | None,
@@ -53,7 +49,6 @@ def boundary(
     Example: [bold]advkeras boundary --dataset mnist --model mnist-natural --attack optmargin --examples 50[/]
     """
     import_tensorflow()
-    from advkeras.cli.subjects import classifiers_and_data
     from advkeras.errors import require
     from advkeras.evaluation.boundaries import measure_boundaries
     from advkeras.evaluation.protocol import Protocol, boundary_search
@@ -62,16 +57,7 @@ def boundary(
     from advkeras.reporting.boundary_tables import boundary_caption, boundary_tables
 
     start = time.perf_counter()
-    classifiers, spec, data = classifiers_and_data(
-        dataset,
-        model or (),
-        bounds=bounds,
-        threshold=threshold,
-        classes=classes,
-        resize=resize,
-        examples=examples,
-        data_dir=data_dir,
-    )
+    classifiers, spec, data = subject.load(model or ())
     chosen = options.split_names(",".join(attack or ())) or ("optbrittle", "optmargin", "optregion")
     run = Protocol.build(spec, mode=protocol, attacks=chosen, seed=seed)
     search = boundary_search(spec, mode=run.mode, directions=directions, reach=reach, seed=seed)

@@ -8,10 +8,12 @@ import typer
 
 from advkeras.cli import options
 from advkeras.cli.console import err, import_tensorflow, out, progress_bar, watching
+from advkeras.cli.subjects import Subject, on_subject
 
 
+@on_subject
 def detect(
-    dataset: options.Dataset = "mnist",
+    subject: Subject,
     model: Annotated[
         str | None,
         typer.Option(
@@ -42,12 +44,6 @@ def detect(
             help="Of a detector's training; 2,000 on MNIST, else 4,000 by default.", rich_help_panel="What to run"
         ),
     ] = None,
-    bounds: options.Bounds = None,
-    threshold: options.Threshold = None,
-    classes: options.Classes = None,
-    resize: options.Resize = False,
-    examples: options.Examples = None,
-    data_dir: options.DataDir = None,
     seed: options.Seed = 0,
     output: Annotated[
         Path | None,
@@ -66,20 +62,11 @@ def detect(
     Example: [bold]advkeras detect --model mnist-natural --train-attack optmargin --test-attack optmargin,optregion[/]
     """
     import_tensorflow()
-    from advkeras.cli.subjects import classifiers_and_data
     from advkeras.evaluation.detection import detect as run_detection
     from advkeras.evaluation.protocol import Protocol, boundary_search
     from advkeras.reporting.detection_tables import detection_caption, detection_tables
 
-    (classifier, *_), spec, data = classifiers_and_data(
-        dataset,
-        (model,) if model else (),
-        bounds=bounds,
-        classes=classes,
-        resize=resize,
-        examples=examples,
-        data_dir=data_dir,
-    )
+    (classifier, *_), spec, data = subject.load((model,) if model else ())
     training, test = (
         Protocol.build(spec, mode=protocol, attacks=options.split_names(names), seed=seed)
         for names in (train_attack, test_attack)

@@ -9,10 +9,12 @@ import typer
 
 from advkeras.cli import options
 from advkeras.cli.console import counted, err, import_tensorflow, out, progress_bar, watching
+from advkeras.cli.subjects import Subject, on_subject
 
 
+@on_subject
 def evaluate(
-    dataset: options.Dataset = "mnist",
+    subject: Subject,
     model: options.Models = None,
     attack: Annotated[
         list[str] | None,
@@ -58,12 +60,6 @@ def evaluate(
             rich_help_panel="What to run",
         ),
     ] = None,
-    bounds: options.Bounds = None,
-    threshold: options.Threshold = None,
-    classes: options.Classes = None,
-    resize: options.Resize = False,
-    examples: options.Examples = None,
-    data_dir: options.DataDir = None,
     seed: options.Seed = 0,
     output: Annotated[
         Path | None,
@@ -82,7 +78,6 @@ def evaluate(
     Your own: [bold]advkeras evaluate --dataset mine.npz --model mine.keras --bounds 0 1[/]
     """
     import_tensorflow()
-    from advkeras.cli.subjects import classifiers_and_data
     from advkeras.evaluation import runner
     from advkeras.evaluation.doubts import doubts
     from advkeras.evaluation.protocol import Protocol
@@ -91,16 +86,7 @@ def evaluate(
     from advkeras.reporting.tables import caption, rich_tables
 
     start = time.perf_counter()
-    classifiers, spec, data = classifiers_and_data(
-        dataset,
-        model or (),
-        bounds=bounds,
-        threshold=threshold,
-        classes=classes,
-        resize=resize,
-        examples=examples,
-        data_dir=data_dir,
-    )
+    classifiers, spec, data = subject.load(model or ())
     run = Protocol.build(
         spec,
         mode=protocol,

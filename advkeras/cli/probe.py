@@ -7,6 +7,7 @@ import typer
 
 from advkeras.cli import options
 from advkeras.cli.console import counted, counting, err, import_tensorflow, out, progress_bar
+from advkeras.cli.subjects import Subject, on_subject
 from advkeras.errors import AdvkerasError, InvalidInputError
 from advkeras.reporting.layout import plain_table, share_text
 
@@ -14,7 +15,9 @@ from advkeras.reporting.layout import plain_table, share_text
 _NAMED = 20
 
 
+@on_subject
 def probe(
+    subject: Subject,
     url: Annotated[
         str,
         typer.Argument(metavar="URL", help="http://HOST:PORT (TF Serving's REST API) or grpc://HOST:PORT."),
@@ -46,13 +49,6 @@ def probe(
         bool,
         typer.Option("--i-own-this-endpoint", help="Needed for an address that is not this machine's own."),
     ] = False,
-    dataset: options.Dataset = "mnist",
-    bounds: options.Bounds = None,
-    threshold: options.Threshold = None,
-    classes: options.Classes = None,
-    resize: options.Resize = False,
-    examples: options.Examples = None,
-    data_dir: options.DataDir = None,
     seed: options.Seed = 0,
     as_json: options.Json = False,
 ) -> None:
@@ -64,7 +60,6 @@ def probe(
     """
     import_tensorflow()
     from advkeras.attacks.registry import configure
-    from advkeras.cli.subjects import classifiers_and_data
     from advkeras.serving.clients import connect, is_loopback
     from advkeras.serving.probe import ProbeReport, attack_served, compare, measure_load
     from advkeras.serving.served import ServedClassifier
@@ -76,16 +71,7 @@ def probe(
             "is yours"
         )
     client.signatures()  # says so, if there is no such server or model
-    (reference,), spec, data = classifiers_and_data(
-        dataset,
-        (local or model,),
-        bounds=bounds,
-        threshold=threshold,
-        classes=classes,
-        resize=resize,
-        examples=examples,
-        data_dir=data_dir,
-    )
+    (reference,), spec, data = subject.load((local or model,))
     given = _settings(attack, queries, epsilon) if attack else {}
     configured = configure(attack, spec, {"seed": seed, **given}) if attack else None
     served = ServedClassifier(client, bounds=reference.bounds, signature=signature)

@@ -1,7 +1,9 @@
 """The classifiers and the images that a command works on, from its options."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from typing import Any
 
 from advkeras.cli import options
@@ -27,48 +29,72 @@ def doubts_about(classifier: Any) -> str:
     return f"{classifier.name} {'; it '.join(found)}" if found else ""
 
 
-def classifiers_and_data(
-    dataset: str,
-    models: Sequence[str],
-    *,
-    bounds: tuple[float, float] | None,
-    threshold: float | None = None,
-    classes: str | None,
-    resize: bool,
-    examples: int | None,
-    data_dir: Path | None,
-) -> tuple[list[Any], Any, Any]:
-    """Loads the classifiers, and the images in the pixel unit that they take.
+@dataclass(frozen=True)
+class Subject:
+    """What a command works on: images, and how classifiers take them; each field is an option."""
 
-    Returns:
-        Classifiers, the data set's spec and its images.
-    """
-    from advkeras import datasets
-    from advkeras.evaluation.fit import check_fit
-    from advkeras.models import Classifier, zoo
+    dataset: options.Dataset = "mnist"
+    bounds: options.Bounds = None
+    threshold: options.Threshold = None
+    classes: options.Classes = None
+    resize: options.Resize = False
+    examples: options.Examples = None
+    data_dir: options.DataDir = None
 
-    known = dataset in datasets.names()
-    if not known and not models:
-        datasets.find(dataset, bounds=bounds, data_dir=data_dir)  # says so, if there is no such data set
-        raise InvalidInputError(f"the zoo has no model of {dataset}: give one with --model")
-    unit = datasets.get(dataset).bounds if known and bounds is None else bounds
-    classifiers = [
-        Classifier.load(source, bounds=unit, threshold=threshold) for source in models or zoo.names_for(dataset)
+    def load(self, models: Sequence[str]) -> tuple[list[Any], Any, Any]:
+        """Loads classifiers, and the images in the pixel unit that they take.
+
+        Args:
+            models: names of the zoo, folders or files; all of the zoo's for the data set, if there are none.
+
+        Returns:
+            Classifiers, the data set's spec and its images.
+        """
+        from advkeras import datasets
+        from advkeras.evaluation.fit import check_fit
+        from advkeras.models import Classifier, zoo
+
+        known = self.dataset in datasets.names()
+        if not known and not models:
+            # Says so, if there is no such data set.
+            datasets.find(self.dataset, bounds=self.bounds, data_dir=self.data_dir)
+            raise InvalidInputError(f"the zoo has no model of {self.dataset}: give one with --model")
+        unit = datasets.get(self.dataset).bounds if known and self.bounds is None else self.bounds
+        sources = models or zoo.names_for(self.dataset)
+        classifiers = [Classifier.load(source, bounds=unit, threshold=self.threshold) for source in sources]
+        for line in map(doubts_about, classifiers):
+            if line:
+                err.print(f"Doubtful: {line}", style="yellow", soft_wrap=True)
+        first = classifiers[0]
+        source = datasets.find(
+            self.dataset,
+            bounds=unit or first.bounds,
+            class_names=options.split_classes(self.classes),
+            shape=first.input_shape,
+            num_classes=first.num_classes,
+            resize=self.resize,
+            data_dir=self.data_dir,
+        )
+        for classifier in classifiers:
+            check_fit(classifier, source.spec)
+        return classifiers, source.spec, source.load(examples=self.examples, at_most=source.spec.default_examples)
+
+
+def on_subject(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with the options of a :class:`Subject`, which it is handed as its argument ``subject``."""
+
+    @wraps(command)
+    def with_options(**given: Any) -> None:
+        chosen = {field.name: given.pop(field.name) for field in fields(Subject)}
+        command(subject=Subject(**chosen), **given)
+
+    shared = [
+        Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
+        for field in fields(Subject)
     ]
-    for line in map(doubts_about, classifiers):
-        if line:
-            err.print(f"Doubtful: {line}", style="yellow", soft_wrap=True)
-    first = classifiers[0]
-    source = datasets.find(
-        dataset,
-        bounds=unit or first.bounds,
-        class_names=options.split_classes(classes),
-        shape=first.input_shape,
-        num_classes=first.num_classes,
-        resize=resize,
-        data_dir=data_dir,
-    )
-    for classifier in classifiers:
-        check_fit(classifier, source.spec)
-    data = source.load(examples=examples, at_most=source.spec.default_examples)
-    return classifiers, source.spec, data
+    own = [each for each in signature(command).parameters.values() if each.name != "subject"]
+    parameters = [*shared, *(each.replace(kind=Parameter.KEYWORD_ONLY) for each in own)]
+    # What Typer reads the options from.
+    with_options.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {each.name: each.annotation for each in parameters}
+    return with_options
