@@ -164,6 +164,9 @@ def _load(folder: Path) -> Any:
         return tf.saved_model.load(str(folder))
     except (OSError, ValueError, tf.errors.OpError) as error:
         raise InvalidInputError(f"{folder} is no readable SavedModel: {first_line(error)}") from error
+    except (AttributeError, LookupError, TypeError) as error:
+        # What TensorFlow runs into where a file is cut off.
+        raise InvalidInputError(f"{folder} is a damaged SavedModel: {first_line(error)}") from error
 
 
 def _closure(loaded: Any, signature: Any, input_name: str, output_name: str) -> Callable[[Any], Any]:

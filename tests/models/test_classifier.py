@@ -148,3 +148,13 @@ def test_the_checksum_tells_an_altered_model(tmp_path):
     weights = next((folder / "variables").glob("*.data*"))
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
     assert layout.checksum(folder) != before
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5, 0.99])
+@pytest.mark.parametrize("file", ["variables.data-00000-of-00001", "variables.index"])
+def test_a_saved_model_whose_file_is_cut_off_is_refused(tmp_path, file, kept):
+    folder = saved_model.save(network(), tmp_path / "cut")
+    path = folder / "variables" / file
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    with pytest.raises(InvalidInputError, match=r"cut.* is (no readable|a damaged) SavedModel"):
+        Classifier.load(tmp_path / "cut", bounds=(0, 1))
