@@ -16,6 +16,10 @@ class InvalidInputError(AdvkerasError, ValueError):
     exit_code = 2
 
 
+class UnknownShapeError(InvalidInputError):
+    """A network leaves open which shape images have, and nobody says it."""
+
+
 def first_line(error: BaseException) -> str:
     """The first line of what another library's error says; its type's name where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

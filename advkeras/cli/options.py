@@ -26,6 +26,14 @@ Bounds = Annotated[
         rich_help_panel="Data",
     ),
 ]
+ChannelsFirst = Annotated[
+    bool | None,
+    typer.Option(
+        "--channels-first/--channels-last",
+        help="Whether the model takes images (N, C, H, W); found out by the number of channels by default.",
+        rich_help_panel="Data",
+    ),
+]
 Threshold = Annotated[
     float | None,
     typer.Option(

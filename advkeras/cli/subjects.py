@@ -8,7 +8,7 @@ from typing import Any
 
 from advkeras.cli import options
 from advkeras.cli.console import err
-from advkeras.errors import InvalidInputError
+from advkeras.errors import InvalidInputError, UnknownShapeError
 
 
 def doubts_about(classifier: Any) -> str:
@@ -36,6 +36,7 @@ class Subject:
     dataset: options.Dataset = "mnist"
     bounds: options.Bounds = None
     threshold: options.Threshold = None
+    channels_first: options.ChannelsFirst = None
     classes: options.Classes = None
     resize: options.Resize = False
     examples: options.Examples = None
@@ -52,7 +53,7 @@ class Subject:
         """
         from advkeras import datasets
         from advkeras.evaluation.fit import check_fit
-        from advkeras.models import Classifier, zoo
+        from advkeras.models import zoo
 
         known = self.dataset in datasets.names()
         if not known and not models:
@@ -61,7 +62,7 @@ class Subject:
             raise InvalidInputError(f"the zoo has no model of {self.dataset}: give one with --model")
         unit = datasets.get(self.dataset).bounds if known and self.bounds is None else self.bounds
         sources = models or zoo.names_for(self.dataset)
-        classifiers = [Classifier.load(source, bounds=unit, threshold=self.threshold) for source in sources]
+        classifiers = [self._classifier(source, unit) for source in sources]
         for line in map(doubts_about, classifiers):
             if line:
                 err.print(f"Doubtful: {line}", style="yellow", soft_wrap=True)
@@ -78,6 +79,23 @@ class Subject:
         for classifier in classifiers:
             check_fit(classifier, source.spec)
         return classifiers, source.spec, source.load(examples=self.examples, at_most=source.spec.default_examples)
+
+    def _classifier(self, source: str, unit: tuple[float, float] | None) -> Any:
+        """A classifier; one that leaves the images' shape open takes the data's."""
+        from advkeras import datasets
+        from advkeras.models import Classifier
+
+        settings: dict[str, Any] = {"bounds": unit, "threshold": self.threshold, "channels_first": self.channels_first}
+        try:
+            return Classifier.load(source, **settings)
+        except UnknownShapeError:
+            found = datasets.find(
+                self.dataset,
+                bounds=unit,
+                class_names=options.split_classes(self.classes),
+                data_dir=self.data_dir,
+            )
+            return Classifier.load(source, **settings, shape=found.spec.shape)
 
 
 def on_subject(command: Callable[..., None]) -> Callable[..., None]:

@@ -15,6 +15,7 @@ import tensorflow as tf
 from advkeras.errors import InvalidInputError, first_line
 from advkeras.models import layout, outputs, saved_model, zoo
 from advkeras.models.card import ModelCard
+from advkeras.models.intake import in_batches_of, intake
 
 if TYPE_CHECKING:
     from advkeras.models.counted import CountedClassifier
@@ -42,6 +43,7 @@ class Classifier:
         model: the Keras model behind the function, for a classifier that has one.
         card: the model card, where there is one.
         threshold: the probability from which on the second of two classes is taken, for one output; a half by default.
+        batch: images that the function takes at once; any number by default.
 
     Attributes:
         bounds: lowest and highest pixel value, two floats.
@@ -73,6 +75,7 @@ class Classifier:
         model: Any | None = None,
         card: ModelCard | None = None,
         threshold: float | None = None,
+        batch: int | None = None,
     ) -> None:
         low, high = (float(bound) for bound in bounds)
         if not low < high:
@@ -87,10 +90,11 @@ class Classifier:
         self.card = card
         self._graphs: dict[Hashable, Any] = {}
         self._loaded = getattr(function, "loaded", None)
-        noise = np.random.default_rng(0).uniform(*self.bounds, (_PROBE_IMAGES, *self.input_shape)).astype(np.float32)
-        self.reading = outputs.read(function, noise, name=name, threshold=threshold)
-        self._function = self.reading.logits
-        self.num_classes = int(self._function(tf.constant(noise)).shape[1])
+        probes = (batch or _PROBE_IMAGES, *self.input_shape)
+        noise = np.random.default_rng(0).uniform(*self.bounds, probes).astype(np.float32)
+        self.reading = outputs.read(function, noise, name=name, threshold=threshold, batch=batch)
+        self.num_classes = int(self.reading.logits(tf.constant(noise)).shape[1])
+        self._function = in_batches_of(self.reading.logits, batch) if batch else self.reading.logits
 
     def __call__(self, images: Any) -> Any:
         """Logits (N, classes) float32 of images (N, H, W, C) float32, as tensors; usable inside a tf.function."""
@@ -111,31 +115,38 @@ class Classifier:
         name: str | None = None,
         source: str | None = None,
         threshold: float | None = None,
+        shape: tuple[int, int, int] | None = None,
+        channels_first: bool | None = None,
     ) -> "Classifier":
-        """Wraps a Keras model that maps images to logits.
+        """Wraps a Keras model that classifies images.
 
         Args:
-            model: takes images (N, H, W, C) in the unit that ``bounds`` gives.
+            model: takes images in the unit that ``bounds`` gives.
             bounds: lowest and highest pixel value.
             name: the model's own name by default.
             source: where the model was loaded from.
             threshold: as for the class.
+            shape: height, width and channels of the images, for a model that leaves them open, or takes them flat.
+            channels_first: whether the model takes images (N, C, H, W); found out by the number of channels by default.
+
+        Raises:
+            InvalidInputError: as for the class, or if the model takes no batch of images.
+            UnknownShapeError: if it leaves their shape open, and none is given.
         """
-        shape: Any = getattr(model, "input_shape", (None,))[1:]
-        if len(shape) != 3 or None in shape:
-            raise InvalidInputError(
-                f"model {model.name!r} must take images of a fixed height, width and channels: call it on a "
-                f"keras.Input of that shape and make a keras.Model of the two. "
-                f"Received: input_shape={getattr(model, 'input_shape', None)}"
-            )
+        try:
+            taken = model.input_shape
+        except (AttributeError, ValueError):  # a subclassed model that has not said it
+            taken = None
+        taking = intake(taken, name=f"model {model.name!r}", shape=shape, channels_first=channels_first)
         return cls(
-            lambda images: model(images, training=False),
+            lambda images: model(taking.prepare(images), training=False),
             bounds=bounds,
-            input_shape=shape,
+            input_shape=taking.shape,
             name=name or model.name,
             source=source,
             model=model,
             threshold=threshold,
+            batch=taking.batch,
         )
 
     @classmethod
@@ -145,6 +156,8 @@ class Classifier:
         *,
         bounds: tuple[float, float] | None = None,
         threshold: float | None = None,
+        shape: tuple[int, int, int] | None = None,
+        channels_first: bool | None = None,
     ) -> "Classifier":
         """Loads a classifier: a name of the zoo, a SavedModel's folder, or a .keras file.
 
@@ -153,18 +166,29 @@ class Classifier:
                 highest is taken), or a .keras file.
             bounds: lowest and highest pixel value; those of the model card by default, and not other ones.
             threshold: as for the class.
+            shape: as for :meth:`from_keras`.
+            channels_first: as for :meth:`from_keras`.
 
         Raises:
             InvalidInputError: if nothing can be loaded from there, no bounds are known, or it is no classifier.
+            UnknownShapeError: as for :meth:`from_keras`.
         """
         path = zoo.locate(source)
         if path.is_file():
             model = _load_keras_file(path)
             bounds = _require_bounds(bounds, path)
-            return cls.from_keras(model, bounds=bounds, name=path.stem, source=str(path), threshold=threshold)
+            return cls.from_keras(
+                model,
+                bounds=bounds,
+                name=path.stem,
+                source=str(path),
+                threshold=threshold,
+                shape=shape,
+                channels_first=channels_first,
+            )
         version = layout.version_folder(path)
         card = ModelCard.read(version)
-        function, shape = saved_model.load_logits(version)
+        function, taking = saved_model.load_logits(version, shape=shape, channels_first=channels_first)
         name = card.name if card else (version.parent.name if version.name.isdigit() else version.name)
         if card and bounds and tuple(map(float, bounds)) != tuple(map(float, card.bounds)):
             raise InvalidInputError(
@@ -175,12 +199,13 @@ class Classifier:
         return cls(
             function,
             bounds=_require_bounds(bounds, path),
-            input_shape=shape,
+            input_shape=taking.shape,
             name=name,
             source=str(source),
             folder=version,
             card=card,
             threshold=threshold,
+            batch=taking.batch,
         )
 
     def graph(

@@ -24,18 +24,21 @@ class FinalActivation:
     function: Callable[[Any], Any]
 
 
-def find(function: Callable[[Any], Any], shape: tuple[int, ...]) -> FinalActivation | None:
+def find(function: Callable[[Any], Any], shape: tuple[int, ...], batch: int | None = None) -> FinalActivation | None:
     """Looks behind the last operations of a function from images to its outputs.
 
     Args:
         function: takes images (N, H, W, C) float32, and returns one tensor.
         shape: (H, W, C).
+        batch: images that it takes at once; None for any number.
 
     Returns:
         None where the function does not end with a softmax or a sigmoid, or cannot be made a graph.
     """
     try:
-        traced = tf.function(function, autograph=False).get_concrete_function(tf.TensorSpec((None, *shape), tf.float32))
+        traced = tf.function(function, autograph=False).get_concrete_function(
+            tf.TensorSpec((batch, *shape), tf.float32)
+        )
         return _before_the_last(traced)
     except (AttributeError, LookupError, NotImplementedError, TypeError, ValueError, tf.errors.OpError):
         return None

@@ -24,7 +24,12 @@ _ROUNDING = 1e-4
 
 
 def read(
-    function: Callable[[Any], Any], probes: npt.NDArray[np.float32], *, name: str, threshold: float | None = None
+    function: Callable[[Any], Any],
+    probes: npt.NDArray[np.float32],
+    *,
+    name: str,
+    threshold: float | None = None,
+    batch: int | None = None,
 ) -> Reading:
     """How to have logits of a classifier.
 
@@ -35,11 +40,13 @@ def read(
         name: of the classifier, for messages.
         threshold: the probability of the second class from which on it is taken, for one output; a half by default.
 
+        batch: images that it takes at once, as many as the probes; None for any number.
+
     Raises:
         InvalidInputError: if it does not take the probes, or returns something else.
     """
     outputs, again = (_outputs(function, probes, name) for _ in range(2))
-    reading = _read(function, probes, outputs, name=name, threshold=threshold)
+    reading = _read(function, probes, outputs, name=name, threshold=threshold, batch=batch)
     difference = float(np.abs(outputs - again).max())
     # Threads may add up in another order.
     return reading if difference <= _ROUNDING * float(np.abs(outputs).max()) else replace(reading, random=difference)
@@ -52,18 +59,18 @@ def _read(
     *,
     name: str,
     threshold: float | None,
+    batch: int | None,
 ) -> Reading:
     if threshold is not None and not 0 < threshold < 1:
         raise InvalidInputError(f"threshold must lie between 0 and 1. Received: threshold={threshold}")
     if outputs.ndim == 1 or outputs.shape[1] == 1:
-        return _of_one(
-            function, probes, outputs.reshape(-1), name=name, threshold=0.5 if threshold is None else threshold
-        )
+        threshold = 0.5 if threshold is None else threshold
+        return _of_one(function, probes, outputs.reshape(-1), name=name, threshold=threshold, batch=batch)
     if threshold is not None:
         raise InvalidInputError(f"a threshold is for one output. Received: {name}, which returns {outputs.shape[1]}")
     if outputs.min() < 0 or outputs.max() > 1 + _TOLERANCE:
         return Reading(function, AS_RETURNED)
-    before = find(function, probes.shape[1:])
+    before = find(function, probes.shape[1:], batch)
     whole = np.allclose(outputs.sum(axis=1), 1.0, atol=_TOLERANCE)
     if before is not None and before.kind == "Sigmoid" and _explains(before, probes, outputs):
         raise InvalidInputError(
@@ -86,11 +93,12 @@ def _of_one(
     *,
     name: str,
     threshold: float,
+    batch: int | None,
 ) -> Reading:
     """Of one output z the logits are 0 and z, moved so that they are equal at the threshold."""
     shift, how, logit = float(np.log(threshold / (1 - threshold))), ONE_LOGIT, function
     if outputs.min() >= 0 and outputs.max() <= 1:
-        before = find(function, probes.shape[1:])
+        before = find(function, probes.shape[1:], batch)
         if before is None or before.kind != "Sigmoid" or not _explains(before, probes, outputs):
             raise InvalidInputError(
                 f"{name} returns one number in [0, 1] for each image, and no sigmoid is found that it comes from: "

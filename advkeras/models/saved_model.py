@@ -12,16 +12,25 @@ import tensorflow as tf
 from advkeras.errors import InvalidInputError, first_line
 from advkeras.files import require_writable_folder
 from advkeras.models import layout
+from advkeras.models.intake import Intake, intake
 
 
-def load_logits(folder: Path) -> tuple[Callable[[Any], Any], tuple[int, int, int]]:
-    """The function from images to logits of a SavedModel, and the shape of one image.
+def load_logits(
+    folder: Path, *, shape: tuple[int, int, int] | None = None, channels_first: bool | None = None
+) -> tuple[Callable[[Any], Any], Intake]:
+    """The function from images (N, H, W, C) to logits of a SavedModel, and how it takes them.
 
     The signature ``serving_default`` is preferred, then any other; of its outputs the one called ``logits``, or the
     only one there is.
 
+    Args:
+        folder: of the version.
+        shape: height, width and channels of the images, where the signature leaves them open.
+        channels_first: whether it takes images (N, C, H, W); found out by the number of channels by default.
+
     Raises:
         InvalidInputError: if the SavedModel cannot be read or no signature fits.
+        UnknownShapeError: if the signature leaves the images' shape open, and none is given.
     """
     loaded = _load(folder)
     signatures = sorted(loaded.signatures.items(), key=lambda item: item[0] != "serving_default")
@@ -32,8 +41,11 @@ def load_logits(folder: Path) -> tuple[Callable[[Any], Any], tuple[int, int, int
         if output is None or len(inputs) != 1 or (output != "logits" and len(outputs) > 1):
             continue
         (name, spec), *_ = inputs.items()
-        if spec.shape.rank == 4 and None not in spec.shape[1:]:
-            return _closure(loaded, signature, name, output), tuple(spec.shape[1:])
+        if spec.shape.rank in (2, 3, 4) and spec.dtype.is_floating:
+            taking = intake(
+                spec.shape.as_list(), name=f"the SavedModel {folder}", shape=shape, channels_first=channels_first
+            )
+            return _closure(loaded, signature, name, output, taking.prepare), taking
     described = ", ".join(f"{name} -> {sorted(sig.structured_outputs)}" for name, sig in signatures) or "none"
     raise InvalidInputError(
         f"{folder} has no signature that maps images (N, H, W, C) to logits. Received signatures: {described}"
@@ -169,9 +181,11 @@ def _load(folder: Path) -> Any:
         raise InvalidInputError(f"{folder} is a damaged SavedModel: {first_line(error)}") from error
 
 
-def _closure(loaded: Any, signature: Any, input_name: str, output_name: str) -> Callable[[Any], Any]:
+def _closure(
+    loaded: Any, signature: Any, input_name: str, output_name: str, prepare: Callable[[Any], Any]
+) -> Callable[[Any], Any]:
     def logits(images: Any) -> Any:
-        return signature(**{input_name: images})[output_name]
+        return signature(**{input_name: prepare(images)})[output_name]
 
     # The variables live as long as the loaded object does.
     logits.loaded = loaded  # type: ignore[attr-defined]

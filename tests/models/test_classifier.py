@@ -122,12 +122,6 @@ def test_what_is_no_classifier_is_refused(tmp_path):
             call()
 
 
-def test_a_model_without_a_fixed_shape_is_refused():
-    model = keras.Sequential([keras.Input((None, None, 1)), keras.layers.GlobalAveragePooling2D()])
-    with pytest.raises(InvalidInputError, match="fixed height"):
-        Classifier.from_keras(model, bounds=(0, 1))
-
-
 def test_a_damaged_card_is_named(tmp_path):
     folder = saved_model.save(network(), tmp_path)
     (folder / "assets").mkdir(exist_ok=True)
