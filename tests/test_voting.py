@@ -41,7 +41,7 @@ def known_share(share):
     return function
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     count=st.integers(1, 7),

@@ -53,7 +53,7 @@ def test_a_normal_in_all_pixels_has_the_gaussian_share(half_space, grey_images):
     from scipy.stats import norm
 
     classifier, normal = half_space()
-    images, radius, samples = grey_images(), 0.1, 20_000
+    images, radius, samples = grey_images(), 0.1, 8_000
     along = (images.reshape(len(images), -1) - 0.5) @ normal
     expected = norm.cdf(along / (radius / np.sqrt(3)))
     votes = RegionClassification(classifier, radius=radius, samples=samples, seed=0, chunk_size=4096)(images)["votes"]
