@@ -39,7 +39,6 @@ def read(
         probes: images (N, H, W, C) to try it on.
         name: of the classifier, for messages.
         threshold: the probability of the second class from which on it is taken, for one output; a half by default.
-
         batch: images that it takes at once, as many as the probes; None for any number.
 
     Raises:
@@ -47,9 +46,11 @@ def read(
     """
     outputs, again = (_outputs(function, probes, name) for _ in range(2))
     reading = _read(function, probes, outputs, name=name, threshold=threshold, batch=batch)
-    difference = float(np.abs(outputs - again).max())
+    finite = np.isfinite(outputs) & np.isfinite(again)
+    difference = float(np.abs(outputs - again).max(initial=0, where=finite))
     # Threads may add up in another order.
-    return reading if difference <= _ROUNDING * float(np.abs(outputs).max()) else replace(reading, random=difference)
+    rounding = _ROUNDING * float(np.abs(outputs).max(initial=0, where=finite))
+    return reading if difference <= rounding else replace(reading, random=difference)
 
 
 def _read(

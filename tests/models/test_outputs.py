@@ -188,6 +188,17 @@ def test_what_says_no_classes_is_refused(network, options, message):
         Classifier.from_keras(network(), bounds=(0, 1), **options)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_answer_that_is_no_number_is_not_random(value):
+    plain = body()
+
+    def logits(images):
+        dark = tf.reduce_mean(images, axis=[1, 2, 3]) < 0.5
+        return tf.where(dark[:, None], value, plain(images, training=False))
+
+    assert Classifier(logits, bounds=(0, 1), input_shape=SHAPE, name="mine").reading.random == 0
+
+
 def test_a_model_that_was_exported_with_its_augmentation_is_named(tmp_path):
     network = keras.Sequential([keras.Input(SHAPE), keras.layers.RandomFlip(), *body().layers, keras.layers.Softmax()])
     classifier = Classifier.load(saved_by_keras(network, tmp_path / "flipping"), bounds=(0, 1))
