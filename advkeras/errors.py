@@ -16,8 +16,16 @@ class InvalidInputError(AdvkerasError, ValueError):
     exit_code = 2
 
 
-class UnknownShapeError(InvalidInputError):
+class UndecidedError(InvalidInputError):
+    """A network leaves open what the data may say."""
+
+
+class UnknownShapeError(UndecidedError):
     """A network leaves open which shape images have, and nobody says it."""
+
+
+class UnknownOutputError(UndecidedError):
+    """A network returns several outputs that may be logits, and nobody says which."""
 
 
 def first_line(error: BaseException) -> str:

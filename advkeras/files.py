@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from advkeras.errors import InvalidInputError
+from advkeras.errors import InvalidInputError, first_line
 
 T = TypeVar("T")
 
@@ -45,21 +45,38 @@ def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     write_atomically(path, content.getvalue())
 
 
+def array_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """What the arrays of an .npz file are called.
+
+    Raises:
+        InvalidInputError: if the file cannot be read.
+    """
+    return _from_archive(path, tuple, "")
+
+
 def read_arrays(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
     """The named arrays of an .npz file.
 
     Raises:
         InvalidInputError: if the file cannot be read or lacks one of them.
     """
+
+    def read(archive: Any) -> dict[str, npt.NDArray[Any]]:
+        if missing := [name for name in names if name not in archive]:
+            raise ValueError(f"{', '.join(missing)} missing, it has {', '.join(archive) or 'none'}")
+        return {name: np.asarray(archive[name]) for name in names}
+
+    return _from_archive(path, read, f" with the arrays {', '.join(names)}")
+
+
+def _from_archive(path: str | os.PathLike[str], read: Callable[[Any], T], what: str) -> T:
     if not Path(path).is_file():
         raise InvalidInputError(f"there is no file {path}")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            if missing := [name for name in names if name not in archive]:
-                raise ValueError(f"{', '.join(missing)} missing, it has {', '.join(archive) or 'none'}")
-            return {name: np.asarray(archive[name]) for name in names}
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InvalidInputError(f"{path} is no .npz file with the arrays {', '.join(names)}: {error}") from None
+            return read(archive)
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise InvalidInputError(f"{path} is no .npz file{what}: {first_line(error)}") from None
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -6,13 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-from advkeras.cli import options
 from advkeras.cli.console import err, import_tensorflow, out
+from advkeras.cli.subjects import ModelUse, using_model
 from advkeras.errors import AdvkerasError
 from advkeras.reporting.layout import plain_table
 
 
+@using_model
 def export(
+    use: ModelUse,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Zoo name, SavedModel folder or .keras file.")],
     output: Annotated[
         Path,
@@ -38,7 +40,6 @@ def export(
         Path | None,
         typer.Option(help="Detector of adversarial examples (.keras), as advkeras detect has trained it."),
     ] = None,
-    bounds: options.Bounds = None,
     verify: Annotated[
         bool,
         typer.Option("--verify", help="Run every signature without Python's TensorFlow and compare with the model."),
@@ -51,13 +52,12 @@ def export(
     import_tensorflow()
     from advkeras import regions
     from advkeras.boundary.detector import BoundaryDetector
-    from advkeras.models import Classifier
     from advkeras.regions.voting import RegionVote
     from advkeras.serving.export import export as write
     from advkeras.serving.signatures import signatures_of
     from advkeras.serving.verify import verify as run_checks
 
-    classifier = Classifier.load(model, bounds=bounds)
+    classifier = use.classifier(model)
     chosen = regions.get(region, _radius(classifier) if radius is None else radius)
     # What a vote refuses, it refuses by name.
     vote = RegionVote(region=chosen, samples=samples, combine=combine, stop=stop)  # type: ignore[arg-type]

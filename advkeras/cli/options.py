@@ -12,8 +12,8 @@ from advkeras.errors import InvalidInputError
 Dataset = Annotated[
     str,
     typer.Option(
-        help="mnist, cifar10, an .npz file with images and labels, a folder with a subfolder of images for each class, "
-        "or an image classification set that tensorflow-datasets has prepared.",
+        help="mnist, cifar10, a file with images and labels (.npz, .npy, .h5, .csv), a folder with a subfolder of "
+        "pictures for each class, or an image classification set that tensorflow-datasets has prepared.",
         rich_help_panel="Data",
     ),
 ]
@@ -42,16 +42,67 @@ Threshold = Annotated[
         rich_help_panel="Data",
     ),
 ]
+OutputName = Annotated[
+    str | None,
+    typer.Option(
+        help="Of a model with several outputs, the one that tells the classes: its name, or its place from 0. By "
+        "default the one called logits, or the only one with a column for each class.",
+        rich_help_panel="Data",
+    ),
+]
+Preprocessing = Annotated[
+    str | None,
+    typer.Option(
+        help="What is done to pictures before the model gets them, as in keras.applications: caffe, tf or torch.",
+        rich_help_panel="Data",
+    ),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBERS",
+        help="Taken off the pixels before the model gets them, in their unit: one number, or one for each channel, "
+        "separated by commas.",
+        rich_help_panel="Data",
+    ),
+]
+Std = Annotated[
+    str | None,
+    typer.Option(metavar="NUMBERS", help="What the pixels are divided by then, likewise.", rich_help_panel="Data"),
+]
 Classes = Annotated[
     str | None,
     typer.Option(
-        help="Names of the classes, separated by commas; those of the data set, or numbers, by default.",
+        help="Names of the classes, separated by commas; those of the data set, or numbers, by default. A folder's "
+        "subfolders are put into this order.",
         rich_help_panel="Data",
     ),
 ]
 Resize = Annotated[
     bool, typer.Option("--resize", help="Scale images to the size that the model takes.", rich_help_panel="Data")
 ]
+Arrays = Annotated[
+    tuple[str, str] | None,
+    typer.Option(
+        metavar="IMAGES LABELS",
+        help="What the two arrays of a file are called; by default images and labels, x_test and y_test, x and y, or "
+        "arr_0 and arr_1.",
+        rich_help_panel="Data",
+    ),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        help="File of labels: .npy beside a .npy of images, or .csv with a picture's name and its label in each row "
+        "beside a flat folder.",
+        rich_help_panel="Data",
+    ),
+]
+SkipBroken = Annotated[
+    bool,
+    typer.Option("--skip-broken", help="Leave out pictures that cannot be read.", rich_help_panel="Data"),
+]
+Exif = Annotated[bool, typer.Option("--exif", help="Turn pictures as their EXIF entries say.", rich_help_panel="Data")]
 DataDir = Annotated[
     Path | None,
     typer.Option(
@@ -103,6 +154,14 @@ def split_names(names: str) -> tuple[str, ...]:
 def split_classes(classes: str | None) -> tuple[str, ...] | None:
     """The classes' names, where some are given."""
     return split_names(classes) if classes else None
+
+
+def parse_numbers(text: str | None) -> tuple[float, ...]:
+    """``"0.5,0.4"`` as numbers; None as none."""
+    try:
+        return tuple(float(number) for number in text.split(",")) if text is not None else ()
+    except ValueError:
+        raise InvalidInputError(f"numbers are separated by commas. Received: {text!r}") from None
 
 
 def parse_parameters(parameters: Sequence[str]) -> dict[str, Any]:

@@ -8,37 +8,88 @@ from typing import Any
 
 from advkeras.cli import options
 from advkeras.cli.console import err
-from advkeras.errors import InvalidInputError, UnknownShapeError
+from advkeras.errors import InvalidInputError, UndecidedError
 
 
 def doubts_about(classifier: Any) -> str:
     """What a user should know of a classifier before anything is measured; empty for most."""
     from advkeras.models.reading import OF_PROBABILITIES
 
-    found = []
-    if classifier.reading.random:
+    reading, found = classifier.reading, []
+    if reading.random:
         found.append(
-            f"answers differently at every call, by up to {classifier.reading.random:.2g}: augmentation or dropout is "
-            "left on in what was exported. advkeras export of the Keras model serves it with them off"
+            f"answers differently at every call, by up to {reading.random:.2g}: augmentation or dropout is left on in "
+            "what was exported. advkeras export of the Keras model serves it with them off"
         )
-    if classifier.reading.how == OF_PROBABILITIES:
+    if reading.how == OF_PROBABILITIES:
         found.append(
-            "returns probabilities, and no softmax is found behind which logits are: their logarithms stand in, "
-            "which say nothing where it is sure"
+            "returns probabilities, and no softmax is found behind which logits are: their logarithms stand in, which "
+            f"say nothing where a probability rounds to 0, as on {reading.saturated:.0%} of the images tried"
         )
     return f"{classifier.name} {'; it '.join(found)}" if found else ""
 
 
 @dataclass(frozen=True)
-class Subject:
+class ModelUse:
+    """How a model is used, where its file does not say it; each field is an option."""
+
+    bounds: options.Bounds = None
+    threshold: options.Threshold = None
+    output_name: options.OutputName = None
+    channels_first: options.ChannelsFirst = None
+    preprocessing: options.Preprocessing = None
+    mean: options.Mean = None
+    std: options.Std = None
+
+    def classifier(self, source: str, *, bounds: tuple[float, float] | None = None, **known: Any) -> Any:
+        """Loads a classifier, and says what is doubtful about it.
+
+        Args:
+            source: name of the zoo, folder or file.
+            bounds: instead of the option's.
+            known: of the images: their ``shape``, and how many ``classes`` there are.
+        """
+        from advkeras.models import Classifier
+
+        classifier = Classifier.load(
+            source,
+            bounds=bounds or self.bounds,
+            threshold=self.threshold,
+            output_name=self.output_name,
+            channels_first=self.channels_first,
+            preprocessing=self._preprocessing(),
+            **known,
+        )
+        if doubts := doubts_about(classifier):
+            err.print(f"Doubtful: {doubts}", style="yellow", soft_wrap=True)
+        if classifier.reading.guessed:
+            err.print(f"{classifier.name}: of its outputs {classifier.reading.output!r} is taken (--output-name)")
+        return classifier
+
+    def _preprocessing(self) -> Any:
+        if self.mean is None and self.std is None:
+            return self.preprocessing
+        from advkeras.models.preprocessing import Standardising
+
+        if self.preprocessing is not None:
+            raise InvalidInputError(
+                f"--mean and --std stand in for --preprocessing. Received: {self.preprocessing} too"
+            )
+        mean, std = (options.parse_numbers(each) for each in (self.mean, self.std))
+        return Standardising(mean or (0.0,) * len(std), std or (1.0,) * len(mean))
+
+
+@dataclass(frozen=True)
+class Subject(ModelUse):
     """What a command works on: images, and how classifiers take them; each field is an option."""
 
     dataset: options.Dataset = "mnist"
-    bounds: options.Bounds = None
-    threshold: options.Threshold = None
-    channels_first: options.ChannelsFirst = None
     classes: options.Classes = None
     resize: options.Resize = False
+    arrays: options.Arrays = None
+    labels: options.Labels = None
+    skip_broken: options.SkipBroken = False
+    exif: options.Exif = False
     examples: options.Examples = None
     data_dir: options.DataDir = None
 
@@ -57,60 +108,66 @@ class Subject:
 
         known = self.dataset in datasets.names()
         if not known and not models:
-            # Says so, if there is no such data set.
-            datasets.find(self.dataset, bounds=self.bounds, data_dir=self.data_dir)
+            self._find(self.bounds)  # says so, if there is no such data set
             raise InvalidInputError(f"the zoo has no model of {self.dataset}: give one with --model")
         unit = datasets.get(self.dataset).bounds if known and self.bounds is None else self.bounds
         sources = models or zoo.names_for(self.dataset)
-        classifiers = [self._classifier(source, unit) for source in sources]
-        for line in map(doubts_about, classifiers):
-            if line:
-                err.print(f"Doubtful: {line}", style="yellow", soft_wrap=True)
+        classifiers = [self._fitting(source, unit) for source in sources]
         first = classifiers[0]
-        source = datasets.find(
-            self.dataset,
-            bounds=unit or first.bounds,
-            class_names=options.split_classes(self.classes),
-            shape=first.input_shape,
-            num_classes=first.num_classes,
-            resize=self.resize,
-            data_dir=self.data_dir,
-        )
+        source = self._find(unit or first.bounds, shape=first.input_shape, num_classes=first.num_classes)
         for classifier in classifiers:
             check_fit(classifier, source.spec)
-        return classifiers, source.spec, source.load(examples=self.examples, at_most=source.spec.default_examples)
+        data = source.load(examples=self.examples, at_most=source.spec.default_examples)
+        for remark in data.remarks:
+            err.print(f"{source.spec.title}: {remark}", style="yellow", soft_wrap=True)
+        return classifiers, source.spec, data
 
-    def _classifier(self, source: str, unit: tuple[float, float] | None) -> Any:
-        """A classifier; one that leaves the images' shape open takes the data's."""
+    def _find(self, bounds: tuple[float, float] | None, **known: Any) -> Any:
         from advkeras import datasets
-        from advkeras.models import Classifier
 
-        settings: dict[str, Any] = {"bounds": unit, "threshold": self.threshold, "channels_first": self.channels_first}
+        return datasets.find(
+            self.dataset,
+            bounds=bounds,
+            class_names=options.split_classes(self.classes),
+            resize=self.resize,
+            arrays=self.arrays,
+            labels=self.labels,
+            skip_broken=self.skip_broken,
+            exif=self.exif,
+            data_dir=self.data_dir,
+            **known,
+        )
+
+    def _fitting(self, source: str, unit: tuple[float, float] | None) -> Any:
+        """A classifier; for one that leaves it open, the data say the images' shape and the number of classes."""
         try:
-            return Classifier.load(source, **settings)
-        except UnknownShapeError:
-            found = datasets.find(
-                self.dataset,
-                bounds=unit,
-                class_names=options.split_classes(self.classes),
-                data_dir=self.data_dir,
-            )
-            return Classifier.load(source, **settings, shape=found.spec.shape)
+            return self.classifier(source, bounds=unit)
+        except UndecidedError:
+            found = self._find(unit)
+            return self.classifier(source, bounds=unit, shape=found.spec.shape, classes=found.spec.num_classes)
 
 
 def on_subject(command: Callable[..., None]) -> Callable[..., None]:
     """A command with the options of a :class:`Subject`, which it is handed as its argument ``subject``."""
+    return _with_options_of(Subject, "subject", command)
 
+
+def using_model(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with the options of a :class:`ModelUse`, which it is handed as its argument ``use``."""
+    return _with_options_of(ModelUse, "use", command)
+
+
+def _with_options_of(kind: type[ModelUse], argument: str, command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def with_options(**given: Any) -> None:
-        chosen = {field.name: given.pop(field.name) for field in fields(Subject)}
-        command(subject=Subject(**chosen), **given)
+        chosen = {field.name: given.pop(field.name) for field in fields(kind)}
+        command(**given, **{argument: kind(**chosen)})
 
     shared = [
         Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
-        for field in fields(Subject)
+        for field in fields(kind)
     ]
-    own = [each for each in signature(command).parameters.values() if each.name != "subject"]
+    own = [each for each in signature(command).parameters.values() if each.name != argument]
     parameters = [*shared, *(each.replace(kind=Parameter.KEYWORD_ONLY) for each in own)]
     # What Typer reads the options from.
     with_options.__signature__ = Signature(parameters)  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ from advkeras.datasets.loading import (
 )
 from advkeras.datasets.preparation import prepare, prepared_folder
 from advkeras.datasets.registry import CIFAR10, MNIST, DatasetSpec, get, names
-from advkeras.datasets.sources import Source, find
+from advkeras.datasets.sources import Source, find, from_arrays, from_dataset
 
 __all__ = [
     "CIFAR10",
@@ -19,6 +19,8 @@ __all__ = [
     "LabelledImages",
     "Source",
     "find",
+    "from_arrays",
+    "from_dataset",
     "get",
     "is_prepared",
     "load",

@@ -26,6 +26,7 @@ class LabelledImages:
         split: the split they belong to.
         places: (N,) int32, each image's place in the split, from which its randomness is derived; 0, 1, ...
             by default.
+        remarks: what a user should know of how they were read; nothing for most.
     """
 
     images: npt.NDArray[np.float32]
@@ -33,6 +34,7 @@ class LabelledImages:
     source: str
     split: str
     places: npt.NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.places) != len(self.labels):
@@ -50,6 +52,10 @@ class LabelledImages:
         if not 1 <= count <= len(self):
             raise InvalidInputError(f"{count:,} examples asked for. Received: {len(self):,} in the {self.source}")
         return self.where(np.arange(len(self)) < count)
+
+    def with_remarks(self, *remarks: str) -> "LabelledImages":
+        """The same images with further remarks."""
+        return replace(self, remarks=(*self.remarks, *remarks))
 
     def where(self, chosen: npt.NDArray[np.bool_]) -> "LabelledImages":
         """The images for which a mask (N,) is true."""

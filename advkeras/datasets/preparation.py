@@ -16,7 +16,7 @@ from typing import Any
 
 from advkeras.datasets.loading import is_prepared, prepared_dir, resolve_data_dir
 from advkeras.datasets.originals import ORIGINALS, Originals
-from advkeras.datasets.own import tfds_folder
+from advkeras.datasets.prepared_sets import tfds_folder
 from advkeras.datasets.registry import get, names
 from advkeras.errors import AdvkerasError, InvalidInputError, first_line, unknown_name
 from advkeras.files import require_writable_folder

@@ -80,7 +80,9 @@ class Unit:
         return examples
 
     def _identity(self, data: LabelledImages) -> dict[str, Any]:
+        usage = self.classifier.usage.record()
         return {
+            **({"usage": usage} if usage else {}),
             "advkeras": __version__,
             "model": self.classifier.name,
             "checksum": self.checksum,
@@ -111,9 +113,10 @@ def units(classifier: Classifier, attacks: Sequence[Attack], output: Path) -> li
 
 def checksum(classifier: Classifier) -> str:
     """Of the files that the classifier was loaded from, and of a Keras model's weights; else of its answers."""
-    if classifier.folder is not None:
+    told = classifier.usage.is_recorded
+    if told and classifier.folder is not None:
         return layout.checksum(classifier.folder)
-    if classifier.source is not None and Path(classifier.source).is_file():
+    if told and classifier.source is not None and Path(classifier.source).is_file():
         digest = hashlib.sha256(Path(classifier.source).read_bytes())
         for weights in classifier.model.get_weights() if classifier.model is not None else ():
             digest.update(weights.tobytes())

@@ -15,7 +15,10 @@ import tensorflow as tf
 from advkeras.errors import InvalidInputError, first_line
 from advkeras.models import layout, outputs, saved_model, zoo
 from advkeras.models.card import ModelCard
-from advkeras.models.intake import in_batches_of, intake
+from advkeras.models.intake import in_batches_of
+from advkeras.models.networks import Network, increasing, keras_network
+from advkeras.models.number_types import scaled
+from advkeras.models.usage import Preprocessing, Usage
 
 if TYPE_CHECKING:
     from advkeras.models.counted import CountedClassifier
@@ -33,8 +36,9 @@ class Classifier:
 
     Args:
         function: maps images (N, H, W, C) float32 to logits or probabilities (N, classes), or to the one logit or
-            probability of the second of two classes; differentiable by TensorFlow. One that needs Python's control flow
-            on tensors must be a ``tf.function`` itself.
+            probability of the second of two classes, of any floating-point type; or to several outputs, in a dictionary
+            or a sequence, of which one is that. Differentiable by TensorFlow. One that needs Python's control flow on
+            tensors must be a ``tf.function`` itself.
         bounds: lowest and highest pixel value that the function takes.
         input_shape: height, width, channels.
         name: for tables and messages.
@@ -43,19 +47,26 @@ class Classifier:
         model: the Keras model behind the function, for a classifier that has one.
         card: the model card, where there is one.
         threshold: the probability from which on the second of two classes is taken, for one output; a half by default.
+        output_name: which of several outputs is taken, by its name or place; by default the one called ``logits``, or
+            the only one with as many columns as classes.
+        classes: how many there are, to tell outputs apart.
         batch: images that the function takes at once; any number by default.
+        holding: the objects that the function's variables belong to, beside the model.
 
     Attributes:
         bounds: lowest and highest pixel value, two floats.
         input_shape: height, width, channels.
         num_classes: found out by running a few images through the function.
         reading: how logits are had from what the function returns, and whether that is random.
+        usage: what was said of how the function is used; nothing for most.
+        holding: the objects that the function's variables belong to, as far as they are known.
         differentiable: whether gradients by the pixels run through the function. They do not where it rounds them,
             or where, in a subclass, :meth:`logits` come from elsewhere.
 
     Raises:
         InvalidInputError: if the bounds are not increasing, the function does not take such images, or it returns
             something else than one row of logits or probabilities for each image.
+        UnknownOutputError: if it returns several outputs that may be that.
 
     Example:
         >>> classifier = Classifier.load("mnist-natural")
@@ -75,12 +86,12 @@ class Classifier:
         model: Any | None = None,
         card: ModelCard | None = None,
         threshold: float | None = None,
+        output_name: str | None = None,
+        classes: int | None = None,
         batch: int | None = None,
+        holding: Sequence[Any] = (),
     ) -> None:
-        low, high = (float(bound) for bound in bounds)
-        if not low < high:
-            raise InvalidInputError(f"bounds must be increasing. Received: bounds=({low:g}, {high:g})")
-        self.bounds = (low, high)
+        self.bounds = increasing(bounds)
         height, width, channels = input_shape
         self.input_shape = (int(height), int(width), int(channels))
         self.name = name
@@ -89,12 +100,14 @@ class Classifier:
         self.model = model
         self.card = card
         self._graphs: dict[Hashable, Any] = {}
-        self._loaded = getattr(function, "loaded", None)
+        self.holding = list(holding) if model is None else [model, *(each for each in holding if each is not model)]
+        self.usage = Usage(threshold=threshold, output_name=output_name, classes=classes)
         probes = (batch or _PROBE_IMAGES, *self.input_shape)
         noise = np.random.default_rng(0).uniform(*self.bounds, probes).astype(np.float32)
-        self.reading = outputs.read(function, noise, name=name, threshold=threshold, batch=batch)
+        self.reading = outputs.read(function, noise, name=name, usage=self.usage, batch=batch)
         self.num_classes = int(self.reading.logits(tf.constant(noise)).shape[1])
-        self._function = in_batches_of(self.reading.logits, batch) if batch else self.reading.logits
+        logits = scaled(self.reading.logits, self.input_shape, batch, tf.constant(noise))
+        self._function = in_batches_of(logits, batch) if batch else logits
 
     def __call__(self, images: Any) -> Any:
         """Logits (N, classes) float32 of images (N, H, W, C) float32, as tensors; usable inside a tf.function."""
@@ -115,8 +128,11 @@ class Classifier:
         name: str | None = None,
         source: str | None = None,
         threshold: float | None = None,
+        output_name: str | None = None,
+        classes: int | None = None,
         shape: tuple[int, int, int] | None = None,
         channels_first: bool | None = None,
+        preprocessing: Preprocessing | None = None,
     ) -> "Classifier":
         """Wraps a Keras model that classifies images.
 
@@ -126,27 +142,25 @@ class Classifier:
             name: the model's own name by default.
             source: where the model was loaded from.
             threshold: as for the class.
+            output_name: as for the class.
+            classes: as for the class.
             shape: height, width and channels of the images, for a model that leaves them open, or takes them flat.
             channels_first: whether the model takes images (N, C, H, W); found out by the number of channels by default.
+            preprocessing: what is done to images before the model gets them: ``"caffe"``, ``"tf"`` or ``"torch"`` as in
+                ``keras.applications``, or a differentiable TensorFlow function of images (N, H, W, C) float32.
 
         Raises:
             InvalidInputError: as for the class, or if the model takes no batch of images.
+            UnknownOutputError: as for the class.
             UnknownShapeError: if it leaves their shape open, and none is given.
         """
-        try:
-            taken = model.input_shape
-        except (AttributeError, ValueError):  # a subclassed model that has not said it
-            taken = None
-        taking = intake(taken, name=f"model {model.name!r}", shape=shape, channels_first=channels_first)
-        return cls(
-            lambda images: model(taking.prepare(images), training=False),
+        return cls._of(
+            keras_network(model),
             bounds=bounds,
-            input_shape=taking.shape,
             name=name or model.name,
             source=source,
             model=model,
-            threshold=threshold,
-            batch=taking.batch,
+            usage=Usage(threshold, output_name, classes, shape, channels_first, preprocessing),
         )
 
     @classmethod
@@ -156,8 +170,11 @@ class Classifier:
         *,
         bounds: tuple[float, float] | None = None,
         threshold: float | None = None,
+        output_name: str | None = None,
+        classes: int | None = None,
         shape: tuple[int, int, int] | None = None,
         channels_first: bool | None = None,
+        preprocessing: Preprocessing | None = None,
     ) -> "Classifier":
         """Loads a classifier: a name of the zoo, a SavedModel's folder, or a .keras file.
 
@@ -166,29 +183,32 @@ class Classifier:
                 highest is taken), or a .keras file.
             bounds: lowest and highest pixel value; those of the model card by default, and not other ones.
             threshold: as for the class.
+            output_name: as for the class.
+            classes: as for the class.
             shape: as for :meth:`from_keras`.
             channels_first: as for :meth:`from_keras`.
+            preprocessing: as for :meth:`from_keras`.
 
         Raises:
             InvalidInputError: if nothing can be loaded from there, no bounds are known, or it is no classifier.
+            UnknownOutputError: as for the class.
             UnknownShapeError: as for :meth:`from_keras`.
         """
         path = zoo.locate(source)
+        usage = Usage(threshold, output_name, classes, shape, channels_first, preprocessing)
         if path.is_file():
             model = _load_keras_file(path)
-            bounds = _require_bounds(bounds, path)
-            return cls.from_keras(
-                model,
-                bounds=bounds,
+            return cls._of(
+                keras_network(model),
+                bounds=_require_bounds(bounds, path),
                 name=path.stem,
                 source=str(path),
-                threshold=threshold,
-                shape=shape,
-                channels_first=channels_first,
+                model=model,
+                usage=usage,
             )
         version = layout.version_folder(path)
         card = ModelCard.read(version)
-        function, taking = saved_model.load_logits(version, shape=shape, channels_first=channels_first)
+        network = saved_model.load_network(version)
         name = card.name if card else (version.parent.name if version.name.isdigit() else version.name)
         if card and bounds and tuple(map(float, bounds)) != tuple(map(float, card.bounds)):
             raise InvalidInputError(
@@ -196,17 +216,33 @@ class Classifier:
                 f"bounds={tuple(bounds)}"
             )
         bounds = bounds or (card.bounds if card else None)
-        return cls(
-            function,
+        return cls._of(
+            network,
             bounds=_require_bounds(bounds, path),
-            input_shape=taking.shape,
             name=name,
             source=str(source),
             folder=version,
             card=card,
-            threshold=threshold,
-            batch=taking.batch,
+            usage=usage,
         )
+
+    @classmethod
+    def _of(cls, network: Network, *, bounds: tuple[float, float], usage: Usage, **facts: Any) -> "Classifier":
+        """A network as a classifier."""
+        function, intake = network.on_images(bounds, usage)
+        classifier = cls(
+            function,
+            bounds=bounds,
+            input_shape=intake.shape,
+            threshold=usage.threshold,
+            output_name=usage.output_name,
+            classes=usage.classes,
+            batch=intake.batch,
+            holding=network.holding,
+            **facts,
+        )
+        classifier.usage = usage
+        return classifier
 
     def graph(
         self, key: Hashable, build: Callable[[], Any], signature: Sequence[Any], *, jit_compile: bool = False
@@ -248,12 +284,6 @@ class Classifier:
     def counting(self, rows: int, of: int) -> AbstractContextManager[None]:
         """For a :class:`CountedClassifier`, which counts so many of the rows of a batch; others count nothing."""
         return nullcontext()
-
-    @property
-    def holding(self) -> list[Any]:
-        """The objects that the function's variables belong to, as far as they are known."""
-        known = [self.model, self._loaded]
-        return [each for each in known if each is not None]
 
     @property
     def image_signature(self) -> Any:

@@ -12,43 +12,38 @@ import tensorflow as tf
 from advkeras.errors import InvalidInputError, first_line
 from advkeras.files import require_writable_folder
 from advkeras.models import layout
-from advkeras.models.intake import Intake, intake
+from advkeras.models.networks import Network
 
 
-def load_logits(
-    folder: Path, *, shape: tuple[int, int, int] | None = None, channels_first: bool | None = None
-) -> tuple[Callable[[Any], Any], Intake]:
-    """The function from images (N, H, W, C) to logits of a SavedModel, and how it takes them.
-
-    The signature ``serving_default`` is preferred, then any other; of its outputs the one called ``logits``, or the
-    only one there is.
+def load_network(folder: Path) -> Network:
+    """The network of a SavedModel: its signature ``serving_default``, or else the first that takes images.
 
     Args:
         folder: of the version.
-        shape: height, width and channels of the images, where the signature leaves them open.
-        channels_first: whether it takes images (N, C, H, W); found out by the number of channels by default.
 
     Raises:
         InvalidInputError: if the SavedModel cannot be read or no signature fits.
-        UnknownShapeError: if the signature leaves the images' shape open, and none is given.
     """
     loaded = _load(folder)
     signatures = sorted(loaded.signatures.items(), key=lambda item: item[0] != "serving_default")
     for _, signature in signatures:
-        outputs = signature.structured_outputs
-        output = "logits" if "logits" in outputs else next(iter(outputs), None)
         inputs = signature.structured_input_signature[1]
-        if output is None or len(inputs) != 1 or (output != "logits" and len(outputs) > 1):
+        outputs = signature.structured_outputs.values()
+        if len(inputs) != 1 or not any(each.dtype.is_floating for each in outputs):
             continue
-        (name, spec), *_ = inputs.items()
-        if spec.shape.rank in (2, 3, 4) and spec.dtype.is_floating:
-            taking = intake(
-                spec.shape.as_list(), name=f"the SavedModel {folder}", shape=shape, channels_first=channels_first
-            )
-            return _closure(loaded, signature, name, output, taking.prepare), taking
+        [(name, spec)] = inputs.items()
+        if spec.shape.rank in (2, 3, 4) and (spec.dtype.is_floating or spec.dtype.is_integer):
+            return _network(f"the SavedModel {folder}", loaded, signature, name, spec)
     described = ", ".join(f"{name} -> {sorted(sig.structured_outputs)}" for name, sig in signatures) or "none"
     raise InvalidInputError(
         f"{folder} has no signature that maps images (N, H, W, C) to logits. Received signatures: {described}"
+    )
+
+
+def _network(name: str, loaded: Any, signature: Any, entry: str, spec: Any) -> Network:
+    # The variables live as long as the loaded object does.
+    return Network(
+        name, lambda values: signature(**{entry: values}), spec.shape.as_list(), dtype=spec.dtype, holding=[loaded]
     )
 
 
@@ -97,12 +92,20 @@ def save(model: Any, parent: Path, *, complete: Callable[[Path], None] | None = 
     return write(signatures, parent, holding=[model], complete=complete)
 
 
-def point_answers(logits_of: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]]:
-    """What ``serving_default`` answers: logits (B, classes), probabilities (B, classes), class (B,) of images."""
+def point_answers(
+    logits_of: Callable[[Any], Any], others_of: Callable[[Any], dict[str, Any]] = lambda images: {}
+) -> Callable[[Any], dict[str, Any]]:
+    """What ``serving_default`` answers: logits (B, classes), probabilities (B, classes), class (B,) of images.
+
+    Args:
+        logits_of: from images to logits.
+        others_of: from images to what is answered beside these, by name.
+    """
 
     def serve(images: Any) -> dict[str, Any]:
         logits = logits_of(images)
         return {
+            **others_of(images),
             "logits": logits,
             "probabilities": tf.nn.softmax(logits),
             "class": tf.argmax(logits, axis=1, output_type=tf.int32),
@@ -179,14 +182,3 @@ def _load(folder: Path) -> Any:
     except (AttributeError, LookupError, TypeError) as error:
         # What TensorFlow runs into where a file is cut off.
         raise InvalidInputError(f"{folder} is a damaged SavedModel: {first_line(error)}") from error
-
-
-def _closure(
-    loaded: Any, signature: Any, input_name: str, output_name: str, prepare: Callable[[Any], Any]
-) -> Callable[[Any], Any]:
-    def logits(images: Any) -> Any:
-        return signature(**{input_name: prepare(images)})[output_name]
-
-    # The variables live as long as the loaded object does.
-    logits.loaded = loaded  # type: ignore[attr-defined]
-    return logits

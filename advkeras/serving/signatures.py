@@ -77,8 +77,11 @@ def signatures_of(folder: Path) -> dict[str, Signature]:
 
 
 def point(classifier: Classifier) -> Served:
-    """``images`` (B, H, W, C) float32 -> ``logits``, ``probabilities`` (B, classes) and ``class`` (B,) int32."""
-    return point_answers(classifier), [_images(classifier)]
+    """``images`` (B, H, W, C) float32 -> ``logits``, ``probabilities`` (B, classes) and ``class`` (B,) int32.
+
+    What the model returns else is answered as well, by its own name where it is not one of those.
+    """
+    return _point_answers(classifier), [_images(classifier)]
 
 
 def point_of_bytes(classifier: Classifier) -> Served:
@@ -86,7 +89,7 @@ def point_of_bytes(classifier: Classifier) -> Served:
 
     The 8-bit pixels are scaled to the classifier's bounds; a picture of another size is an error of the request.
     """
-    answer = point_answers(classifier)
+    answer = _point_answers(classifier)
     low, high = classifier.bounds
 
     def decode(encoded: Any) -> Any:
@@ -135,6 +138,10 @@ def detect(classifier: Classifier, detector: BoundaryDetector) -> Served:
         return {"probability": function(images)}
 
     return serve, [_images(classifier)]
+
+
+def _point_answers(classifier: Classifier) -> Callable[[Any], dict[str, Any]]:
+    return point_answers(classifier, classifier.reading.others)
 
 
 def _answers(classifier: Classifier, vote: RegionVote, images: Any, seed: Any | None) -> dict[str, Any]:

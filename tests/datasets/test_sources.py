@@ -65,13 +65,13 @@ def test_an_npz_of_floats_is_taken_as_it_is(tmp_path):
 
 def test_damaged_npz_files_are_named(tmp_path):
     bad = {
-        "labels missing, it has images": {"images": np.zeros((3, 2, 2, 1))},
+        "Received arrays: images": {"images": np.zeros((3, 2, 2, 1))},
         "NaN or infinite ones in image 1": {
             "images": np.array([0, np.nan, np.inf]).reshape(3, 1, 1, 1),
             "labels": np.zeros(3, int),
         },
-        "expected images": {"images": np.zeros((3, 2, 2)), "labels": np.zeros(3, int)},
-        "whole numbers": {"images": np.zeros((3, 2, 2, 1)), "labels": np.zeros(3)},
+        "must have the shape": {"images": np.zeros((3, 4)), "labels": np.zeros(3, int)},
+        "whole numbers": {"images": np.zeros((3, 2, 2, 1)), "labels": np.full(3, 0.5)},
         "numbers from 0": {"images": np.zeros((3, 2, 2, 1)), "labels": np.array([0, 1, 2**32 + 7])},
         "images must be numbers": {"images": np.full((3, 2, 2, 1), "x"), "labels": np.zeros(3, int)},
     }
@@ -94,10 +94,14 @@ def test_a_folder_has_a_class_for_each_subfolder(folder, pictures):
     np.testing.assert_array_equal(source.load(examples=9).images, data.images[:9])
 
 
-def test_names_of_classes_do_not_change_a_folders_order(folder):
+def test_names_of_subfolders_give_their_order_and_others_are_shown(folder):
     assert datasets.find(folder, class_names=("Katze", "Hund", "Emu")).spec.class_names[0] == "Katze"
-    with pytest.raises(InvalidInputError, match="in the order cat, dog, emu, which .* Received: emu, dog, cat"):
-        datasets.find(folder, class_names=("emu", "dog", "cat"))
+    source = datasets.find(folder, class_names=("emu", "dog", "cat"))
+    data = source.load()
+    assert source.spec.class_names == ("emu", "dog", "cat")
+    np.testing.assert_array_equal(data.images[:, 0, 0, 0], 2 - data.labels)
+    with pytest.raises(InvalidInputError, match="animals has 3 classes. Received: 2 names of classes"):
+        datasets.find(folder, class_names=("cat", "dog"))
 
 
 def test_a_folder_may_have_a_part_to_train_on(folder, tmp_path):

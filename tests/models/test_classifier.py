@@ -114,7 +114,7 @@ def test_what_is_no_classifier_is_refused(tmp_path):
         (lambda: Classifier.load(tmp_path / "text.keras", bounds=(0, 1)), "no readable .keras file"),
         (lambda: Classifier.load(broken, bounds=(0, 1)), "no readable SavedModel"),
         (lambda: Classifier.load(no_bounds), "give --bounds"),
-        (lambda: Classifier.from_keras(network(), bounds=(1, 0)), "bounds must be increasing"),
+        (lambda: Classifier.from_keras(network(), bounds=(1, 0)), "bounds must be finite and increasing"),
         (lambda: Classifier(lambda x: x, bounds=(0, 1), input_shape=SHAPE, name="f"), "one row for each image"),
         (lambda: Classifier(network(), bounds=(0, 1), input_shape=(9, 9, 1), name="f"), "does not take images"),
     ):

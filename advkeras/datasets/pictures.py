@@ -1,0 +1,88 @@
+"""Pictures of any format, mode and depth as arrays of 8 bits."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from advkeras.errors import InvalidInputError, first_line
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_ORIENTATION = 0x0112
+_UPRIGHT = 1
+# Modes of Pillow with 16 bits a pixel, or with the 32 in which it keeps them.
+_DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture.
+
+    Attributes:
+        pixels: (H, W, C) uint8.
+        turned: whether its EXIF entry says that it is to be turned or mirrored.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    turned: bool
+
+
+def read(path: Path, *, channels: int | None = None, exif: bool = False) -> Picture:
+    """The first frame of a picture.
+
+    Colours of a palette become what they stand for, 16 bits become 8, and what is transparent keeps its colour, as
+    Keras's readers have it.
+
+    Args:
+        path: of the file.
+        channels: 1, 3 or 4; by default as many as the picture has: 1 for grey, 4 with transparency, else 3.
+        exif: turn it as its EXIF entry says. Keras's readers do not.
+
+    Raises:
+        InvalidInputError: if it cannot be read.
+    """
+    try:
+        with Image.open(path) as opened:
+            turned = opened.getexif().get(_ORIENTATION, _UPRIGHT) not in (0, _UPRIGHT)
+            image: Image.Image = ImageOps.exif_transpose(opened) if exif else opened
+            image.load()
+            flat = _eight_bits(image)
+            mode = _MODES[channels if channels is not None else _channels_of(flat)]
+            pixels = np.asarray(flat if flat.mode == mode else _converted(flat, mode))
+    # What a damaged file raises depends on its format, and is no part of Pillow's interface.
+    except Exception as error:
+        raise InvalidInputError(f"{path} is no readable image: {first_line(error)}") from None
+    return Picture(pixels[..., np.newaxis] if pixels.ndim == 2 else pixels, turned)
+
+
+def resized(pixels: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
+    """A picture (H, W, C) of another size."""
+    import tensorflow as tf
+
+    scaled = tf.image.resize(pixels, (height, width), method="bilinear", antialias=True)
+    return np.asarray(tf.cast(tf.clip_by_value(tf.round(scaled), 0, 255), tf.uint8))
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    if image.mode in _DEEP:
+        return Image.fromarray(np.clip(np.rint(np.asarray(image, float) / 257), 0, 255).astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers, which do not say what white is")
+    return image
+
+
+def _channels_of(image: Image.Image) -> int:
+    if image.mode in ("1", "L"):
+        return 1
+    return 4 if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info else 3
+
+
+def _converted(image: Image.Image, mode: str) -> Any:
+    # A palette may be transparent: by way of RGBA Pillow does not warn.
+    through = image.convert("RGBA") if image.mode in ("P", "PA") else image
+    return through.convert(mode)

@@ -1,0 +1,96 @@
+"""Models as they were saved: functions of a tensor of their own shape and number type."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from advkeras.errors import InvalidInputError, require
+from advkeras.models.intake import Intake, intake
+from advkeras.models.number_types import taking_float32
+from advkeras.models.usage import Usage
+
+_PROBE_IMAGES = 8
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model as it was saved.
+
+    Attributes:
+        name: for messages.
+        call: from a tensor to a tensor or to several, in any structure.
+        shape: of the tensor, with the batch, None where a size is free; None where it is not said.
+        dtype: of the tensor.
+        holding: the objects that the variables belong to.
+    """
+
+    name: str
+    call: Callable[[Any], Any]
+    shape: Sequence[Any] | None
+    dtype: tf.DType = tf.float32
+    holding: Sequence[Any] = ()
+
+    def on_images(self, bounds: tuple[float, float], usage: Usage) -> tuple[Callable[[Any], Any], Intake]:
+        """The function from images (N, H, W, C) float32 to what the network returns, and how it takes them.
+
+        Args:
+            bounds: lowest and highest pixel value.
+            usage: what is said of how the network is used.
+
+        Raises:
+            UnknownShapeError: if the network leaves open what only the images say.
+            InvalidInputError: if it takes no images, or none with such bounds.
+        """
+        bounds = increasing(bounds)
+        taking = intake(self.shape, name=self.name, shape=usage.shape, channels_first=usage.channels_first)
+        if self.dtype.is_integer and usage.preprocessing is None:
+            require(
+                bounds[1] - bounds[0] >= 2,
+                f"{self.name} takes whole numbers ({self.dtype.name}), of which there are two within the bounds: give "
+                "the bounds of its pixels, 0 to 255 for most",
+                bounds=bounds,
+            )
+
+        preprocess = usage.preprocess(bounds)
+
+        def prepare(images: Any) -> Any:
+            return taking.prepare(preprocess(images))
+
+        noise = np.random.default_rng(0).uniform(*bounds, (taking.batch or _PROBE_IMAGES, *taking.shape))
+        example = prepare(tf.constant(noise, tf.float32))
+        inner = taking_float32(self.call, (taking.batch, *example.shape[1:]), self.dtype, example)
+        return lambda images: inner(prepare(images)), taking
+
+
+def increasing(bounds: tuple[float, float]) -> tuple[float, float]:
+    """The bounds as two floats.
+
+    Raises:
+        InvalidInputError: if they are not finite, or not increasing.
+    """
+    low, high = (float(bound) for bound in bounds)
+    if not (low < high and np.isfinite([low, high]).all()):
+        raise InvalidInputError(f"bounds must be finite and increasing. Received: bounds=({low:g}, {high:g})")
+    return low, high
+
+
+def keras_network(model: Any) -> Network:
+    """A Keras model as such a network; several outputs have the names that it gives them."""
+    try:
+        shape = model.input_shape
+    except (AttributeError, ValueError):  # a subclassed model that has not said it
+        shape = None
+    inputs = getattr(model, "inputs", None)
+    dtype = tf.as_dtype(inputs[0].dtype) if inputs else tf.float32
+    names = getattr(model, "output_names", None)
+
+    def call(values: Any) -> Any:
+        outputs = model(values, training=False)
+        if names is None or not isinstance(outputs, (list, tuple)) or len(names) != len(outputs):
+            return outputs
+        return dict(zip(names, outputs, strict=True))
+
+    return Network(f"model {model.name!r}", call, shape, dtype, [model])
