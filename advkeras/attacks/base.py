@@ -18,6 +18,7 @@ from advkeras.datasets.registry import DatasetSpec
 from advkeras.errors import InvalidInputError, require, require_count
 from advkeras.models import Classifier
 from advkeras.models.classifier import NO_CLASS
+from advkeras.models.pixel_grid import settled_arrays
 from advkeras.searches.norms import NormName
 from advkeras.searches.problem import Problem
 
@@ -232,7 +233,15 @@ class Attack(abc.ABC):
                 f"{self.title}.run must return finite pixels. Received: NaN or infinite ones in {wrong} of "
                 f"{len(candidates)} candidates"
             )
-        return np.clip(candidates, *classifier.bounds)
+        return self.settle(classifier, problem.images, np.clip(candidates, *classifier.bounds))
+
+    def settle(self, classifier: Classifier, images: FloatArray, candidates: FloatArray) -> FloatArray:
+        """Candidates (N, H, W, C) as examples of a classifier: the nearest pictures, where it takes only those."""
+        return (
+            candidates
+            if classifier.levels is None
+            else settled_arrays(candidates, classifier.bounds, classifier.levels)
+        )
 
     @abc.abstractmethod
     def _kept(self, classifier: Classifier, problem: Problem, candidates: FloatArray, fooled: BoolArray) -> FloatArray:

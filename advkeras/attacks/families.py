@@ -1,5 +1,6 @@
 """The two families of attacks: within a given distance of the image, and at the least distance."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,6 +11,8 @@ from advkeras.attacks.base import Attack
 from advkeras.datasets.registry import DatasetSpec
 from advkeras.errors import require
 from advkeras.models import Classifier
+from advkeras.models.classifier import classes_of
+from advkeras.models.pixel_grid import reach, step_of, towards
 from advkeras.searches.gradients import adversarial_margin
 from advkeras.searches.norms import NormName
 from advkeras.searches.problem import Problem, fooled_by
@@ -42,6 +45,28 @@ class FixedNormAttack(Attack):
     def distance(self, difference: FloatArray) -> FloatArray:
         """The norm that epsilon bounds."""
         return linf(difference) if self.norm == "linf" else l2(difference)
+
+    def within(self, classifier: Classifier) -> float:
+        """The epsilon of a search, in pixel units: smaller, where a classifier's examples are pictures.
+
+        In L-inf it is the largest change of a picture's pixel that is no larger than epsilon. In L2 rounding adds a
+        twelfth of a step squared to each pixel's square, and room is left for that.
+        """
+        if classifier.levels is None:
+            return self.epsilon
+        if self.norm == "linf":
+            return reach(self.epsilon, classifier.bounds, classifier.levels)
+        added = math.prod(classifier.input_shape) * step_of(classifier.bounds, classifier.levels) ** 2 / 12
+        return math.sqrt(max(self.epsilon**2 - added, (self.epsilon / 2) ** 2))
+
+    def settle(self, classifier: Classifier, images: FloatArray, candidates: FloatArray) -> FloatArray:
+        """The nearest pictures; where those lie outside epsilon, pictures nearer to the images."""
+        nearest = super().settle(classifier, images, candidates)
+        if classifier.levels is None:
+            return nearest
+        inner = towards(images, candidates, classifier.bounds, classifier.levels)
+        inside = self.distance(nearest - images) <= self.epsilon + slack(classifier.bounds)
+        return np.where(inside[:, None, None, None], nearest, inner)
 
     def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray) -> BoolArray:
         """Whether each candidate is misclassified and lies within epsilon of its image."""
@@ -80,10 +105,14 @@ class MinimumNormAttack(Attack):
         return self._fooled(classifier, problem, candidates)
 
     def _fooled(self, classifier: Classifier, problem: Problem, images: FloatArray) -> BoolArray:
-        """Whether images (N, H, W, C) are misclassified by the margin asked for: (N,)."""
+        """Whether images (N, H, W, C) are misclassified by the margin asked for: (N,).
+
+        Where two logits are equal, as those of quantised models may be, the class that the model says counts.
+        """
         logits = classifier.logits(images, batch_size=self.batch_size)
         margins = adversarial_margin(logits, problem.goals, targeted=problem.targeted).numpy()
-        return np.asarray((margins > 0) & (margins >= self.margin))
+        fooled = fooled_by(classes_of(logits).numpy(), problem.goals, targeted=problem.targeted)
+        return np.asarray(fooled & (margins >= self.margin))
 
     def _kept(self, classifier: Classifier, problem: Problem, candidates: FloatArray, fooled: BoolArray) -> FloatArray:
         return np.where(fooled[:, None, None, None], candidates, problem.images)

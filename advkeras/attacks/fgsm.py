@@ -40,7 +40,7 @@ class FGSM(FixedNormAttack):
         )
         candidates, zero, nonfinite = run_in_batches(
             classifier,
-            lambda batch: attack(problem.images[batch], problem.goals[batch], self.epsilon),
+            lambda batch: attack(problem.images[batch], problem.goals[batch], self.within(classifier)),
             len(problem),
             batch_size=self.batch_size,
             progress=progress,

@@ -77,7 +77,7 @@ class HopSkipJump(MinimumNormAttack):
         at_once = walks_at_once(math.prod(classifier.input_shape), self.batch_size)
         for first in range(0, total, at_once):
             places = np.arange(first, min(first + at_once, total))
-            walks = self._walks(problem, known, places, classifier.bounds)
+            walks = self._walks(problem, known, places, classifier.bounds, classifier.levels)
 
             def adversarial(rows: Any, points: FloatArray, places: Any = places) -> BoolArray:
                 classes = classifier.predict(points, batch_size=self.batch_size)
@@ -90,12 +90,15 @@ class HopSkipJump(MinimumNormAttack):
         progress(total, total)
         return best
 
-    def _walks(self, problem: Problem, known: KnownImages, places: Any, bounds: tuple[float, float]) -> BoundaryWalks:
+    def _walks(
+        self, problem: Problem, known: KnownImages, places: Any, bounds: tuple[float, float], levels: int | None
+    ) -> BoundaryWalks:
         tries = math.ceil(_STARTS_SHARE * self.queries)
         generators = [derive_generator(self.seed, self.name, int(problem.places[place])) for place in places]
         return BoundaryWalks(
             problem.images[places],
             bounds,
+            levels=levels,
             known=[islice(known.starts(problem, place), min(_KNOWN_STARTS, tries)) for place in places],
             noise=[
                 islice(noise_starts(problem.images[place], bounds, generator), min(_NOISE_STARTS, tries))

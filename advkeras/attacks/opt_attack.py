@@ -114,6 +114,7 @@ class OptAttack(MinimumNormAttack):
         """What the search finds, (N, H, W, C), before anything is verified."""
         ensemble = FixedEnsemble(
             bounds=classifier.bounds,
+            levels=classifier.levels,
             targeted=problem.targeted,
             offsets=self.members(classifier),
             clip=self.clip_members,
@@ -134,6 +135,8 @@ class OptAttack(MinimumNormAttack):
 
         The search and the verification add up in another order. How far that moves logits has no scale that is known.
         """
+        if classifier.levels is not None:  # A whole step of a pixel is no matter of rounding.
+            return candidates
         found = np.flatnonzero((candidates != problem.images).any(axis=(1, 2, 3)))
         for _ in range(_PUSHES):
             found = found[~self.verify(classifier, problem.where(found), candidates[found])] if len(found) else found

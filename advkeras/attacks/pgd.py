@@ -138,12 +138,12 @@ class PGD(FixedNormAttack):
             ],
             jit_compile=self.jit_compile,
         )
-        part = problem.where(chosen)
+        part, epsilon = problem.where(chosen), self.within(classifier)
         seeds = derive_seeds(self.seed, self.name, loss, restart, places=part.places)
         points, margins, zero, nonfinite = run_in_batches(
             classifier,
             lambda batch: attack(
-                part.images[batch], part.goals[batch], seeds[batch], self.epsilon, self.step_length, self.iterations
+                part.images[batch], part.goals[batch], seeds[batch], epsilon, self.step_length, self.iterations
             ),
             len(part),
             batch_size=self.batch_size,
@@ -172,6 +172,7 @@ class PGD(FixedNormAttack):
                 norm=self.norm,
                 momentum=self.momentum,
                 bounds=classifier.bounds,
+                levels=classifier.levels,
                 start=epsilon * drawn if self.random_start else None,
                 drift=drawn,
             )

@@ -107,7 +107,7 @@ class Square(FixedNormAttack):
         window = inside[0][:, :, None, None] & inside[1][:, None, :, None]
         signs = np.where(starting[:, None, None], signs, signs[:, :1])
         # A step of 2 epsilon from any point of the ball, projected on it, ends at the surface.
-        surface = np.clip(images + np.float32(self.epsilon) * signs[:, None], *classifier.bounds)
+        surface = np.clip(images + np.float32(self.within(classifier)) * signs[:, None], *classifier.bounds)
         return np.where(window | starting[:, None, None, None], surface, best)
 
 

@@ -198,11 +198,11 @@ class SurroundingsAttack(MinimumNormAttack):
             jit_compile=self.jit_compile,
         )
         reached = np.where(np.isinf(state.above), 0.0, state.above)
-        return np.asarray(along(state.images, state.direction, reached, classifier.bounds))
+        return np.asarray(along(state.images, state.direction, reached, classifier.bounds, classifier.levels))
 
     def _look(self, ensemble: RegionEnsemble, classifier: Classifier) -> Any:
         def look(state: _Settling) -> _Settling:
-            points = along(state.images, state.direction, state.norm, ensemble.bounds)
+            points = along(state.images, state.direction, state.norm, ensemble.bounds, ensemble.levels)
             # All images of a batch came in together, so they are at the same look.
             logits = ensemble.logits(classifier, points, state.seeds, tf.reduce_max(state.iteration), ())
             reached = ensemble.judge(logits, state.goals, tf.fill(tf.shape(state.goals), NO_AIM), ()).reached
@@ -247,6 +247,7 @@ class SurroundingsAttack(MinimumNormAttack):
     def _ensemble(self, classifier: Classifier, problem: Problem, count: int) -> RegionEnsemble:
         return RegionEnsemble(
             bounds=classifier.bounds,
+            levels=classifier.levels,
             targeted=problem.targeted,
             region=self.surroundings(),
             count=count,
@@ -257,5 +258,5 @@ class SurroundingsAttack(MinimumNormAttack):
 
 def _reached(found: SearchState, classifier: Classifier) -> FloatArray:
     """RMS of the points at which searches have ended, (N,)."""
-    points = np.asarray(along(found.images, found.direction, found.norm, classifier.bounds))
+    points = np.asarray(along(found.images, found.direction, found.norm, classifier.bounds, classifier.levels))
     return rms(points - found.images)

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -52,7 +52,8 @@ def attack(
     output: Annotated[
         Path | None,
         typer.Option(
-            help="The .npz file to write, with a .png picture beside it; MODEL-ATTACK.npz by default.",
+            help="The .npz file to write, with a .png picture beside it; MODEL-ATTACK.npz by default. With "
+            "--whole-pixels each example is written as a .png file into a folder of that name, too.",
             rich_help_panel="Run",
         ),
     ] = None,
@@ -67,10 +68,11 @@ def attack(
 
     from advkeras.attacks.registry import configure
     from advkeras.evaluation.examples import Examples
-    from advkeras.files import require_writable_folder
     from advkeras.proportion import Proportion
     from advkeras.reporting.figures import example_picture
 
+    if output is not None:
+        _require_npz(output)
     (classifier,), spec, data = subject.load((model,))
     configured = configure(name, spec, {"seed": seed, "epsilon": epsilon, **options.parse_parameters(parameters or ())})
     targets = None
@@ -81,9 +83,7 @@ def attack(
         data = data.where(data.labels != target)
         targets = np.full(len(data), target, np.int32)
     path = output or Path(f"{classifier.name}-{name}.npz")
-    if path.suffix != ".npz" or path.is_dir():
-        raise InvalidInputError(f"--output must be a file that ends with .npz. Received: {path}")
-    require_writable_folder(path.parent)
+    _require_npz(path)
     with progress_bar() as progress:
         result = configured(
             classifier,
@@ -113,6 +113,10 @@ def attack(
         class_names=spec.class_names,
         title=f"{configured.title} on {classifier.name}",
     )
+    saved = f"{path} and {picture}"
+    if classifier.levels is not None:
+        folder = _write_pictures(found, data.places, path.with_suffix(""), spec.bounds)
+        saved += f", and each of them as a picture in {folder}"
     success = Proportion(int(found.success.sum()), int(found.attacked.sum()))
     distortion = float(found.distortion[found.success].mean()) if success.count else None
     if as_json:
@@ -123,6 +127,24 @@ def attack(
     average = "" if distortion is None else f", average RMS {distortion:.4g}"
     out.print(
         f"{configured.title} on {classifier.name}: {success.count} of {success.of} succeeded{average}, "
-        f"{result.seconds:.1f} s; {counted(len(data), 'image')}: {data.source}; written to {path} and {picture}",
+        f"{result.seconds:.1f} s; {counted(len(data), 'image')}: {data.source}; written to {saved}",
         soft_wrap=True,
     )
+
+
+def _require_npz(path: Path) -> None:
+    from advkeras.files import require_writable_folder
+
+    if path.suffix != ".npz" or path.is_dir():
+        raise InvalidInputError(f"--output must be a file that ends with .npz. Received: {path}")
+    require_writable_folder(path.parent)
+
+
+def _write_pictures(found: Any, places: Any, folder: Path, bounds: tuple[float, float]) -> Path:
+    """Each example that fools as a picture: PLACE-CLASS-as-CLASS.png."""
+    from advkeras.datasets import pictures
+
+    rows = found.success.nonzero()[0]
+    names = [f"{places[row]:05}-{found.labels[row]}-as-{found.predictions[row]}.png" for row in rows]
+    pictures.write(found.adversarials[rows], [folder / name for name in names], bounds)
+    return folder

@@ -2,8 +2,9 @@
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -90,7 +91,7 @@ def evaluate(
     run = Protocol.build(
         spec,
         mode=protocol,
-        attacks=options.split_names(",".join(attack or ())),
+        attacks=options.split_names(",".join(attack or ())) or _by_queries_if_needed(classifiers),
         parameters=options.parse_attack_parameters(parameters or ()),
         epsilon=epsilon,
         radius=radius,
@@ -124,3 +125,18 @@ def evaluate(
         f"{counted(len(data), 'image')} in {time.perf_counter() - start:.0f} s; results and examples in {folder}",
         soft_wrap=True,
     )
+
+
+def _by_queries_if_needed(classifiers: Sequence[Any]) -> tuple[str, ...]:
+    """Where nobody names attacks, and a classifier gives no gradients: those that need none."""
+    without = [each.name for each in classifiers if not each.differentiable]
+    if not without:
+        return ()
+    from advkeras.attacks.base import gradient_free
+
+    by_queries = gradient_free()
+    err.print(
+        f"no gradients by the pixels of {', '.join(without)}: {' and '.join(by_queries)} instead of the usual attacks",
+        soft_wrap=True,
+    )
+    return by_queries

@@ -70,6 +70,14 @@ Std = Annotated[
     str | None,
     typer.Option(metavar="NUMBERS", help="What the pixels are divided by then, likewise.", rich_help_panel="Data"),
 ]
+WholePixels = Annotated[
+    bool,
+    typer.Option(
+        "--whole-pixels",
+        help="Examples have pixels of 8 bits, so that they exist as pictures: every attack searches among those alone.",
+        rich_help_panel="Data",
+    ),
+]
 Classes = Annotated[
     str | None,
     typer.Option(
@@ -116,11 +124,13 @@ Examples = Annotated[
         rich_help_panel="Data",
     ),
 ]
-Model = Annotated[str, typer.Option(help="Zoo name, SavedModel folder or .keras file.", rich_help_panel="What to run")]
+Model = Annotated[
+    str, typer.Option(help="Zoo name, SavedModel folder, .keras or .tflite file.", rich_help_panel="What to run")
+]
 Models = Annotated[
     list[str] | None,
     typer.Option(
-        help="Zoo name, SavedModel folder or .keras file; repeat for several. All of the zoo by default.",
+        help="Zoo name, SavedModel folder, .keras or .tflite file; repeat for several. All of the zoo by default.",
         rich_help_panel="What to run",
     ),
 ]

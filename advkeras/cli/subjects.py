@@ -10,6 +10,9 @@ from advkeras.cli import options
 from advkeras.cli.console import err
 from advkeras.errors import InvalidInputError, UndecidedError
 
+# Values of a pixel of 8 bits.
+_EIGHT_BITS = 256
+
 
 def doubts_about(classifier: Any) -> str:
     """What a user should know of a classifier before anything is measured; empty for most."""
@@ -40,6 +43,7 @@ class ModelUse:
     preprocessing: options.Preprocessing = None
     mean: options.Mean = None
     std: options.Std = None
+    whole_pixels: options.WholePixels = False
 
     def classifier(self, source: str, *, bounds: tuple[float, float] | None = None, **known: Any) -> Any:
         """Loads a classifier, and says what is doubtful about it.
@@ -58,6 +62,7 @@ class ModelUse:
             output_name=self.output_name,
             channels_first=self.channels_first,
             preprocessing=self._preprocessing(),
+            levels=_EIGHT_BITS if self.whole_pixels else None,
             **known,
         )
         if doubts := doubts_about(classifier):

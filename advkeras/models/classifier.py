@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from advkeras.errors import InvalidInputError, first_line
-from advkeras.models import layout, outputs, saved_model, zoo
+from advkeras.errors import InvalidInputError, first_line, require_count
+from advkeras.models import layout, lite, outputs, saved_model, zoo
 from advkeras.models.card import ModelCard
 from advkeras.models.intake import in_batches_of
 from advkeras.models.networks import Network, increasing, keras_network
 from advkeras.models.number_types import scaled
+from advkeras.models.pixel_grid import on_grid, settled_arrays
 from advkeras.models.usage import Preprocessing, Usage
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Classifier:
         output_name: which of several outputs is taken, by its name or place; by default the one called ``logits``, or
             the only one with as many columns as classes.
         classes: how many there are, to tell outputs apart.
+        levels: how many values a pixel of an example may have: 256, where examples are to exist as pictures of 8 bits;
+            any number by default. Attacks search among such examples alone.
         batch: images that the function takes at once; any number by default.
         holding: the objects that the function's variables belong to, beside the model.
 
@@ -88,6 +91,7 @@ class Classifier:
         threshold: float | None = None,
         output_name: str | None = None,
         classes: int | None = None,
+        levels: int | None = None,
         batch: int | None = None,
         holding: Sequence[Any] = (),
     ) -> None:
@@ -101,7 +105,10 @@ class Classifier:
         self.card = card
         self._graphs: dict[Hashable, Any] = {}
         self.holding = list(holding) if model is None else [model, *(each for each in holding if each is not model)]
-        self.usage = Usage(threshold=threshold, output_name=output_name, classes=classes)
+        self.usage = Usage(threshold=threshold, output_name=output_name, classes=classes, levels=levels)
+        if levels is not None:
+            require_count(2, levels=levels)
+        self.levels = levels
         probes = (batch or _PROBE_IMAGES, *self.input_shape)
         noise = np.random.default_rng(0).uniform(*self.bounds, probes).astype(np.float32)
         self.reading = outputs.read(function, noise, name=name, usage=self.usage, batch=batch)
@@ -133,6 +140,7 @@ class Classifier:
         shape: tuple[int, int, int] | None = None,
         channels_first: bool | None = None,
         preprocessing: Preprocessing | None = None,
+        levels: int | None = None,
     ) -> "Classifier":
         """Wraps a Keras model that classifies images.
 
@@ -148,6 +156,7 @@ class Classifier:
             channels_first: whether the model takes images (N, C, H, W); found out by the number of channels by default.
             preprocessing: what is done to images before the model gets them: ``"caffe"``, ``"tf"`` or ``"torch"`` as in
                 ``keras.applications``, or a differentiable TensorFlow function of images (N, H, W, C) float32.
+            levels: as for the class.
 
         Raises:
             InvalidInputError: as for the class, or if the model takes no batch of images.
@@ -160,7 +169,7 @@ class Classifier:
             name=name or model.name,
             source=source,
             model=model,
-            usage=Usage(threshold, output_name, classes, shape, channels_first, preprocessing),
+            usage=Usage(threshold, output_name, classes, shape, channels_first, preprocessing, levels),
         )
 
     @classmethod
@@ -175,12 +184,13 @@ class Classifier:
         shape: tuple[int, int, int] | None = None,
         channels_first: bool | None = None,
         preprocessing: Preprocessing | None = None,
+        levels: int | None = None,
     ) -> "Classifier":
-        """Loads a classifier: a name of the zoo, a SavedModel's folder, or a .keras file.
+        """Loads a classifier: a name of the zoo, a SavedModel's folder, or a file.
 
         Args:
             source: a zoo name, a SavedModel (a version's folder or the folder above the versions, of which the
-                highest is taken), or a .keras file.
+                highest is taken), a .keras or .h5 file, or a LiteRT model (.tflite), which has no gradients.
             bounds: lowest and highest pixel value; those of the model card by default, and not other ones.
             threshold: as for the class.
             output_name: as for the class.
@@ -188,6 +198,7 @@ class Classifier:
             shape: as for :meth:`from_keras`.
             channels_first: as for :meth:`from_keras`.
             preprocessing: as for :meth:`from_keras`.
+            levels: as for the class.
 
         Raises:
             InvalidInputError: if nothing can be loaded from there, no bounds are known, or it is no classifier.
@@ -195,7 +206,15 @@ class Classifier:
             UnknownShapeError: as for :meth:`from_keras`.
         """
         path = zoo.locate(source)
-        usage = Usage(threshold, output_name, classes, shape, channels_first, preprocessing)
+        usage = Usage(threshold, output_name, classes, shape, channels_first, preprocessing, levels)
+        if path.suffix.lower() == lite.SUFFIX:
+            return cls._of(
+                lite.lite_network(path),
+                bounds=_require_bounds(bounds, path),
+                name=path.stem,
+                source=str(path),
+                usage=usage,
+            )
         if path.is_file():
             model = _load_keras_file(path)
             return cls._of(
@@ -237,6 +256,7 @@ class Classifier:
             threshold=usage.threshold,
             output_name=usage.output_name,
             classes=usage.classes,
+            levels=usage.levels or network.levels(bounds, usage),
             batch=intake.batch,
             holding=network.holding,
             **facts,
@@ -335,6 +355,11 @@ class Classifier:
                 f"{self.name} takes images of shape (N, {', '.join(map(str, self.input_shape))}). "
                 f"Received: {array.shape}"
             )
+        if self.levels is not None and np.isfinite(array).all() and not on_grid(array, self.bounds, self.levels):
+            raise InvalidInputError(
+                f"examples of {self.name} are to be pictures whose pixels have {self.levels} values, and so must the "
+                "images be that they are made of. Received: pixels between these values"
+            )
         low, high = self.bounds
         tolerance = 1e-5 * (high - low)
         least, most = float(array.min()), float(array.max())
@@ -344,7 +369,8 @@ class Classifier:
                 f"{self.name} takes pixels in [{low:g}, {high:g}]. Received: pixels in [{least:g}, {most:g}]; "
                 "scale the images to the classifier's bounds"
             )
-        return np.clip(array, low, high)
+        clipped = np.clip(array, low, high)
+        return clipped if self.levels is None else settled_arrays(clipped, self.bounds, self.levels)
 
 
 def classes_of(logits: Any) -> Any:

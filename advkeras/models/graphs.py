@@ -1,11 +1,13 @@
 """A network's TensorFlow graph, entered and left elsewhere than at its ends."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.framework import convert_to_constants
+
+_PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 
 # What TensorFlow raises where a function cannot be made a graph, or where the graph has no such place.
 GRAPH_ERRORS = (
@@ -26,9 +28,18 @@ def trace(function: Callable[[Any], Any], shape: Sequence[int | None], dtype: tf
 
 def computes_in(traced: Any, dtype: tf.DType) -> bool:
     """Whether any operation of a concrete function, or of those that it calls, has to do with a number type."""
+    return any(value.type == dtype.as_datatype_enum for node in _nodes(traced) for value in node.attr.values())
+
+
+def runs_python(traced: Any) -> bool:
+    """Whether a concrete function calls back into Python, which no server has."""
+    return any(node.op in _PYTHON for node in _nodes(traced))
+
+
+def _nodes(traced: Any) -> Iterator[Any]:
+    """The operations of a concrete function and of those that it calls."""
     graph = traced.graph.as_graph_def()
-    nodes = chain(graph.node, *(function.node_def for function in graph.library.function))
-    return any(value.type == dtype.as_datatype_enum for node in nodes for value in node.attr.values())
+    return chain(graph.node, *(function.node_def for function in graph.library.function))
 
 
 class Graph:

@@ -64,6 +64,11 @@ class Network:
         inner = taking_float32(self.call, (taking.batch, *example.shape[1:]), self.dtype, example)
         return lambda images: inner(prepare(images)), taking
 
+    def levels(self, bounds: tuple[float, float], usage: Usage) -> int | None:
+        """How many values a pixel has where the network takes whole numbers; None for any number."""
+        whole = self.dtype.is_integer and usage.preprocessing is None
+        return int(bounds[1] - bounds[0]) + 1 if whole and np.equal(np.mod(bounds, 1), 0).all() else None
+
 
 def increasing(bounds: tuple[float, float]) -> tuple[float, float]:
     """The bounds as two floats.

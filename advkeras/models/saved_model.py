@@ -12,6 +12,7 @@ import tensorflow as tf
 from advkeras.errors import InvalidInputError, first_line
 from advkeras.files import require_writable_folder
 from advkeras.models import layout
+from advkeras.models.graphs import runs_python
 from advkeras.models.networks import Network
 
 
@@ -134,7 +135,8 @@ def write(
         The version's folder.
 
     Raises:
-        InvalidInputError: if a function uses variables that none of the objects holds, or the folder cannot be written.
+        InvalidInputError: if a function uses variables that none of the objects holds, or runs Python, or the folder
+            cannot be written.
     """
     module = tf.Module()
     # A server's loader restores TensorFlow's variables, and finds none inside a Keras object.
@@ -149,6 +151,8 @@ def write(
     scratch = Path(tempfile.mkdtemp(prefix=".writing-", dir=parent))
     try:
         concrete = {name: function.get_concrete_function() for name, function in functions.items()}
+        if any(map(runs_python, concrete.values())):
+            raise InvalidInputError("a SavedModel has no Python: what this model runs outside TensorFlow is not served")
         tf.saved_model.save(module, str(scratch), signatures=concrete)
         if complete is not None:
             complete(scratch)

@@ -22,6 +22,8 @@ class Usage:
         channels_first: whether the model takes images (N, C, H, W); found out by the number of channels by default.
         preprocessing: what is done to images before the model gets them: ``"caffe"``, ``"tf"`` or ``"torch"`` as in
             ``keras.applications``, or a differentiable TensorFlow function of images (N, H, W, C) float32.
+        levels: how many values a pixel of an example may have: 256, where examples are to exist as pictures of 8 bits;
+            any number by default.
     """
 
     threshold: float | None = None
@@ -30,6 +32,7 @@ class Usage:
     shape: tuple[int, int, int] | None = None
     channels_first: bool | None = None
     preprocessing: Preprocessing | None = None
+    levels: int | None = None
 
     def preprocess(self, bounds: tuple[float, float]) -> Callable[[Any], Any]:
         """What is done to images (N, H, W, C) float32 of such bounds.
@@ -48,6 +51,7 @@ class Usage:
             "output_name": self.output_name,
             "channels_first": self.channels_first,
             "preprocessing": self.preprocessing,
+            "levels": self.levels,
         }
         if callable(self.preprocessing):
             said["preprocessing"] = getattr(self.preprocessing, "__qualname__", repr(self.preprocessing))

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from advkeras.arrays import BoolArray, FloatArray
+from advkeras.models.pixel_grid import settled_arrays, step_of
 
 Rows = npt.NDArray[np.intp]
 
@@ -63,14 +64,17 @@ class BoundaryWalks:
         generators: Sequence[np.random.Generator],
         queries: int,
         initial_samples: int,
+        levels: int | None = None,
     ) -> None:
         count, self._shape = len(images), images.shape[1:]
         self._images, self._bounds = images.reshape(count, -1), bounds
+        self._levels = levels
         self._known, self._noise, self._generators = known, noise, generators
         self._initial_samples = initial_samples
         self._features = self._images.shape[1]
         # The interval of the binary search shrinks to a share of d^(-3/2), d the number of features.
         self._bisections = max(1, math.ceil(1.5 * math.log2(self._features)))
+        self._least_radius = 0.0 if levels is None else math.sqrt(self._features) * step_of(bounds, levels)
         # One query is kept for the end, where there are more.
         self._kept = min(1, queries - 1)
         self._remaining = np.full(count, queries - self._kept)
@@ -131,7 +135,8 @@ class BoundaryWalks:
             points = self._point[rows] + self._step[rows, None] * self._direction[rows]
         else:
             points = self._images[rows] + (1 + _SLACK) * (self._nearest[rows] - self._images[rows])
-        return rows, np.clip(points, *self._bounds).astype(np.float32)
+        clipped = np.clip(points, *self._bounds).astype(np.float32)
+        return rows, clipped if self._levels is None else settled_arrays(clipped, self._bounds, self._levels)
 
     def _take(self, phase: _Phase, rows: Rows, points: FloatArray, reached: BoolArray) -> None:
         """What walks in a phase make of the answers."""
@@ -221,7 +226,9 @@ class BoundaryWalks:
         going &= self._samples[rows] >= 1
         self._settle(rows[~going])
         rows = rows[going]
-        self._radius[rows] = _length(self._point[rows] - self._images[rows]) / self._features
+        radius = _length(self._point[rows] - self._images[rows]) / self._features
+        # Points less than a step of a pixel apart are the same picture.
+        self._radius[rows] = np.maximum(radius, self._least_radius)
         self._asked[rows], self._successes[rows] = 0, 0
         self._offsets[rows], self._reached[rows] = 0.0, 0.0
         self._phase[rows] = _Phase.DIRECTION

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from advkeras.models import Classifier
+from advkeras.models.pixel_grid import settled, step_of
 from advkeras.randomness import derive_seed
 from advkeras.regions import Gaussian
 from advkeras.searches.ensembles import Ensemble
@@ -143,20 +144,23 @@ def _iterate(
     shared: tuple[Any, ...],
 ) -> SearchState:
     iterations, until = schedule
-    bounds = ensemble.bounds
+    bounds, levels = ensemble.bounds, ensemble.levels
     full = norm.largest(state.images.shape[1:], bounds)
+    least = _LEAST_SHARE * full if levels is None else max(_LEAST_SHARE * full, step_of(bounds, levels))
     # All images of a batch came in together, so they are at the same iteration.
     iteration = tf.reduce_max(state.iteration)
     first = iteration == 0
     cosine = (1.0 + tf.cos(math.pi * tf.cast(iteration, tf.float32) / tf.cast(iterations, tf.float32))) / 2.0
 
-    centers = norm.point(state.images, state.direction, state.norm, bounds)
-    offset = centers - state.images
+    # Where the direction leads; an example that has to be a picture lies beside it.
+    led = norm.point(state.images, state.direction, state.norm, bounds)
+    centers = led if levels is None else norm.point(state.images, state.direction, state.norm, bounds, levels)
+    offset = led - state.images
     size = tf.sqrt(tf.reduce_mean(tf.square(offset), axis=[1, 2, 3]))
     # A goal beyond the boundary may be far away; the noise stays as large as it is useful at the boundary.
     fading = tf.where(cosine < _QUIET, 0.0, cosine)
     spread = tf.maximum(state.kappa, 0.0) * fading * tf.minimum(size, state.crossing)
-    points = tf.clip_by_value(centers + per_image(spread) * _varied(state.noise, iteration), *bounds)
+    points = settled(centers + per_image(spread) * _varied(state.noise, iteration), bounds, levels)
     objective, reached, crossed, gradient, zero, nonfinite = climb(
         points, state.goals, state.aims, state.seeds, iteration, *shared
     )
@@ -190,7 +194,7 @@ def _iterate(
         kappa=kappa,
         direction=direction,
         momentum=momentum,
-        norm=tf.clip_by_value(tf.where(first, expected, changed), _LEAST_SHARE * full, full),
+        norm=tf.clip_by_value(tf.where(first, expected, changed), least, full),
         agreement=agreement,
         iteration=state.iteration + 1,
         best=tf.where(per_image(better), points, state.best),

@@ -42,10 +42,12 @@ class Ensemble(abc.ABC):
     Attributes:
         bounds: lowest and highest pixel value.
         targeted: whether goals are to be reached instead of left.
+        levels: how many values a pixel of an example may have; any number by default. Members may have others.
     """
 
     bounds: tuple[float, float]
     targeted: bool
+    levels: int | None = None
 
     @property
     @abc.abstractmethod
@@ -135,7 +137,7 @@ class FixedEnsemble(Ensemble):
     @property
     def key(self) -> Hashable:
         """Bounds, goal, number of members, at a time and in all, and clipping."""
-        return type(self).__name__, self.bounds, self.targeted, self.size, len(self.offsets), self.clip
+        return type(self).__name__, self.bounds, self.levels, self.targeted, self.size, len(self.offsets), self.clip
 
     @property
     def shared(self) -> tuple[Any, ...]:

@@ -4,28 +4,39 @@ from typing import Any
 
 import tensorflow as tf
 
+from advkeras.models.pixel_grid import settled
+
 # Rounds in which a point's distance is brought back to what it was before pixels met the bounds.
 _NORM_ROUNDS = 3
+# The same, where pixels are rounded as well.
+_GRID_ROUNDS = 6
 
 
-def along(images: Any, direction: Any, norm: Any, bounds: tuple[float, float]) -> Any:
+def along(images: Any, direction: Any, norm: Any, bounds: tuple[float, float], levels: int | None = None) -> Any:
     """The points at a Euclidean distance from images along a direction, within the bounds: (B, H, W, C).
 
     Pixels that meet a bound stay there, and the others go on until the distance is reached, approximately and as far as
-    there is room.
+    there is room. So do those that are rounded to the values of a picture.
 
     Args:
         images: (B, H, W, C).
         direction: (B, H, W, C), of any length; zero stays at the image.
         norm: (B,), in pixel units.
         bounds: lowest and highest pixel value.
+        levels: how many values a pixel may have; any number by default.
     """
     forward = unit(direction)
     scale = norm
-    points = tf.clip_by_value(images + per_image(scale) * forward, *bounds)
-    for _ in range(_NORM_ROUNDS):
-        scale *= tf.clip_by_value(tf.math.divide_no_nan(norm, length(points - images)), 1.0, 2.0)
-        points = tf.clip_by_value(images + per_image(scale) * forward, *bounds)
+    points = settled(images + per_image(scale) * forward, bounds, levels)
+    # Rounding makes a distance longer or shorter; clipping makes it shorter. Below half a step nothing moves.
+    least, rounds = (1.0, _NORM_ROUNDS) if levels is None else (0.5, _GRID_ROUNDS)
+    for _ in range(rounds):
+        reached = length(points - images)
+        change = tf.math.divide_no_nan(norm, reached)
+        if levels is not None:
+            change = tf.where(reached > 0, change, 2.0)
+        scale *= tf.clip_by_value(change, least, 2.0)
+        points = settled(images + per_image(scale) * forward, bounds, levels)
     return points
 
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import tensorflow as tf
 
+from advkeras.models.pixel_grid import settled
 from advkeras.searches.geometry import along, largest_entry, length, per_image, unit
 
 NormName = Literal["l2", "linf"]
@@ -32,8 +33,18 @@ class Norm(abc.ABC):
         """By how much a step of norm 1 can raise what has a gradient (B, H, W, C): its dual norm, (B,)."""
 
     @abc.abstractmethod
-    def point(self, images: Any, direction: Any, norm: Any, bounds: tuple[float, float]) -> Any:
-        """The points at distances (B,) from images along directions, within the bounds: (B, H, W, C)."""
+    def point(
+        self, images: Any, direction: Any, norm: Any, bounds: tuple[float, float], levels: int | None = None
+    ) -> Any:
+        """The points at distances (B,) from images along directions, within the bounds: (B, H, W, C).
+
+        Args:
+            images: (B, H, W, C).
+            direction: (B, H, W, C).
+            norm: (B,), in pixel units.
+            bounds: lowest and highest pixel value.
+            levels: how many values a pixel may have; any number by default.
+        """
 
     @abc.abstractmethod
     def turn(self, direction: Any, reached: Any, momentum: Any, gradient: Any, share: Any) -> tuple[Any, Any]:
@@ -69,9 +80,11 @@ class L2(Norm):
         """Euclidean length."""
         return length(gradient)
 
-    def point(self, images: Any, direction: Any, norm: Any, bounds: tuple[float, float]) -> Any:
+    def point(
+        self, images: Any, direction: Any, norm: Any, bounds: tuple[float, float], levels: int | None = None
+    ) -> Any:
         """The direction, as long as the distance."""
-        return along(images, direction, norm, bounds)
+        return along(images, direction, norm, bounds, levels)
 
     def turn(self, direction: Any, reached: Any, momentum: Any, gradient: Any, share: Any) -> tuple[Any, Any]:
         """The share of the gradient's direction, and the rest of the old one."""
@@ -102,9 +115,11 @@ class Linf(Norm):
         largest = largest_entry(gradient)
         return largest * tf.reduce_sum(tf.abs(tf.math.divide_no_nan(gradient, per_image(largest))), axis=[1, 2, 3])
 
-    def point(self, images: Any, direction: Any, norm: Any, bounds: tuple[float, float]) -> Any:
+    def point(
+        self, images: Any, direction: Any, norm: Any, bounds: tuple[float, float], levels: int | None = None
+    ) -> Any:
         """The distance times the direction."""
-        return tf.clip_by_value(images + per_image(norm) * direction, *bounds)
+        return settled(images + per_image(norm) * direction, bounds, levels)
 
     def turn(self, direction: Any, reached: Any, momentum: Any, gradient: Any, share: Any) -> tuple[Any, Any]:
         """A step of the share along the sign of the gradients' average, each brought to one size."""

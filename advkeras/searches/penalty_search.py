@@ -13,6 +13,7 @@ import tensorflow as tf
 from advkeras.arrays import FloatArray, Progress
 from advkeras.errors import require, require_count
 from advkeras.models import Classifier
+from advkeras.models.pixel_grid import settled
 from advkeras.searches.active_set import run_active_set
 from advkeras.searches.ensembles import FixedEnsemble
 from advkeras.searches.geometry import per_image
@@ -181,7 +182,8 @@ class PenaltySearch:
 
         @isolated
         def descend(variable: Any, images: Any, goals: Any, weight: Any, *shared: Any) -> tuple[Any, ...]:
-            points = (tf.tanh(variable) + 1.0) / 2.0
+            inside = (tf.tanh(variable) + 1.0) / 2.0
+            points = settled(inside, (0.0, 1.0), ensemble.levels)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(points)
                 # Nothing of this ensemble is random.
@@ -191,7 +193,7 @@ class PenaltySearch:
             uphill = slope(missed, tape.gradient(missed, points))
             distance = tf.reduce_sum(tf.square(points - images), axis=[1, 2, 3])
             by_points = 2.0 * (points - images) / self.distance_scale + per_image(weight) * uphill.gradient
-            gradient = by_points * (1.0 - tf.square(2.0 * points - 1.0)) / 2.0  # of tanh, by the variable
+            gradient = by_points * (1.0 - tf.square(2.0 * inside - 1.0)) / 2.0  # of tanh, by the variable
             loss = distance / self.distance_scale + weight * missed
             reached = tf.reduce_all(beyond > 0, axis=1)
             return points, distance, reached, loss, gradient, uphill.zero & ~reached, uphill.nonfinite

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from advkeras.models.pixel_grid import settled
 from advkeras.searches.geometry import length, per_image, unit
 from advkeras.searches.gradients import Slope, isolated
 from advkeras.searches.norms import NormName
@@ -40,6 +41,7 @@ def projected_gradient(
     drift: Any | None = None,
     norm: NormName = "linf",
     momentum: float = 0.0,
+    levels: int | None = None,
 ) -> Climbed:
     """Steps along gradients within a ball, as a TensorFlow function; the best of the points that were met.
 
@@ -56,6 +58,8 @@ def projected_gradient(
         drift: (B, H, W, C), where to go as long as a gradient is zero; None stays.
         norm: ``"linf"`` or ``"l2"``.
         momentum: the share of the step before in each step (Croce and Hein, ICML 2020, take 0.25).
+        levels: how many values a pixel may have; any number by default. The points that are looked at are those next to
+            where the steps lead.
     """
     project, direct = _projection(images, epsilon, bounds, norm), tf.sign if norm == "linf" else unit
     slope_at = isolated(climb)
@@ -75,9 +79,13 @@ def projected_gradient(
         share = tf.where(index > 0, momentum, 0.0)
         return project(ahead + share * (2 * points - before - ahead))
 
+    def picture(points: Any) -> Any:
+        return points if levels is None else settled(points, bounds, levels)
+
     def advance(index: Any, points: Any, before: Any, found: Climbed) -> tuple[Any, Any, Any, Climbed]:
-        slope = slope_at(points, goals)
-        found = better(points, slope.value, found)
+        met = picture(points)
+        slope = slope_at(met, goals)
+        found = better(met, slope.value, found)
         found = found._replace(
             zero=found.zero + tf.cast(slope.zero, tf.int32),
             nonfinite=found.nonfinite + tf.cast(slope.nonfinite, tf.int32),
@@ -90,7 +98,8 @@ def projected_gradient(
     _, points, _, found = tf.while_loop(
         lambda index, *_: index < iterations, advance, (tf.constant(0), first, first, nowhere), parallel_iterations=1
     )
-    return better(points, value(points, goals), found)
+    last = picture(points)
+    return better(last, value(last, goals), found)
 
 
 def last_iterate(

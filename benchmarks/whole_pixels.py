@@ -1,0 +1,65 @@
+"""Examples that exist as pictures of 8 bits: success and distortion of each attack beside those of any pixels.
+
+Of examples of any pixels it is told how many still fool the model once they are rounded; then every point of the same
+search is rounded before it is looked at. The least distortion of either is compared on the images that both fool.
+"""
+
+import argparse
+from typing import Any
+
+import numpy as np
+from measuring import mean, report
+
+from advkeras import attacks
+from advkeras.attacks import configure
+from advkeras.datasets import load_sample, registry
+from advkeras.models import Classifier, zoo
+from advkeras.models.pixel_grid import settled_arrays
+
+LEVELS = 256
+# Where an attack's budget is not the protocol's.
+CHANGED: dict[str, dict[str, Any]] = {"optbrittle, 50 gradients": {"gradients": 50}}
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--examples", type=int, default=100, help="images of MNIST; half as many of CIFAR-10")
+parser.add_argument("--skip", type=int, default=0, help="images to skip")
+parser.add_argument("--models", nargs="+", metavar="NAME", help="of the zoo; all by default")
+parser.add_argument("--attacks", nargs="+", metavar="NAME", help="all by default")
+options = parser.parse_args()
+
+names = options.attacks or [*CHANGED, *(name for name in attacks.names() if name != "optmimic")]
+rows = []
+for name in options.models or [each for dataset in ("mnist", "cifar10") for each in zoo.names_for(dataset)]:
+    free, whole = (Classifier.load(name, levels=levels) for levels in (None, LEVELS))
+    dataset = free.card.dataset
+    spec = registry.get(dataset)
+    sample = load_sample(dataset)
+    count = options.examples // (1 if dataset == "mnist" else 2)
+    data = sample.where((sample.places >= options.skip) & (sample.places < options.skip + count))
+    for title in names:
+        attack = configure(title.split(",")[0], spec, **CHANGED.get(title, {}))
+        found, pictures = (attack(each, data.images, data.labels, places=data.places) for each in (free, whole))
+        rounded = settled_arrays(found.adversarials, free.bounds, LEVELS)
+        fooled = found.success & (free.predict(rounded) != data.labels)
+        both = found.success & pictures.success
+        off, on = mean(found.distortion[both]), mean(pictures.distortion[both])
+        rows.append(
+            {
+                "model": name,
+                "attack": title,
+                "attacked": int(found.attacked.sum()),
+                "success": int(found.success.sum()),
+                "rounded_afterwards": int(fooled.sum()),
+                "success_of_pictures": int(pictures.success.sum()),
+                "rms": off,
+                "rms_of_pictures": on,
+                "ratio": on / off if off and on else None,
+                "seconds_ratio": pictures.seconds / found.seconds,
+            }
+        )
+        step = (free.bounds[1] - free.bounds[0]) / (LEVELS - 1)
+        values = (pictures.adversarials - free.bounds[0]) / step
+        if not np.allclose(values, np.rint(values), atol=1e-3):
+            raise SystemExit(f"{title} on {name}: pixels between those of pictures")
+        print(rows[-1], flush=True)
+report("whole_pixels", "Examples that exist as pictures of 8 bits", rows)
