@@ -50,14 +50,15 @@ class FixedNormAttack(Attack):
         """The epsilon of a search, in pixel units: smaller, where a classifier's examples are pictures.
 
         In L-inf it is the largest change of a picture's pixel that is no larger than epsilon. In L2 rounding adds a
-        twelfth of a step squared to each pixel's square, and room is left for that.
+        twelfth of a step squared to each pixel's square on average, and three standard deviations are left for chance.
         """
         if classifier.levels is None:
             return self.epsilon
         if self.norm == "linf":
             return reach(self.epsilon, classifier.bounds, classifier.levels)
-        added = math.prod(classifier.input_shape) * step_of(classifier.bounds, classifier.levels) ** 2 / 12
-        return math.sqrt(max(self.epsilon**2 - added, (self.epsilon / 2) ** 2))
+        deviation = step_of(classifier.bounds, classifier.levels) / math.sqrt(12)
+        added = math.prod(classifier.input_shape) * deviation**2
+        return max(math.sqrt(max(self.epsilon**2 - added, 0.0)) - 3 * deviation, self.epsilon / 2)
 
     def settle(self, classifier: Classifier, images: FloatArray, candidates: FloatArray) -> FloatArray:
         """The nearest pictures; where those lie outside epsilon, pictures nearer to the images."""

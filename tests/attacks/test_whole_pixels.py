@@ -1,0 +1,162 @@
+"""Examples that exist as pictures: every attack ends on the values that 8 bits have, and fools there."""
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from advkeras import (
+    FGSM,
+    PGD,
+    HopSkipJump,
+    OptBrittle,
+    OptLinf,
+    OptMargin,
+    OptMimic,
+    OptRegion,
+    OptStrong,
+    RegionClassification,
+    Square,
+)
+from advkeras.errors import InvalidInputError
+from advkeras.models import Classifier
+from advkeras.models.pixel_grid import on_grid, reach, settled_arrays, towards
+from advkeras.searches.decoupled_search import DecoupledSearch
+from advkeras.searches.penalty_search import PenaltySearch
+
+from ..commands import run
+
+SHAPE = (8, 8, 3)
+PIXELS = np.random.default_rng(0).integers(0, 256, (10, *SHAPE))
+
+
+def network():
+    """Logits that change within a few steps of a pixel: what rounding afterwards would undo."""
+    keras.utils.set_random_seed(0)
+    layers = [
+        keras.layers.Flatten(),
+        keras.layers.Dense(24, activation="tanh"),
+        keras.layers.Dense(4, kernel_initializer=keras.initializers.RandomNormal(stddev=1.0)),
+    ]
+    return keras.Sequential([keras.Input(SHAPE), keras.layers.Rescaling(2.0, offset=-1.0), *layers], name="mine")
+
+
+def both(bounds):
+    """The network on images of such bounds, any pixels and whole ones; and images and labels."""
+    low, high = bounds
+    inner = network()
+    images = keras.Input(SHAPE)
+    model = keras.Model(images, inner(keras.layers.Rescaling(1 / (high - low), offset=-low / (high - low))(images)))
+    free, whole = (Classifier.from_keras(model, bounds=bounds, levels=levels) for levels in (None, 256))
+    pictures = settled_arrays(np.asarray(low + PIXELS / 255 * (high - low), np.float32), bounds, 256)
+    return free, whole, pictures, free.predict(pictures)
+
+
+def attacks(span):
+    search = PenaltySearch(learning_rate=0.02, weight_steps=3)
+    return [
+        FGSM(epsilon=0.033 * span),
+        PGD(epsilon=0.033 * span),
+        PGD(epsilon=0.25 * span, norm="l2"),
+        OptLinf(),
+        OptBrittle(),
+        OptBrittle(search=search),
+        OptStrong(confidence=0.5),
+        OptMargin(member_rms=0.01 * span),
+        OptRegion(radius=0.02 * span),
+        OptMimic(reach=0.02 * span, samples=60),
+        Square(epsilon=0.1 * span),
+        HopSkipJump(queries=500),
+    ]
+
+
+@pytest.mark.parametrize("place", range(12), ids=[f"{attack.name}-{n}" for n, attack in enumerate(attacks(1.0))])
+def test_every_attack_succeeds_among_pictures(place):
+    bounds = ((0.0, 1.0), (0.0, 255.0))[place % 2]
+    free, whole, images, labels = both(bounds)
+    attack = attacks(bounds[1] - bounds[0])[place]
+    theirs, ours = (attack(each, images, labels) for each in (free, whole))
+    assert on_grid(ours.adversarials, bounds, 256)
+    # A ball in which pictures lie is a little smaller.
+    smaller = hasattr(attack, "epsilon") and (attack.norm == "l2" or attack.name == "fgsm")
+    assert ours.success.sum() >= theirs.success.sum() - smaller
+    assert ours.success.any()
+    if hasattr(attack, "epsilon"):
+        assert (attack.distance(ours.adversarials - images) <= attack.epsilon * (1 + 1e-4)).all()
+    else:
+        shared = ours.success & theirs.success
+        assert ours.distortion[shared].mean() <= 1.25 * theirs.distortion[shared].mean()
+    # As a picture, loaded again.
+    fooled = free.predict(images_again(ours.adversarials, bounds))
+    if attack.name != "optregion":
+        assert (fooled != labels)[ours.success].all()
+
+
+def images_again(images, bounds):
+    """Through the bytes of pictures."""
+    low, high = bounds
+    saved = np.rint((images - low) / (high - low) * 255).astype(np.uint8)
+    return np.asarray(low + saved.astype(np.float32) * ((high - low) / 255), np.float32)
+
+
+def test_rounding_afterwards_undoes_what_a_search_among_pictures_does_not():
+    bounds = (0.0, 255.0)
+    free, whole, images, labels = both(bounds)
+    small = OptBrittle(search=DecoupledSearch(gradients=100))
+    theirs, ours = (small(each, images, labels) for each in (free, whole))
+    rounded = free.predict(settled_arrays(theirs.adversarials, bounds, 256)) != labels
+    assert rounded.sum() < ours.success.sum() == theirs.success.sum()
+
+
+def test_the_vote_is_turned_by_pictures_and_draws_points_between_them():
+    bounds = (0.0, 255.0)
+    free, whole, images, labels = both(bounds)
+    found = OptRegion(radius=5.0)(whole, images, labels)
+    votes = RegionClassification(free, radius=5.0, seed=3).predict(found.adversarials)["class"]
+    assert ((votes != labels) & found.success).sum() >= found.success.sum() - 1
+
+
+def test_an_epsilon_between_two_values_is_the_smaller_one():
+    assert reach(0.3, (0.0, 1.0), 256) == pytest.approx(76 / 255)
+    assert reach(8 / 255, (0.0, 1.0), 256) == pytest.approx(8 / 255)
+    assert reach(8.0, (0.0, 255.0), 256) == 8.0
+    assert reach(0.3, (0.0, 1.0), None) == 0.3
+    images = np.full((1, 1, 1, 2), 100.0, np.float32)
+    points = images + np.array([1.7, -1.2], np.float32)
+    np.testing.assert_array_equal(towards(images, points, (0.0, 255.0), 256), images + np.array([1.0, -1.0]))
+
+
+def test_images_that_are_no_pictures_are_refused():
+    _, whole, images, labels = both((0.0, 255.0))
+    with pytest.raises(InvalidInputError, match="pixels have 256 values, and so must the images"):
+        FGSM(epsilon=8.0)(whole, images + 0.4, labels)
+    with pytest.raises(InvalidInputError, match="levels must be at least 2"):
+        Classifier.from_keras(network(), bounds=(0, 1), levels=1)
+
+
+def test_a_network_of_whole_numbers_has_such_examples_by_itself():
+    images = keras.Input(SHAPE, dtype="uint8")
+    model = keras.Model(images, network()(keras.layers.Rescaling(1 / 255)(images)))
+    classifier = Classifier.from_keras(model, bounds=(0, 255))
+    assert classifier.levels == 256
+    pictures = PIXELS.astype(np.float32)
+    labels = classifier.predict(pictures)
+    found = OptBrittle()(classifier, pictures, labels)
+    assert found.success.all()
+    assert (model.predict(found.adversarials.astype(np.uint8), verbose=0).argmax(axis=1) != labels).all()
+
+
+def test_the_command_line_writes_pictures_that_fool(tmp_path):
+    model = network()
+    model.save(tmp_path / "mine.keras")
+    labels = model.predict(PIXELS / 255, verbose=0).argmax(axis=1)
+    np.savez(tmp_path / "data.npz", images=PIXELS.astype(np.uint8), labels=labels)
+    what = ("--dataset", tmp_path / "data.npz", "--model", tmp_path / "mine.keras", "--bounds", 0, 1)
+    run("attack", "optbrittle", *what, "--classes", "a,b,c,d", "--whole-pixels", "--output", tmp_path / "found.npz")
+    files = sorted((tmp_path / "found").glob("*.png"))
+    assert len(files) == 10
+    for file in files:
+        place, true, _, predicted = file.stem.split("-")
+        pixels = np.asarray(Image.open(file))
+        assert model.predict(pixels[np.newaxis] / 255, verbose=0).argmax() == int(predicted) != int(true)
+        assert labels[int(place)] == int(true)
