@@ -9,6 +9,8 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
 BoolArray = npt.NDArray[np.bool_]
+# How many channels a picture may have: grey, colours, colours and transparency.
+PICTURE_CHANNELS = (1, 3, 4)
 Progress = Callable[[int, int], None]
 
 

@@ -1,6 +1,7 @@
 """The errors that advkeras raises on purpose; each message says what was received and what to do."""
 
 import difflib
+import math
 from typing import Any
 
 
@@ -60,3 +61,11 @@ def require_count(least: int = 1, **received: int) -> None:
     for name, value in received.items():
         require(value >= least, f"{name} must be at least {least}", **{name: value})
         require(value < 2**31, f"{name} must be less than 2^31", **{name: value})
+
+
+def require_increasing(bounds: tuple[float, float]) -> tuple[float, float]:
+    """The lowest and the highest pixel value as two floats, or an :class:`InvalidInputError` if they are none."""
+    low, high = (float(bound) for bound in bounds)
+    if not (low < high and math.isfinite(low) and math.isfinite(high)):
+        raise InvalidInputError(f"bounds must be finite and increasing. Received: bounds=({low:g}, {high:g})")
+    return low, high

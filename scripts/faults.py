@@ -61,8 +61,8 @@ FAULTS = (
     Fault(
         "verification ignores the confidence",
         "attacks/families.py",
-        "(margins > 0) & (margins >= self.margin)",
-        "(margins > 0)",
+        "fooled & (margins >= self.margin)",
+        "fooled",
         "tests/attacks/test_verification.py",
     ),
     Fault(

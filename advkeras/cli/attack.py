@@ -143,8 +143,10 @@ def _require_npz(path: Path) -> None:
 def _write_pictures(found: Any, places: Any, folder: Path, bounds: tuple[float, float]) -> Path:
     """Each example that fools as a picture: PLACE-CLASS-as-CLASS.png."""
     from advkeras.datasets import pictures
+    from advkeras.files import write_atomically
 
     rows = found.success.nonzero()[0]
     names = [f"{places[row]:05}-{found.labels[row]}-as-{found.predictions[row]}.png" for row in rows]
-    pictures.write(found.adversarials[rows], [folder / name for name in names], bounds)
+    for name, content in zip(names, pictures.encoded(found.adversarials[rows], bounds), strict=True):
+        write_atomically(folder / name, content)
     return folder

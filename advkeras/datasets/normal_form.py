@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from advkeras.arrays import PICTURE_CHANNELS
 from advkeras.datasets.found import EIGHT_BITS, Bounds, Shape
 from advkeras.errors import InvalidInputError
 
 Array = npt.NDArray[Any]
 
-_CHANNELS = (1, 3, 4)
 _BITS, _SIXTEEN_BITS = (0.0, 1.0), (0.0, 65535.0)
 _FOURTEEN_BITS = 2**14
 
@@ -126,7 +126,7 @@ def _channels_last(array: Array, shape: Shape | None) -> Array:
     if shape is not None and shape in (array.shape[1:], moved.shape[1:]):
         return array if array.shape[1:] == shape else moved
     first, last = array.shape[1], array.shape[3]
-    return moved if first in _CHANNELS and last not in _CHANNELS else array
+    return moved if first in PICTURE_CHANNELS and last not in PICTURE_CHANNELS else array
 
 
 def _unit_of(array: Array, bounds: Bounds | None, where: str) -> Bounds | None:

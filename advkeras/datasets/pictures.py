@@ -1,6 +1,5 @@
 """Pictures of any format, mode and depth as arrays of 8 bits."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -10,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from advkeras.arrays import PICTURE_CHANNELS
 from advkeras.errors import InvalidInputError, first_line
-from advkeras.files import write_atomically
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 
@@ -63,20 +62,22 @@ def read(path: Path, *, channels: int | None = None, exif: bool = False) -> Pict
     return Picture(pixels[..., np.newaxis] if pixels.ndim == 2 else pixels, turned)
 
 
-def write(images: npt.NDArray[np.float32], paths: Sequence[Path], bounds: tuple[float, float]) -> None:
-    """Writes images (N, H, W, C) as PNG files of 8 bits, each whole or not at all.
+def encoded(images: npt.ArrayLike, bounds: tuple[float, float]) -> list[bytes]:
+    """Images (N, H, W, C) in pixel units as PNG files, rounded to 8 bits.
 
     Raises:
-        InvalidInputError: if the images have neither 1, 3 nor 4 channels, or a file cannot be written.
+        InvalidInputError: if the images have neither 1, 3 nor 4 channels.
     """
     low, high = bounds
     pixels = np.rint((np.asarray(images, np.float64) - low) / (high - low) * 255).clip(0, 255).astype(np.uint8)
-    if pixels.shape[-1] not in _MODES:
+    if pixels.shape[-1] not in PICTURE_CHANNELS:
         raise InvalidInputError(f"pictures have 1, 3 or 4 channels. Received: images of {pixels.shape[-1]}")
-    for image, path in zip(pixels, paths, strict=True):
+    files = []
+    for image in pixels:
         content = BytesIO()
         Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(content, "PNG")
-        write_atomically(path, content.getvalue())
+        files.append(content.getvalue())
+    return files
 
 
 def resized(pixels: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:

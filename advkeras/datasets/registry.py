@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from advkeras.errors import InvalidInputError, unknown_name
+from advkeras.errors import InvalidInputError, require_increasing, unknown_name
 
 # Decision boundaries are looked for up to this share of the pixel range (He, Li and Song 2018, section 5).
 BOUNDARY_REACH = 0.5
@@ -131,13 +131,3 @@ def own(
         split_sizes={},
         sample_size=0,
     )
-
-
-def require_increasing(bounds: tuple[float, float]) -> None:
-    """Makes sure that the lower bound is the lower one.
-
-    Raises:
-        InvalidInputError: if not.
-    """
-    if not bounds[0] < bounds[1]:
-        raise InvalidInputError(f"bounds must be increasing. Received: bounds=({bounds[0]:g}, {bounds[1]:g})")

@@ -17,7 +17,7 @@ from advkeras.datasets.loading import LabelledImages, load, require_examples
 from advkeras.datasets.pipelines import collected
 from advkeras.datasets.prepared_sets import open_tfds, tfds_folder
 from advkeras.datasets.registry import DatasetSpec
-from advkeras.errors import InvalidInputError, unknown_name
+from advkeras.errors import InvalidInputError, require_increasing, unknown_name
 
 _HELD_OUT = 0.1
 
@@ -120,7 +120,7 @@ def find(
     """
     path = Path(name).expanduser()
     if bounds is not None:
-        registry.require_increasing(bounds)
+        require_increasing(bounds)
     if str(name) in registry.names():
         return _registered(str(name), bounds, class_names, data_dir)
     wanted = Wanted(

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from advkeras.errors import InvalidInputError, first_line, require_count
+from advkeras.errors import InvalidInputError, first_line, require_count, require_increasing
 from advkeras.models import layout, lite, outputs, saved_model, zoo
 from advkeras.models.card import ModelCard
 from advkeras.models.intake import in_batches_of
-from advkeras.models.networks import Network, increasing, keras_network
+from advkeras.models.networks import Network, keras_network
 from advkeras.models.number_types import scaled
 from advkeras.models.pixel_grid import on_grid, settled_arrays
 from advkeras.models.usage import Preprocessing, Usage
@@ -95,7 +95,7 @@ class Classifier:
         batch: int | None = None,
         holding: Sequence[Any] = (),
     ) -> None:
-        self.bounds = increasing(bounds)
+        self.bounds = require_increasing(bounds)
         height, width, channels = input_shape
         self.input_shape = (int(height), int(width), int(channels))
         self.name = name

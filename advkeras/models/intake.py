@@ -7,10 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from advkeras.arrays import PICTURE_CHANNELS
 from advkeras.errors import InvalidInputError, UnknownShapeError
-
-# As many channels as images have; a network's height or width is seldom that.
-_CHANNELS = (1, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,8 @@ def _channels_first(free: Sequence[int | None], shape: tuple[int, int, int] | No
             for sizes in ((height, width, first), free)
         ]
         return fits[0] and not fits[1]
-    return first in _CHANNELS and width is not None and width not in _CHANNELS
+    # A network's height or width is seldom as small as that.
+    return first in PICTURE_CHANNELS and width is not None and width not in PICTURE_CHANNELS
 
 
 def _filled(free: Sequence[int | None], shape: tuple[int, int, int] | None, name: str) -> tuple[int, int, int]:

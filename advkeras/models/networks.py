@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from advkeras.errors import InvalidInputError, require
+from advkeras.errors import require, require_increasing
 from advkeras.models.intake import Intake, intake
 from advkeras.models.number_types import taking_float32
 from advkeras.models.usage import Usage
@@ -44,7 +44,7 @@ class Network:
             UnknownShapeError: if the network leaves open what only the images say.
             InvalidInputError: if it takes no images, or none with such bounds.
         """
-        bounds = increasing(bounds)
+        bounds = require_increasing(bounds)
         taking = intake(self.shape, name=self.name, shape=usage.shape, channels_first=usage.channels_first)
         if self.dtype.is_integer and usage.preprocessing is None:
             require(
@@ -68,18 +68,6 @@ class Network:
         """How many values a pixel has where the network takes whole numbers; None for any number."""
         whole = self.dtype.is_integer and usage.preprocessing is None
         return int(bounds[1] - bounds[0]) + 1 if whole and np.equal(np.mod(bounds, 1), 0).all() else None
-
-
-def increasing(bounds: tuple[float, float]) -> tuple[float, float]:
-    """The bounds as two floats.
-
-    Raises:
-        InvalidInputError: if they are not finite, or not increasing.
-    """
-    low, high = (float(bound) for bound in bounds)
-    if not (low < high and np.isfinite([low, high]).all()):
-        raise InvalidInputError(f"bounds must be finite and increasing. Received: bounds=({low:g}, {high:g})")
-    return low, high
 
 
 def keras_network(model: Any) -> Network:

@@ -9,8 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from advkeras import provenance
+from advkeras.arrays import PICTURE_CHANNELS
 from advkeras.boundary.detector import BoundaryDetector
-from advkeras.errors import InvalidInputError
+from advkeras.datasets import pictures
 from advkeras.models import Classifier, ModelCard, layout, saved_model
 from advkeras.regions.voting import RegionVote
 from advkeras.serving import signatures
@@ -52,7 +53,7 @@ def export(
         signatures.REGION: signatures.region(classifier, vote),
         signatures.REGION_SEEDED: signatures.region_seeded(classifier, vote),
     }
-    if classifier.input_shape[2] in signatures.PICTURE_CHANNELS:
+    if classifier.input_shape[2] in PICTURE_CHANNELS:
         served[signatures.BYTES] = signatures.point_of_bytes(classifier)
     if detector is not None:
         served[signatures.DETECT] = signatures.detect(classifier, detector)
@@ -119,22 +120,9 @@ def write_warm_up(folder: Path, classifier: Classifier, name: str) -> bool:
     return True
 
 
-def encode_png(images: Any, bounds: tuple[float, float]) -> list[bytes]:
-    """Images (N, H, W, C) in pixel units as PNG files, rounded to 8 bits.
-
-    Raises:
-        InvalidInputError: if the images have neither 1, 3 nor 4 channels.
-    """
-    low, high = bounds
-    pixels = np.rint((np.asarray(images, np.float64) - low) / (high - low) * 255).clip(0, 255).astype(np.uint8)
-    if pixels.shape[-1] not in signatures.PICTURE_CHANNELS:
-        raise InvalidInputError(f"pictures have 1, 3 or 4 channels. Received: images of {pixels.shape[-1]}")
-    return [tf.io.encode_png(image).numpy() for image in pixels]
-
-
 def _sample(key: str, classifier: Classifier) -> Any:
     low, high = classifier.bounds
     image = np.full((1, *classifier.input_shape), (low + high) / 2, np.float32)
     if key == "image_bytes":
-        return np.array(encode_png(image, classifier.bounds), object)
+        return np.array(pictures.encoded(image, classifier.bounds), object)
     return np.zeros(1, np.int32) if key == "seed" else image

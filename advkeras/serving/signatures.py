@@ -17,8 +17,6 @@ from advkeras.models.saved_model import point_answers
 from advkeras.regions.voting import RegionVote
 
 DEFAULT, BYTES, REGION, REGION_SEEDED, DETECT = "serving_default", "serving_bytes", "region", "region_seeded", "detect"
-# Channels that pictures have.
-PICTURE_CHANNELS = (1, 3, 4)
 _INITIALISATION = "__saved_model_init_op"
 # Sets a request's seeds apart from the seeds that experiments use.
 _SEED_DOMAIN = 0x5EED

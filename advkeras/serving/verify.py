@@ -12,12 +12,12 @@ import tensorflow as tf
 from advkeras import regions
 from advkeras.arrays import FloatArray
 from advkeras.boundary.detector import BoundaryDetector
+from advkeras.datasets import pictures
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier, ModelCard
 from advkeras.regions.voting import RegionVote
 from advkeras.serving import signatures
 from advkeras.serving.c_api import CApiError, CApiProcess
-from advkeras.serving.export import encode_png
 from advkeras.serving.signatures import Signature
 
 _TOLERANCE = 1e-5
@@ -152,7 +152,7 @@ def _check(
     if name == signatures.DEFAULT:
         return [_point(name, server(name, {"images": images}), classifier.logits(images))]
     if name == signatures.BYTES:
-        encoded = encode_png(images, classifier.bounds)
+        encoded = pictures.encoded(images, classifier.bounds)
         low, high = classifier.bounds
         decoded = [tf.io.decode_png(file, channels=classifier.input_shape[2]).numpy() for file in encoded]
         scaled = (low + np.stack(decoded).astype(np.float32) / 255 * (high - low)).astype(np.float32)

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from advkeras.datasets import pictures
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier, ModelCard, layout
 from advkeras.serving import signatures
 from advkeras.serving.c_api import CApiError, CApiProcess
-from advkeras.serving.export import WARM_UP, encode_png, export
+from advkeras.serving.export import WARM_UP, export
 from advkeras.serving.verify import Server, split_images, verify
 
 from ..commands import error_of, run
@@ -89,7 +90,7 @@ def test_a_seed_set_for_python_is_not_baked_in(small, tmp_path):
 def test_pictures_are_decoded_into_pixel_units(small, exported, images):
     served = tf.saved_model.load(str(exported / "1")).signatures["serving_bytes"]
     eighths = np.round((images - BOUNDS[0]) / 4 * 255) / 255 * 4 + BOUNDS[0]
-    answer = served(image_bytes=tf.constant(encode_png(images, BOUNDS)))
+    answer = served(image_bytes=tf.constant(pictures.encoded(images, BOUNDS)))
     np.testing.assert_allclose(answer["logits"], small.logits(eighths), atol=1e-4)
     wrong = tf.io.encode_png(np.zeros((9, 5, 1), np.uint8)).numpy()
     with pytest.raises(
@@ -97,7 +98,7 @@ def test_pictures_are_decoded_into_pixel_units(small, exported, images):
     ):
         served(image_bytes=tf.constant([wrong]))
     with pytest.raises(InvalidInputError, match="Received: images of 2"):
-        encode_png(np.zeros((1, 4, 4, 2)), BOUNDS)
+        pictures.encoded(np.zeros((1, 4, 4, 2)), BOUNDS)
 
 
 def test_warm_up_requests_are_answered(exported):

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from advkeras.attacks import PGD, configure
-from advkeras.datasets import LabelledImages, registry
+from advkeras.datasets import LabelledImages, pictures, registry
 from advkeras.errors import InvalidInputError
 from advkeras.serving.clients import ServingError, connect, is_loopback
-from advkeras.serving.export import encode_png
 from advkeras.serving.probe import attack_served, compare, measure_load
 from advkeras.serving.served import ServedClassifier
 from advkeras.serving.signatures import signatures_of
@@ -46,7 +45,7 @@ def test_each_signature_is_answered(server, api, small, exported, images):
     seed = np.arange(7, dtype=np.int32)
     answer = client.predict({"images": images, "seed": seed}, signature="region_seeded")
     np.testing.assert_array_equal(answer["votes"], voted(small, VOTE, images, seed)["votes"])
-    encoded = np.array(encode_png(images, BOUNDS), object)
+    encoded = np.array(pictures.encoded(images, BOUNDS), object)
     answer = client.predict({"image_bytes": encoded}, signature="serving_bytes")
     np.testing.assert_allclose(answer["logits"], small.logits(images), atol=0.1)
     client.close()
