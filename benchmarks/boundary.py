@@ -59,7 +59,7 @@ for classifier in models():
         times = alternating(
             {
                 "search": partial(search, classifier, images),
-                "forwards": partial(bare_forwards, classifier, images, found.forward_count, search.batch_size),
+                "forwards": partial(bare_forwards, classifier, images, found.forward_count, 2 * classifier.at_once),
                 "strided": partial(strided, classifier, images),
                 "plain": partial(one_at_a_time, classifier, images, directions, search),
             },

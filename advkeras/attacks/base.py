@@ -37,7 +37,8 @@ class Attack(abc.ABC):
 
     Args:
         seed: of all the attack's randomness.
-        batch_size: images, or members of ensembles, that go through the network at once.
+        batch_size: images, or members of ensembles, that go through the network at once; 0 for as many as the
+            memory budget holds. What runs is told the number.
 
     Attributes:
         name: by which it is registered: lower case letters, digits and hyphens.
@@ -49,7 +50,7 @@ class Attack(abc.ABC):
     """
 
     seed: int = 0
-    batch_size: int = 256
+    batch_size: int = 0
 
     name: ClassVar[str]
     title: ClassVar[str]
@@ -68,7 +69,7 @@ class Attack(abc.ABC):
             raise InvalidInputError(f"the title of {cls.__name__} must be a word for tables. Received: {title!r}")
 
     def __post_init__(self) -> None:
-        require_count(batch_size=self.batch_size)
+        require_count(0, batch_size=self.batch_size)
 
     @abc.abstractmethod
     def run(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
@@ -107,6 +108,9 @@ class Attack(abc.ABC):
             InvalidInputError: if shapes, classes or pixels do not fit the classifier, or the attack needs gradients
                 that the classifier does not give.
         """
+        if not self.batch_size:
+            sized = replace(self, batch_size=classifier.at_once)
+            return sized(classifier, images, labels, targets, places=places, progress=progress)
         start = time.perf_counter()
         require(
             not self.needs_gradient or classifier.differentiable,

@@ -12,9 +12,10 @@ from advkeras.arrays import FloatArray, IntArray, Progress, no_progress, rms
 from advkeras.attacks.families import MinimumNormAttack
 from advkeras.errors import require, require_count
 from advkeras.models import Classifier
+from advkeras.models.turns import in_turns
 from advkeras.randomness import derive_seeds
 from advkeras.regions import Region
-from advkeras.regions.voting import Combination, RegionVote
+from advkeras.regions.voting import LARGEST_ROUND, Combination, RegionVote
 from advkeras.searches import rivals
 from advkeras.searches.active_set import run_active_set
 from advkeras.searches.decoupled_step import SearchState
@@ -78,7 +79,7 @@ class SurroundingsAttack(MinimumNormAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._vote()
+        self._vote(LARGEST_ROUND)
         require_count(members=self.members)
         require(0.5 <= self.share < 1, "share must lie in [0.5, 1)", share=self.share)
         require(
@@ -220,7 +221,7 @@ class SurroundingsAttack(MinimumNormAttack):
 
         return look
 
-    def _vote(self) -> RegionVote:
+    def _vote(self, at_once: int) -> RegionVote:
         """The points' vote, no longer than it takes to be sure of its answer."""
         return RegionVote(
             region=self.surroundings(),
@@ -228,19 +229,22 @@ class SurroundingsAttack(MinimumNormAttack):
             combine=self.combination(),
             stop="never" if self.combination() == "mean_logits" else "exact",
             # A smaller one would draw other points.
-            chunk_size=max(16, self.batch_size),
+            chunk_size=max(LARGEST_ROUND, at_once),
         )
 
     def _votes(self, classifier: Classifier, images: FloatArray, problem: Problem, purpose: str) -> IntArray:
         """The class that most points around each image (N, H, W, C) have, of a sample of their own: (N,)."""
-        vote = self._vote()
+        vote = self._vote(self.batch_size)
+        network = in_turns(classifier, self.batch_size, of=vote.chunk_size)
 
         def build() -> Any:
             return lambda batch, seeds: vote(
-                classifier, batch, num_classes=classifier.num_classes, bounds=classifier.bounds, seed=seeds
+                network, batch, num_classes=classifier.num_classes, bounds=classifier.bounds, seed=seeds
             )
 
-        compiled = classifier.graph(vote, build, [classifier.image_signature, tf.TensorSpec((None, 2), tf.int32)])
+        compiled = classifier.graph(
+            (vote, self.batch_size), build, [classifier.image_signature, tf.TensorSpec((None, 2), tf.int32)]
+        )
         answer = compiled(images, derive_seeds(self.seed, self.name, purpose, places=problem.places))
         return np.asarray(answer["class"], np.int32)
 
@@ -253,7 +257,7 @@ class SurroundingsAttack(MinimumNormAttack):
             count=count,
             combine=self.combination(),
             share=self.share,
-        )
+        ).within(self.batch_size)
 
 
 def _reached(found: SearchState, classifier: Classifier) -> FloatArray:

@@ -82,7 +82,7 @@ class BoundarySearch:
         reach: RMS up to which it walks, in pixel units.
         stride: steps taken at once until a boundary lies behind; 1 leaves out none, as in the paper.
         seed: of the directions.
-        batch_size: points classified at once.
+        batch_size: points classified at once; by default twice as many as the memory budget holds gradients.
     """
 
     directions: int
@@ -91,7 +91,7 @@ class BoundarySearch:
     reach: float
     stride: int = 1
     seed: int = 0
-    batch_size: int = 512
+    batch_size: int | None = None
 
     def __post_init__(self) -> None:
         require_count(directions=self.directions)
@@ -102,7 +102,9 @@ class BoundarySearch:
         )
         require(self.step > 0, "step must be positive", step=self.step)
         require(self.reach >= self.step, "reach must be at least a step", reach=self.reach, step=self.step)
-        require_count(stride=self.stride, batch_size=self.batch_size)
+        require_count(stride=self.stride)
+        if self.batch_size is not None:
+            require_count(batch_size=self.batch_size)
 
     @classmethod
     def paper(cls, spec: DatasetSpec, *, seed: int = 0) -> "BoundarySearch":
@@ -141,7 +143,7 @@ class BoundarySearch:
         """
         start = time.perf_counter()
         checked = classifier.check_images(images)
-        directions = self.directions_for(classifier)
+        directions = tf.constant(self.directions_for(classifier))
         classes = classifier.predict(checked)
         walk = classifier.graph(
             self,
@@ -187,11 +189,12 @@ class BoundarySearch:
 
     def _walk_all(self, classifier: Classifier) -> Any:
         first_step = min(self.stride, self.steps)
+        at_once = self.batch_size or 2 * classifier.at_once
 
         def walk_all(images: Any, classes: Any, directions: Any) -> tuple[Any, Any, Any]:
             count = tf.shape(directions)[0]
             pairs = tf.shape(images)[0] * count
-            under_way = tf.minimum(pairs, self.batch_size)
+            under_way = tf.minimum(pairs, at_once)
             state = _Walk(
                 pair=tf.range(under_way),
                 step=tf.fill((under_way,), first_step),
@@ -211,7 +214,8 @@ class BoundarySearch:
                 # What is not classified lies beyond no boundary, and none is next to it.
                 changed = (met != before) & (met != NO_CLASS) & (before != NO_CLASS)
                 found = changed & state.located
-                places, where = tf.boolean_mask(state.pair, found)[:, None], tf.where(found)[:, 0]
+                where = tf.where(found)[:, 0]
+                places = tf.gather(state.pair, where)[:, None]
                 over = found | (~changed & (state.step >= self.steps))
                 # Whose walk is over makes room for the next pair, as long as there is one.
                 entering = state.following + tf.cumsum(tf.cast(over, tf.int32)) - 1
@@ -220,11 +224,11 @@ class BoundarySearch:
                 back = tf.maximum(state.step - self.stride + 1, 1)
                 step = tf.where(over, first_step, tf.where(changed, back, ahead))
                 located = tf.where(over, self.stride == 1, state.located | changed)
-                staying = pair < pairs
+                staying = tf.where(pair < pairs)[:, 0]
                 return _Walk(
-                    pair=tf.boolean_mask(pair, staying),
-                    step=tf.boolean_mask(step, staying),
-                    located=tf.boolean_mask(located, staying),
+                    pair=tf.gather(pair, staying),
+                    step=tf.gather(step, staying),
+                    located=tf.gather(located, staying),
                     following=state.following + tf.reduce_sum(tf.cast(over, tf.int32)),
                     found_step=tf.tensor_scatter_nd_update(state.found_step, places, tf.gather(state.step, where)),
                     found_class=tf.tensor_scatter_nd_update(state.found_class, places, tf.gather(met, where)),

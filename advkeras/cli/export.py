@@ -52,7 +52,7 @@ def export(
     import_tensorflow()
     from advkeras import regions
     from advkeras.boundary.detector import BoundaryDetector
-    from advkeras.regions.voting import RegionVote
+    from advkeras.regions.voting import LARGEST_ROUND, RegionVote
     from advkeras.serving.export import export as write
     from advkeras.serving.signatures import signatures_of
     from advkeras.serving.verify import verify as run_checks
@@ -60,7 +60,13 @@ def export(
     classifier = use.classifier(model)
     chosen = regions.get(region, _radius(classifier) if radius is None else radius)
     # What a vote refuses, it refuses by name.
-    vote = RegionVote(region=chosen, samples=samples, combine=combine, stop=stop)  # type: ignore[arg-type]
+    vote = RegionVote(
+        region=chosen,
+        samples=samples,
+        combine=combine,  # type: ignore[arg-type]
+        stop=stop,  # type: ignore[arg-type]
+        chunk_size=max(LARGEST_ROUND, classifier.at_once),
+    )
     loaded = BoundaryDetector.load(detector) if detector else None
     folder = write(classifier, output, vote=vote, detector=loaded)
     table = plain_table(None, ("Signature", "Inputs", "Outputs"))

@@ -78,6 +78,15 @@ WholePixels = Annotated[
         rich_help_panel="Data",
     ),
 ]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="What may be used for what goes through the networks at once, like 4GB; half of what is free by default, "
+        "at most 2GB without a GPU.",
+        rich_help_panel="Run",
+    ),
+]
 Classes = Annotated[
     str | None,
     typer.Option(

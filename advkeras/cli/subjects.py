@@ -44,6 +44,7 @@ class ModelUse:
     mean: options.Mean = None
     std: options.Std = None
     whole_pixels: options.WholePixels = False
+    memory: options.Memory = None
 
     def classifier(self, source: str, *, bounds: tuple[float, float] | None = None, **known: Any) -> Any:
         """Loads a classifier, and says what is doubtful about it.
@@ -54,7 +55,9 @@ class ModelUse:
             known: of the images: their ``shape``, and how many ``classes`` there are.
         """
         from advkeras.models import Classifier
+        from advkeras.models.memory import set_budget
 
+        set_budget(self.memory)
         classifier = Classifier.load(
             source,
             bounds=bounds or self.bounds,

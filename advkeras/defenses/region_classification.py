@@ -10,8 +10,9 @@ import tensorflow as tf
 from advkeras import regions
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier
+from advkeras.models.turns import in_turns
 from advkeras.randomness import derive_seed, derive_seeds
-from advkeras.regions.voting import Combination, RegionVote, Stop
+from advkeras.regions.voting import LARGEST_ROUND, Combination, RegionVote, Stop
 
 
 # Keras has no type information, so its classes look like Any to a type checker.
@@ -34,7 +35,7 @@ class RegionClassification(keras.layers.Layer):  # type: ignore[misc]
         error: of ``"confident"``: probability, at most, that it stops early at a class other than the one that holds
             most of the region.
         bounds: lowest and highest pixel value; those of the classifier by default.
-        chunk_size: points classified at once.
+        chunk_size: points classified at once; by default as many as the memory budget holds, and 16 at least.
         seed: of the points, so that the same batch gives the same votes; None draws afresh at each call.
         name: of the layer.
 
@@ -69,25 +70,26 @@ class RegionClassification(keras.layers.Layer):  # type: ignore[misc]
         stop: Stop = "never",
         error: float = 1e-3,
         bounds: tuple[float, float] | None = None,
-        chunk_size: int = 256,
+        chunk_size: int | None = None,
         seed: int | None = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, dtype="float32", **kwargs)
+        if not isinstance(classifier, Classifier):
+            if bounds is None:
+                raise InvalidInputError("a Keras model does not say its pixels' bounds: give bounds=(low, high)")
+            classifier = Classifier.from_keras(classifier, bounds=bounds)
         self.vote = RegionVote(
             region=regions.get(region, radius),
             combine=combine,
             samples=samples,
             stop=stop,
             error=error,
-            chunk_size=chunk_size,
+            chunk_size=max(LARGEST_ROUND, classifier.at_once) if chunk_size is None else chunk_size,
         )
-        if not isinstance(classifier, Classifier):
-            if bounds is None:
-                raise InvalidInputError("a Keras model does not say its pixels' bounds: give bounds=(low, high)")
-            classifier = Classifier.from_keras(classifier, bounds=bounds)
         self.classifier: Classifier = classifier
+        self._network = in_turns(classifier, classifier.at_once, of=self.vote.chunk_size if chunk_size is None else 0)
         if classifier.model is not None:
             self.model = classifier.model  # tracked, so that its weights belong to this layer's
         self.bounds = tuple(bounds or classifier.bounds)
@@ -98,7 +100,7 @@ class RegionClassification(keras.layers.Layer):  # type: ignore[misc]
         if seed is None and self.seed is not None:
             seed = tf.constant(derive_seed(self.seed, "region classification"), tf.int32)
         return self.vote(
-            self.classifier,
+            self._network,
             images,
             num_classes=self.classifier.num_classes,
             bounds=(self.bounds[0], self.bounds[1]),

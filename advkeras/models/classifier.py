@@ -13,7 +13,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from advkeras.errors import InvalidInputError, first_line, require_count, require_increasing
-from advkeras.models import layout, lite, outputs, saved_model, zoo
+from advkeras.models import layout, lite, memory, outputs, saved_model, zoo
 from advkeras.models.card import ModelCard
 from advkeras.models.intake import in_batches_of
 from advkeras.models.networks import Network, keras_network
@@ -295,6 +295,13 @@ class Classifier:
             return False
 
     @cached_property
+    def at_once(self) -> int:
+        """Images whose gradients the memory budget holds at once (:func:`advkeras.models.memory.set_budget`)."""
+        if type(self).logits is not Classifier.logits:
+            return memory.most()  # They come from elsewhere, and take no memory here.
+        return memory.images_at_once(self._function, self.input_shape, gradients=self.differentiable)
+
+    @cached_property
     def counted(self) -> "CountedClassifier":
         """The same classifier, counting what goes through it: what attacks work on, one at a time."""
         from advkeras.models.counted import CountedClassifier
@@ -310,14 +317,14 @@ class Classifier:
         """The signature (batch, H, W, C) float32 that compiled functions over this classifier share."""
         return tf.TensorSpec((None, *self.input_shape), tf.float32)
 
-    def logits(self, images: npt.ArrayLike, *, batch_size: int = 256) -> npt.NDArray[np.float32]:
-        """Logits (N, classes) float32 of images (N, H, W, C), as arrays, in batches."""
+    def logits(self, images: npt.ArrayLike, *, batch_size: int | None = None) -> npt.NDArray[np.float32]:
+        """Logits (N, classes) float32 of images (N, H, W, C), as arrays, in batches; of :attr:`at_once` by default."""
         function = self.graph("logits", lambda: self._function, [self.image_signature])
-        array = np.asarray(images, np.float32)
-        parts = [function(array[i : i + batch_size]).numpy() for i in range(0, len(array), batch_size)]
+        array, size = np.asarray(images, np.float32), batch_size or self.at_once
+        parts = [function(array[i : i + size]).numpy() for i in range(0, len(array), size)]
         return np.concatenate(parts) if parts else np.empty((0, self.num_classes), np.float32)
 
-    def predict(self, images: npt.ArrayLike, *, batch_size: int = 256) -> npt.NDArray[np.int32]:
+    def predict(self, images: npt.ArrayLike, *, batch_size: int | None = None) -> npt.NDArray[np.int32]:
         """Classes (N,) int32 of images (N, H, W, C); :data:`NO_CLASS` where a logit is NaN."""
         logits = self.logits(images, batch_size=batch_size)
         return np.where(np.isnan(logits).any(axis=1), NO_CLASS, logits.argmax(axis=1)).astype(np.int32)

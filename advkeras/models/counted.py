@@ -114,15 +114,20 @@ class CountedClassifier(Classifier):
         """Logits (N, classes) float32 of images (N, H, W, C) float32, as tensors; usable inside a tf.function."""
         return self._classifier(self._counter.through(images))
 
-    def logits(self, images: npt.ArrayLike, *, batch_size: int = 256) -> npt.NDArray[np.float32]:
+    def logits(self, images: npt.ArrayLike, *, batch_size: int | None = None) -> npt.NDArray[np.float32]:
         """Logits (N, classes) float32 of images (N, H, W, C), as arrays, in batches."""
         self._counter.add_forwards(len(np.asarray(images)))
         return self._classifier.logits(images, batch_size=batch_size)
 
-    def predict(self, images: npt.ArrayLike, *, batch_size: int = 256) -> npt.NDArray[np.int32]:
+    def predict(self, images: npt.ArrayLike, *, batch_size: int | None = None) -> npt.NDArray[np.int32]:
         """Classes (N,) int32 of images (N, H, W, C); :data:`NO_CLASS` where a logit is NaN."""
         self._counter.add_forwards(len(np.asarray(images)))
         return self._classifier.predict(images, batch_size=batch_size)
+
+    @property
+    def at_once(self) -> int:
+        """Images whose gradients the memory budget holds at once."""
+        return self._classifier.at_once
 
     @property
     def counted(self) -> "CountedClassifier":

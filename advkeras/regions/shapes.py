@@ -11,6 +11,9 @@ import tensorflow as tf
 
 from advkeras.errors import InvalidInputError, unknown_name
 
+# Of a matrix that directions are made of: 32 MiB of float64.
+_NUMBERS_AT_ONCE = 2**22
+
 
 @dataclass(frozen=True)
 class Region(abc.ABC):
@@ -139,6 +142,8 @@ def orthogonal_directions(
 ) -> npt.NDArray[np.float32]:
     """Random orthogonal directions in image space, by QR of a Gaussian matrix (He et al. 2018, sections 4 and 5).
 
+    Where the matrix would be large it is made in blocks of columns, each of them orthogonal to those before.
+
     Args:
         count: number of directions.
         shape: height, width, channels.
@@ -155,8 +160,16 @@ def orthogonal_directions(
     if count > features:
         raise InvalidInputError(f"an image with {features} features has no {count} orthogonal directions")
     generator = np.random.default_rng([value % 2**32 for value in seed])
-    orthonormal, _ = np.linalg.qr(generator.standard_normal((features, count)))
-    directions = np.asarray(orthonormal.T.reshape(count, *shape) * (rms * np.sqrt(features)), np.float32)
+    length = rms * np.sqrt(features)
+    directions, columns = np.empty((count, features), np.float32), max(1, _NUMBERS_AT_ONCE // features)
+    for first in range(0, count, columns):
+        block = generator.standard_normal((features, min(columns, count - first)))
+        before = directions[:first]
+        # Where little is left of a block, once more takes off what rounding has left.
+        for _ in range(2 if 4 * first > features else 1):
+            block -= before.T @ (before @ block.astype(np.float32) / np.float32(length**2))
+        directions[first : first + columns] = np.linalg.qr(block)[0].T * length
+    directions = directions.reshape(count, *shape)
     directions.setflags(write=False)
     return directions
 

@@ -19,7 +19,7 @@ Combination = Literal["majority", "mean_softmax", "mean_logits"]
 Stop = Literal["never", "exact", "confident"]
 
 # Points of an image that are drawn together, at most: the fewer, the sooner a vote can stop.
-_LARGEST_ROUND = 16
+LARGEST_ROUND = 16
 # Shares of the error that is left which the confident vote spends at its first look, and at each later one. The first
 # look is at votes that are all for one class, as almost all of a benign image's are, so it gets nearly everything.
 _SPENT_FIRST, _SPENT_LATER = 0.98, 0.5
@@ -146,7 +146,7 @@ class RegionVote:
             first, later = unanimous, max(1, unanimous // 2)
         else:
             # The same for the full vote and the exact one, which must draw the same points.
-            first = later = min(_LARGEST_ROUND, ceil((self.samples // 2 + 1) / 4))
+            first = later = min(LARGEST_ROUND, ceil((self.samples // 2 + 1) / 4))
         return min(first, self.chunk_size), min(later, self.chunk_size)
 
     @cached_property
@@ -208,7 +208,8 @@ class RegionVote:
         image = tf.repeat(chosen, size)
         needed = tf.repeat(start, size) + tf.tile(tf.range(size), [tf.size(chosen)]) < self.samples
         offsets = self._offsets(chosen, start, size, tf.shape(images)[1:], seed)
-        image, offsets = tf.boolean_mask(image, needed), tf.boolean_mask(offsets, needed)
+        points = tf.where(needed)[:, 0]
+        image, offsets = tf.gather(image, points), tf.gather(offsets, points)
         logits = classify(tf.gather(images, image) + offsets)
         ballots = tf.one_hot(classes_of(logits), tf.shape(logits)[1], dtype=tf.int32)
         place = image[:, None]

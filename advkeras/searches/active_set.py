@@ -42,11 +42,12 @@ def run_active_set(
         state: named tuple of arrays (N, ...) of float32, int32 and bool, with the field ``finished``; updated in place.
         shared: arrays or numbers that are the same for all images, and no part of the key.
         members: of each image.
-        batch_size: members at once, over all images.
+        batch_size: members at once, over all images; 0 for as many as the memory budget holds.
         progress: called with the number of images done and to do.
         jit_compile: compile by XLA.
     """
-    size, total, layout = max(1, batch_size // members), len(state.finished), _Layout.of(state)
+    at_once = batch_size or classifier.at_once
+    size, total, layout = max(1, at_once // members), len(state.finished), _Layout.of(state)
     constants = [tf.convert_to_tensor(value) for value in shared]
     specs = [tf.TensorSpec.from_tensor(value) for value in constants]
     advance = classifier.graph(
@@ -92,10 +93,13 @@ def _step(advance: Callable[..., Any], layout: "_Layout", *, jit_compile: bool) 
         if jit_compile:
             batch = type(batch)(*(tf.gather(values, rows) for values in batch))
         batch = advance(batch, *shared)
-        batch = type(batch)(*(values[:count] for values in batch))
+        if jit_compile:
+            batch = type(batch)(*(values[:count] for values in batch))
         finished = batch.finished
-        gone = type(batch)(*(tf.boolean_mask(values, finished) for values in batch))
-        staying = type(batch)(*(tf.boolean_mask(values, ~finished) for values in batch))
+        gone, staying = (
+            type(batch)(*(tf.gather(values, places) for values in batch))
+            for places in (tf.where(mask)[:, 0] for mask in (finished, ~finished))
+        )
         return staying, finished, *layout.pack_tensors(gone)
 
     return step

@@ -25,7 +25,7 @@ def run_in_batches(
         classifier: what the function runs.
         function: takes the indices of a batch's images and returns tensors with a row for each.
         count: of images.
-        batch_size: images at once.
+        batch_size: images at once; 0 for as many as the memory budget holds.
         progress: called with the number of images done and to do.
         fixed_shapes: fill a batch that is not full, for XLA, which compiles every new shape anew,
             with copies up to a half, a quarter, ... of its size.
@@ -33,10 +33,10 @@ def run_in_batches(
     Returns:
         The rows of all images, for each of the tensors.
     """
-    parts = []
-    for start in range(0, count, batch_size):
-        indices: npt.NDArray[np.intp] = np.arange(start, min(start + batch_size, count))
-        batch = filled(indices, batch_size) if fixed_shapes else indices
+    parts, size = [], batch_size or classifier.at_once
+    for start in range(0, count, size):
+        indices: npt.NDArray[np.intp] = np.arange(start, min(start + size, count))
+        batch = filled(indices, size) if fixed_shapes else indices
         with classifier.counting(len(indices), of=len(batch)):
             parts.append([rows.numpy()[: len(indices)] for rows in function(batch)])
         progress(start + len(indices), count)

@@ -2,16 +2,17 @@
 
 import abc
 from collections.abc import Hashable
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, Self
 
 import tensorflow as tf
 
 from advkeras.arrays import FloatArray
 from advkeras.models import Classifier
+from advkeras.models.turns import in_turns
 from advkeras.regions import Region
 from advkeras.regions.voting import Combination, contributions
-from advkeras.searches.gradients import adversarial_margin
+from advkeras.searches.gradients import adversarial_margin, chosen_logits
 
 # A class that no search is aimed at.
 NO_AIM = -1
@@ -43,11 +44,13 @@ class Ensemble(abc.ABC):
         bounds: lowest and highest pixel value.
         targeted: whether goals are to be reached instead of left.
         levels: how many values a pixel of an example may have; any number by default. Members may have others.
+        most: members of a point that go through the network together; all by default.
     """
 
     bounds: tuple[float, float]
     targeted: bool
     levels: int | None = None
+    most: int | None = None
 
     @property
     @abc.abstractmethod
@@ -63,6 +66,10 @@ class Ensemble(abc.ABC):
     def shared(self) -> tuple[Any, ...]:
         """Inputs, arrays or numbers, that are the same for all images."""
         return ()
+
+    def within(self, at_once: int) -> Self:
+        """The same, so many members of a point at once at most: one that has more of them goes through in turns."""
+        return self if self.size <= at_once else replace(self, most=at_once)
 
     @property
     def few(self) -> "Ensemble | None":
@@ -99,7 +106,8 @@ class Ensemble(abc.ABC):
     def logits(self, classifier: Classifier, points: Any, seeds: Any, iteration: Any, shared: tuple[Any, ...]) -> Any:
         """Logits (B, M, classes) of the members of points (B, H, W, C)."""
         members = tf.reshape(self.members(points, seeds, iteration, shared), (-1, *classifier.input_shape))
-        return tf.reshape(classifier(members), (-1, self.size, classifier.num_classes))
+        network = in_turns(classifier, self.most or self.size, of=self.size)
+        return tf.reshape(network(members), (-1, self.size, classifier.num_classes))
 
     def margins(self, logits: Any, goals: Any) -> Any:
         """The attacker's margin of each member, (B, M)."""
@@ -108,8 +116,7 @@ class Ensemble(abc.ABC):
 
     def leads(self, logits: Any, goals: Any, aims: Any) -> Any:
         """The margin of each member, (B, M); of the class aimed at over the true one, where one is aimed at."""
-        ahead = tf.gather(logits, tf.maximum(aims, 0), axis=2, batch_dims=1)
-        ahead -= tf.gather(logits, goals, axis=2, batch_dims=1)
+        ahead = chosen_logits(logits, tf.maximum(aims, 0)[:, None]) - chosen_logits(logits, goals[:, None])
         return tf.where((aims == NO_AIM)[:, None], self.margins(logits, goals), ahead)
 
 
@@ -137,7 +144,8 @@ class FixedEnsemble(Ensemble):
     @property
     def key(self) -> Hashable:
         """Bounds, goal, number of members, at a time and in all, and clipping."""
-        return type(self).__name__, self.bounds, self.levels, self.targeted, self.size, len(self.offsets), self.clip
+        counts = self.size, len(self.offsets), self.most
+        return type(self).__name__, self.bounds, self.levels, self.targeted, counts, self.clip
 
     @property
     def shared(self) -> tuple[Any, ...]:

@@ -140,6 +140,17 @@ def adversarial_margin(logits: Any, goals: Any, *, targeted: bool) -> Any:
     return chosen - other if targeted else other - chosen
 
 
+def chosen_logits(logits: Any, classes: Any) -> Any:
+    """The logits (...,) of classes, of logits (..., classes): a gather with a gradient that is soon built.
+
+    Args:
+        logits: (..., classes).
+        classes: (...,) int32, or of a shape that is broadcast to it.
+    """
+    mask = tf.one_hot(classes, tf.shape(logits)[-1], on_value=True, off_value=False, dtype=tf.bool)
+    return tf.reduce_sum(tf.where(mask, logits, tf.zeros_like(logits)), axis=-1)
+
+
 def _mask(logits: Any, goals: Any) -> Any:
     return tf.one_hot(goals, tf.shape(logits)[-1], on_value=True, off_value=False, dtype=tf.bool)
 

@@ -10,7 +10,7 @@ from advkeras.arrays import FloatArray, IntArray, no_progress
 from advkeras.models import Classifier
 from advkeras.searches.batches import run_in_batches
 from advkeras.searches.ensembles import NO_AIM
-from advkeras.searches.gradients import slope
+from advkeras.searches.gradients import chosen_logits, slope
 from advkeras.searches.norms import NORMS
 from advkeras.searches.problem import Problem
 
@@ -71,7 +71,7 @@ def _estimate(classifier: Classifier, norm: str) -> Any:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
             logits = classifier(images)
-            gap = tf.gather(logits, goals, batch_dims=1) - tf.gather(logits, candidates, batch_dims=1)
+            gap = chosen_logits(logits, goals) - chosen_logits(logits, candidates)
         uphill = slope(gap, tape.gradient(gap, images))
         steepness = NORMS[norm].steepness(uphill.gradient)
         distance = tf.where(steepness > 0, tf.math.divide_no_nan(gap, steepness), math.inf)

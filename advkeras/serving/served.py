@@ -24,6 +24,8 @@ class ServedClassifier(Classifier):
     """
 
     differentiable = False
+    # Images in a request, as the batching configuration allows them: the memory is the server's.
+    at_once = 256
 
     def __init__(self, client: Client, *, bounds: tuple[float, float], signature: str = signatures.DEFAULT) -> None:
         self.client = client
@@ -37,12 +39,12 @@ class ServedClassifier(Classifier):
             source=client.url,
         )
 
-    def logits(self, images: npt.ArrayLike, *, batch_size: int = 256) -> npt.NDArray[np.float32]:
+    def logits(self, images: npt.ArrayLike, *, batch_size: int | None = None) -> npt.NDArray[np.float32]:
         """Logits (N, classes) float32 of images (N, H, W, C), asked for in batches."""
-        array = np.asarray(images, np.float32)
+        array, size = np.asarray(images, np.float32), batch_size or self.at_once
         parts = [
-            self.client.predict({self.input_name: array[i : i + batch_size]}, signature=self.signature)["logits"]
-            for i in range(0, len(array), batch_size)
+            self.client.predict({self.input_name: array[i : i + size]}, signature=self.signature)["logits"]
+            for i in range(0, len(array), size)
         ]
         return np.concatenate(parts).astype(np.float32) if parts else np.empty((0, self.num_classes), np.float32)
 

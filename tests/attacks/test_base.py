@@ -142,9 +142,11 @@ def test_work_is_counted(half_space, grey_images):
         OptBrittle(search=DecoupledSearch(gradients=70), batch_size=5),
         OptLinf(batch_size=5),
         OptMargin(member_rms=0.1, ensemble_size=4, batch_size=5),
+        OptMargin(member_rms=0.1, ensemble_size=7, batch_size=3),
         OptRegion(radius=0.1, samples=20, batch_size=16),
+        OptRegion(radius=0.1, samples=20, batch_size=2),
     ],
-    ids=lambda attack: attack.name,
+    ids=lambda attack: f"{attack.name}-{attack.batch_size}",
 )
 def test_no_more_goes_through_the_network_at_once_than_the_batch_size(grey_images, attack):
     sizes = []

@@ -1,6 +1,7 @@
 """Neither the logits' nor the pixels' scale, nor a gradient that is no number, decides what an attack finds."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -36,14 +37,18 @@ ATTACKS = [
 IDS = [f"{index}-{attack.name}" for index, attack in enumerate(ATTACKS)]
 
 
-def network(scale=1.0, bounds=(0.0, 1.0), first=lambda pixels: pixels):
+# Of the logits; a variable, so that the attacks' graphs are built once for all scales.
+SCALE = tf.Variable(1.0, trainable=False)
+
+
+def network(bounds=(0.0, 1.0), first=lambda pixels: pixels):
     """Two layers with tanh between; the same function of pixels scaled to [0, 1] whatever the bounds."""
     low, high = bounds
 
     def logits(images):
         pixels = first((images - low) / (high - low))
         hidden = tf.tanh(tf.reshape(pixels - 0.5, (-1, FEATURES)) @ tf.constant(HIDDEN, tf.float32))
-        return scale * (hidden @ tf.constant(OUTER, tf.float32))
+        return SCALE * (hidden @ tf.constant(OUTER, tf.float32))
 
     return Classifier(logits, bounds=bounds, input_shape=SHAPE, name="network")
 
@@ -54,25 +59,47 @@ def in_unit(attack, width):
     return replace(attack, **{name: getattr(attack, name) * width for name in lengths if hasattr(attack, name)})
 
 
-@pytest.mark.parametrize("attack", ATTACKS, ids=IDS)
+@pytest.fixture(scope="module")
+def plain():
+    return network()
+
+
+@pytest.fixture(scope="module")
+def labels(plain):
+    return plain.predict(IMAGES)
+
+
+@pytest.fixture(scope="module")
+def on_plain(plain, labels):
+    """What an attack finds on the plain network, once for all tests."""
+    return cache(lambda place: ATTACKS[place](plain, IMAGES, labels))
+
+
+@pytest.fixture
+def scaled():
+    yield SCALE.assign
+    SCALE.assign(1.0)
+
+
+@pytest.mark.parametrize("place", range(len(ATTACKS)), ids=IDS)
 @pytest.mark.parametrize("scale", [1e-3, 10.0, 1e3])
-def test_the_scale_of_the_logits_changes_nothing(attack, scale):
-    plain, scaled = network(), network(scale)
-    labels = plain.predict(IMAGES)
+def test_the_scale_of_the_logits_changes_nothing(place, scale, plain, labels, on_plain, scaled):
+    attack, first = ATTACKS[place], on_plain(place)
     adapted = replace(attack, confidence=attack.confidence * scale) if isinstance(attack, OptStrong) else attack
-    first, second = attack(plain, IMAGES, labels), adapted(scaled, IMAGES, labels)
+    unscaled = plain.logits(IMAGES)
+    scaled(scale)
+    np.testing.assert_allclose(plain.logits(IMAGES), scale * unscaled, rtol=1e-4)
+    second = adapted(plain, IMAGES, labels)
     assert first.success.any()
     np.testing.assert_array_equal(second.success, first.success)
     np.testing.assert_allclose(second.distortion, first.distortion, rtol=0.02)
 
 
-@pytest.mark.parametrize("attack", ATTACKS, ids=IDS)
+@pytest.mark.parametrize("place", range(len(ATTACKS)), ids=IDS)
 @pytest.mark.parametrize("bounds", [(-1.0, 1.0), (0.0, 255.0), (0.0, 1e-3)])
-def test_the_unit_of_the_pixels_changes_nothing(attack, bounds):
-    plain, other = network(), network(bounds=bounds)
+def test_the_unit_of_the_pixels_changes_nothing(place, bounds, labels, on_plain):
+    attack, other, first = ATTACKS[place], network(bounds=bounds), on_plain(place)
     low, width = bounds[0], bounds[1] - bounds[0]
-    labels = plain.predict(IMAGES)
-    first = attack(plain, IMAGES, labels)
     second = in_unit(attack, width)(other, (low + width * IMAGES).astype(np.float32), labels)
     np.testing.assert_array_equal(second.success, first.success)
     np.testing.assert_allclose(second.distortion / width, first.distortion, rtol=0.02)

@@ -1,6 +1,5 @@
 """What TF Serving and Docker Compose read to serve the zoo."""
 
-import inspect
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,7 +9,6 @@ import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from advkeras.attacks import HopSkipJump, Square
 from advkeras.models import zoo
 from advkeras.serving.served import ServedClassifier
 from advkeras.serving.signatures import signatures_of
@@ -58,9 +56,7 @@ def test_requests_may_be_put_together(exported):
     parameters = batching_parameters()
     assert all(getattr(parameters, name).value > 0 for name in BATCHING)
     # What advkeras probe sends at once.
-    largest = inspect.signature(ServedClassifier.logits).parameters["batch_size"].default
-    attacks = [Square(epsilon=0.1).batch_size, HopSkipJump().batch_size]
-    assert parameters.max_batch_size.value >= max(largest, *attacks)
+    assert parameters.max_batch_size.value >= ServedClassifier.at_once
     # TF Serving joins requests along the first dimension of every input, and parts every output along it.
     for name, signature in signatures_of(exported / "1").items():
         tensors = [*signature.inputs.values(), *signature.outputs.values()]
