@@ -31,7 +31,9 @@ def device() -> str:
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         return ", ".join(tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus)
-    return f"{_processor()}, {os.cpu_count()} cores"
+    # Those that this process may use, where the system tells.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{_processor()}, {cores} {'core' if cores == 1 else 'cores'}"
 
 
 def command_line() -> str:

@@ -1,4 +1,4 @@
-"""OptMargin's quick search against the authors' full one, which takes hours: `benchmarks/full_search.py` has kept it."""
+"""OptMargin's quick search against the authors' full one, hours of work that `benchmarks/full_search.py` has kept."""
 
 import json
 from pathlib import Path
