@@ -63,6 +63,12 @@ def require_count(least: int = 1, **received: int) -> None:
         require(value < 2**31, f"{name} must be less than 2^31", **{name: value})
 
 
+def require_finite(**received: Any) -> None:
+    """Raises an :class:`InvalidInputError` if one of the values is a floating-point number and infinite or NaN."""
+    for name, value in received.items():
+        require(not isinstance(value, float) or math.isfinite(value), f"{name} must be finite", **{name: value})
+
+
 def require_increasing(bounds: tuple[float, float]) -> tuple[float, float]:
     """The lowest and the highest pixel value as two floats, or an :class:`InvalidInputError` if they are none."""
     low, high = (float(bound) for bound in bounds)

@@ -4,7 +4,7 @@ import abc
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,7 +15,7 @@ from advkeras.attacks import code
 from advkeras.attacks.checks import check_classes, check_types, whole_numbers
 from advkeras.attacks.result import AttackResult
 from advkeras.datasets.registry import DatasetSpec
-from advkeras.errors import InvalidInputError, require, require_count
+from advkeras.errors import InvalidInputError, require, require_count, require_finite
 from advkeras.models import Classifier
 from advkeras.models.classifier import NO_CLASS
 from advkeras.models.pixel_grid import settled_arrays
@@ -70,6 +70,7 @@ class Attack(abc.ABC):
 
     def __post_init__(self) -> None:
         require_count(0, batch_size=self.batch_size)
+        require_finite(**{each.name: getattr(self, each.name) for each in fields(self)})
 
     @abc.abstractmethod
     def run(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:

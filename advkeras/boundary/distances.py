@@ -11,7 +11,7 @@ import tensorflow as tf
 from advkeras.arrays import FloatArray, IntArray, Progress
 from advkeras.boundary.directions import random_directions
 from advkeras.datasets.registry import BOUNDARY_REACH, DatasetSpec
-from advkeras.errors import require, require_count
+from advkeras.errors import require, require_count, require_finite
 from advkeras.models import Classifier
 from advkeras.models.classifier import NO_CLASS, classes_of
 
@@ -100,6 +100,7 @@ class BoundarySearch:
             "directions with their negatives must be an even number",
             directions=self.directions,
         )
+        require_finite(step=self.step, reach=self.reach)
         require(self.step > 0, "step must be positive", step=self.step)
         require(self.reach >= self.step, "reach must be at least a step", reach=self.reach, step=self.step)
         require_count(stride=self.stride)

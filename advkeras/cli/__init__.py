@@ -1,5 +1,7 @@
 """The command line: one short file a command, and nothing that a Python caller would miss."""
 
+import sys
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -12,19 +14,34 @@ from advkeras.errors import AdvkerasError, InvalidInputError
 
 
 class _OneLineErrors(TyperGroup):
-    """Turns advkeras's own errors into one line on standard error and their exit code."""
+    """Turns errors, advkeras's own and those of usage, into one line on standard error and their exit code."""
 
-    def invoke(self, ctx: Any) -> Any:
-        """Runs the command."""
+    def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **settings: Any) -> Any:
+        """Parses the command line and runs the command."""
+        given = sys.argv[1:] if args is None else list(args)
+        if not standalone_mode or not given:
+            return super().main(given, *rest, standalone_mode=standalone_mode, **settings)
         try:
-            return super().invoke(ctx)
+            code = super().main(given, *rest, standalone_mode=False, **settings)
         except AdvkerasError as error:
-            raise typer.Exit(fail(error)) from None
+            code = fail(error)
+        except typer.Abort:
+            code = fail(AdvkerasError("aborted"))
         except Exception as error:
-            if getattr(error, "option_name", None) != "--load":
+            # Click's errors of usage; which package they come from differs between versions of Typer.
+            if not hasattr(error, "format_message"):
                 raise
-            late = InvalidInputError("--load stands before the command's name: advkeras --load FILE COMMAND ...")
-            raise typer.Exit(fail(late)) from None
+            code = fail(InvalidInputError(_usage(error)))
+        sys.exit(code or 0)
+
+
+def _usage(error: Any) -> str:
+    """What is wrong with a command line."""
+    if getattr(error, "option_name", None) == "--load":
+        return "--load stands before the command's name: advkeras --load FILE COMMAND ..."
+    context = getattr(error, "ctx", None)
+    message = error.format_message().rstrip(".")
+    return f"{message} (see advkeras {' '.join(context.command_path.split()[1:])} --help)" if context else message
 
 
 app = typer.Typer(
@@ -48,9 +65,17 @@ app.add_typer(models.app, name="models")
 app.command()(report.report)
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        out.print(f"advkeras {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def program(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
     load: Annotated[
         list[str] | None,
         typer.Option(
@@ -59,9 +84,6 @@ def program(
     ] = None,
 ) -> None:
     """Attack, defend and map the decision boundaries of image classifiers, as they are deployed."""
-    if version:
-        out.print(f"advkeras {__version__}")
-        raise typer.Exit
     if load:
         import_tensorflow()
         from advkeras.attacks import registry

@@ -9,7 +9,7 @@ from advkeras.attacks import registry
 from advkeras.attacks.base import Attack
 from advkeras.boundary import BoundarySearch
 from advkeras.datasets import DatasetSpec
-from advkeras.errors import InvalidInputError, require
+from advkeras.errors import InvalidInputError, require, require_finite
 
 # Directions along which boundaries are looked for without the paper's protocol.
 # They show what the paper's search shows (benchmarks/directions.py).
@@ -72,7 +72,7 @@ class Protocol:
             raise InvalidInputError(f"unknown protocol {mode!r}: known are {', '.join(MODES)}")
         require(seed >= 0, "seed must not be negative", seed=seed)
         for name, value in (("epsilon", epsilon), ("radius", radius)):
-            require(value is None or math.isfinite(value), f"{name} must be finite", **{name: value})
+            require_finite(**{name: value})
             require(value is None or value >= 0, f"{name} must not be negative", **{name: value})
         chosen = tuple(dict.fromkeys(attacks)) or TABLE_ATTACKS
         for name in chosen:

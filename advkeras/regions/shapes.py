@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from advkeras.errors import InvalidInputError, unknown_name
+from advkeras.errors import InvalidInputError, require_finite, unknown_name
 
 # Of a matrix that directions are made of: 32 MiB of float64.
 _NUMBERS_AT_ONCE = 2**22
@@ -28,6 +28,7 @@ class Region(abc.ABC):
     name: ClassVar[str]
 
     def __post_init__(self) -> None:
+        require_finite(radius=self.radius)
         if not self.radius >= 0:
             raise InvalidInputError(f"radius must not be negative. Received: radius={self.radius!r}")
 

@@ -4,14 +4,14 @@ The paper's OptBrittle, OptStrong and OptMargin are this search with other margi
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from advkeras.arrays import FloatArray, Progress
-from advkeras.errors import require, require_count
+from advkeras.errors import require, require_count, require_finite
 from advkeras.models import Classifier
 from advkeras.models.pixel_grid import settled
 from advkeras.searches.active_set import run_active_set
@@ -94,6 +94,7 @@ class PenaltySearch:
     work: ClassVar[str] = "iterations"
 
     def __post_init__(self) -> None:
+        require_finite(**asdict(self))
         require(self.learning_rate > 0, "learning_rate must be positive", learning_rate=self.learning_rate)
         require(self.initial_weight > 0, "initial_weight must be positive", initial_weight=self.initial_weight)
         require_count(weight_steps=self.weight_steps, iterations=self.iterations)

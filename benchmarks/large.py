@@ -1,0 +1,104 @@
+"""Memory and time of the commands on MobileNetV2 and ResNet50 at 224 x 224: random weights, images and labels.
+
+Memory is the peak of the command's processes beyond that of one that has loaded the model. With --before the same
+commands run on the code of another checkout, too. Budgets are small, so that it ends: batches are as with large ones.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import psutil
+from measuring import report
+
+from advkeras.models import Classifier
+
+NETWORKS = {"MobileNetV2": keras.applications.MobileNetV2, "ResNet50": keras.applications.ResNet50}
+CLASSES, SHAPE, IMAGES = 10, (224, 224, 3), 8
+# A command that takes more is stopped.
+LIMIT = 14 * 2**30
+LOADED = "from advkeras.models import Classifier; Classifier.load('{}', bounds=(0, 255))"
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--before", type=Path, metavar="FOLDER", help="another checkout")
+parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
+options = parser.parse_args()
+
+
+def commands(model: Path, data: Path, folder: Path) -> dict[str, list[str]]:
+    """What is measured, by its name in the table."""
+    given = ["-m", "advkeras"]
+    used = ["--bounds", "0", "255", "--dataset", str(data)]
+    budgets = ["optmargin.gradients=40", "optregion.gradients=6", "optregion.samples=20"]
+    sets = [word for budget in budgets for word in ("--set", budget)]
+    attacks = ["--attack", "fgsm,optmargin,optregion", "--no-convergence-check"]
+    return {
+        "loaded": ["-c", LOADED.format(model)],
+        "evaluate": [*given, "evaluate", "--model", str(model), *used, *attacks, *sets, "--output", str(folder / "e")],
+        "boundary": [
+            *(*given, "boundary", "--model", str(model), *used, "--attack", "fgsm", "--examples", "4"),
+            *("--reach", "4", "--output", str(folder / "b")),
+        ],
+        "export --verify": [
+            *(*given, "export", str(model), "--bounds", "0", "255", "--radius", "5", "--samples", "16", "--verify"),
+            *("--output", str(folder / "served")),
+        ],
+    }
+
+
+def measured(command: list[str], checkout: Path) -> tuple[int, float, int]:
+    """Peak of the memory of a command's processes together, in bytes; seconds; exit code."""
+    environment = {**os.environ, "PYTHONPATH": str(checkout), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    start, peak = time.perf_counter(), 0
+    with tempfile.TemporaryFile() as output:
+        process = psutil.Popen([sys.executable, *command], cwd=checkout, env=environment, stdout=output, stderr=output)
+        while process.poll() is None:
+            together = 0
+            for each in (process, *process.children(recursive=True)):
+                try:
+                    together += each.memory_info().rss
+                except psutil.Error:
+                    continue  # it has just ended
+            peak = max(peak, together)
+            if together > LIMIT:
+                process.kill()
+            time.sleep(0.02)
+        if process.returncode > 0:
+            output.seek(0)
+            print(output.read().decode()[-1_000:], file=sys.stderr)
+    return peak, time.perf_counter() - start, process.returncode
+
+
+def main() -> None:
+    """Measures each command on each network."""
+    checkouts = {"after": Path(__file__).parents[1], **({"before": options.before.resolve()} if options.before else {})}
+    rows: list[dict[str, Any]] = []
+    for name in options.networks:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            keras.utils.set_random_seed(0)
+            model = NETWORKS[name](weights=None, classes=CLASSES, input_shape=SHAPE)
+            model.save(folder / "net.keras")
+            images = np.random.default_rng(0).integers(0, 256, (IMAGES, *SHAPE)).astype(np.float32)
+            labels = Classifier.from_keras(model, bounds=(0, 255)).predict(images)
+            np.savez(folder / "data.npz", images=images, labels=labels)
+            del model
+            for title in commands(folder, folder, folder):
+                row: dict[str, Any] = {"network": name, "command": title}
+                for kind, checkout in checkouts.items():
+                    command = commands(folder / "net.keras", folder / "data.npz", folder / kind)[title]
+                    peak, seconds, code = measured(command, checkout)
+                    row |= {f"{kind}_gb": peak / 2**30, f"{kind}_seconds": seconds, f"{kind}_ended": code == 0}
+                rows.append(row)
+                print(row, flush=True)
+    report("large", "Memory and time at 224 x 224, 8 images", rows, stopped_beyond_gb=LIMIT / 2**30)
+
+
+if __name__ == "__main__":
+    main()

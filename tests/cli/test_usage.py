@@ -1,0 +1,52 @@
+"""Command lines that make no sense: one line each, before any work."""
+
+import pytest
+
+import advkeras
+
+from ..commands import error_of, run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("evaluate", "--exampels", 3), "No such option: --exampels"),
+        (("evaluate", "--examples", "x"), "--examples"),
+        (("evaluate", "--bounds", 0), "'--bounds' requires 2 arguments"),
+        (("evaluate", "--model"), "'--model' requires an argument"),
+        (("attack",), "Missing argument 'ATTACK' (see advkeras attack --help)"),
+        (("attack", "fgsm", "pgd"), "unexpected extra argument"),
+        (("evaluat",), "No such command 'evaluat'"),
+        (("datasets", "nope"), "(see advkeras datasets --help)"),
+        (("--nope",), "No such option: --nope (see advkeras --help)"),
+        (("evaluate", "--load", "mine.py"), "--load stands before the command's name"),
+        (("evaluate", "--memory", "much"), "memory is a size like 2GB or 800MB. Received: much"),
+    ],
+)
+def test_wrong_usage_is_one_line(arguments, message):
+    assert message in error_of(*arguments)
+
+
+def test_help_and_version_are_printed():
+    assert run("--version").stdout == f"advkeras {advkeras.__version__}\n"
+    assert "COMMAND" in run("--help").stdout
+    assert "--memory" in run("evaluate", "--help").stdout
+    assert "Usage" in run(code=2).output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("evaluate", "--epsilon", "inf"), "epsilon must be finite. Received: epsilon=inf"),
+        (("evaluate", "--radius", "nan"), "radius must be finite. Received: radius=nan"),
+        (("attack", "pgd", "--epsilon", "inf"), "epsilon must be finite"),
+        (("attack", "optstrong", "--set", "confidence=Infinity"), "confidence must be finite"),
+        (("attack", "optmimic", "--set", "reach=Infinity"), "reach must be finite"),
+        (("boundary", "--reach", "inf"), "reach must be finite"),
+        (("export", "mnist-natural", "--radius", "inf", "--output", "served"), "radius must be finite"),
+    ],
+)
+def test_what_is_infinite_is_refused_before_the_work(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert message in error_of(*arguments)
+    assert not list(tmp_path.iterdir())
