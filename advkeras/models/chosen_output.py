@@ -51,6 +51,8 @@ def choose(
     found = named(outputs)
     described = ", ".join(f"{key} {_shape_of(value)}" for key, value in found.items())
     if wanted is not None:
+        if wanted not in found and wanted.isdecimal() and int(wanted) < len(found):
+            wanted = list(found)[int(wanted)]
         if wanted not in found:
             known = described if len(found) > 1 else f"one of shape {_shape_of(outputs)}"
             raise InvalidInputError(f"{name} has no output {wanted!r}. Received outputs: {known}")

@@ -326,7 +326,7 @@ class Classifier:
 
     def predict(self, images: npt.ArrayLike, *, batch_size: int | None = None) -> npt.NDArray[np.int32]:
         """Classes (N,) int32 of images (N, H, W, C); :data:`NO_CLASS` where a logit is NaN."""
-        logits = self.logits(images, batch_size=batch_size)
+        logits = self.logits(images, batch_size=batch_size or self.at_once)
         return np.where(np.isnan(logits).any(axis=1), NO_CLASS, logits.argmax(axis=1)).astype(np.int32)
 
     def check_takes(
