@@ -119,7 +119,7 @@ class OptAttack(MinimumNormAttack):
             offsets=self.members(classifier),
             clip=self.clip_members,
             confidence=self.confidence,
-        ).within(self.batch_size)
+        ).within(self.batch_size or classifier.at_once)
         return self.search.run(
             classifier,
             problem,

@@ -234,8 +234,9 @@ class SurroundingsAttack(MinimumNormAttack):
 
     def _votes(self, classifier: Classifier, images: FloatArray, problem: Problem, purpose: str) -> IntArray:
         """The class that most points around each image (N, H, W, C) have, of a sample of their own: (N,)."""
-        vote = self._vote(self.batch_size)
-        network = in_turns(classifier, self.batch_size, of=vote.chunk_size)
+        at_once = self.batch_size or classifier.at_once
+        vote = self._vote(at_once)
+        network = in_turns(classifier, at_once, of=vote.chunk_size)
 
         def build() -> Any:
             return lambda batch, seeds: vote(
@@ -243,7 +244,7 @@ class SurroundingsAttack(MinimumNormAttack):
             )
 
         compiled = classifier.graph(
-            (vote, self.batch_size), build, [classifier.image_signature, tf.TensorSpec((None, 2), tf.int32)]
+            (vote, at_once), build, [classifier.image_signature, tf.TensorSpec((None, 2), tf.int32)]
         )
         answer = compiled(images, derive_seeds(self.seed, self.name, purpose, places=problem.places))
         return np.asarray(answer["class"], np.int32)
@@ -257,7 +258,7 @@ class SurroundingsAttack(MinimumNormAttack):
             count=count,
             combine=self.combination(),
             share=self.share,
-        ).within(self.batch_size)
+        ).within(self.batch_size or classifier.at_once)
 
 
 def _reached(found: SearchState, classifier: Classifier) -> FloatArray:

@@ -89,7 +89,7 @@ class RegionClassification(keras.layers.Layer):  # type: ignore[misc]
             chunk_size=max(LARGEST_ROUND, classifier.at_once) if chunk_size is None else chunk_size,
         )
         self.classifier: Classifier = classifier
-        self._network = in_turns(classifier, classifier.at_once, of=self.vote.chunk_size if chunk_size is None else 0)
+        self._network = in_turns(classifier, chunk_size or classifier.at_once, of=self.vote.chunk_size)
         if classifier.model is not None:
             self.model = classifier.model  # tracked, so that its weights belong to this layer's
         self.bounds = tuple(bounds or classifier.bounds)

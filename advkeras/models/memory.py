@@ -23,7 +23,7 @@ from advkeras.errors import InvalidInputError
 _MOST = {"CPU": 256, "GPU": 2_048}
 # Without a budget: half of what is free, on a CPU no more than this. More is no faster there.
 _CPU_BUDGET = 2 * 2**30
-# Images whose compiled gradients are measured together.
+# Images whose compiled gradients are measured together, and then twice as many.
 _TRIED = 4
 _SAMPLING_SECONDS = 5e-4
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -95,9 +95,13 @@ def images_at_once(function: Callable[[Any], Any], shape: tuple[int, int, int], 
         return largest
     # A compiled gradient keeps less, but is not had at once.
     compiled = tf.function(run, input_signature=[tf.TensorSpec((None, *shape), tf.float32)], autograph=False)
-    tried = int(np.clip(allowed // once, 1, _TRIED))
-    together = _peak(compiled, tf.zeros((tried, *shape)))
-    return int(np.clip(allowed * tried // max(together, 1), 1, largest))
+    tried = min(allowed // (2 * once), _TRIED)
+    if not tried:
+        return max(1, allowed // once)
+    # What the process has been given before and does not use makes growth look smaller, but not its slope.
+    half, full = (_peak(compiled, tf.zeros((count, *shape))) for count in (tried, 2 * tried))
+    each = max(full - half, full / 2, 1) / tried
+    return int(np.clip(allowed // each, 1, largest))
 
 
 def _gradient(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -124,8 +128,12 @@ def _peak(run: Callable[[Any], Any], images: Any) -> int:
         run(images)
         return int(tf.config.experimental.get_memory_info(device)["peak"]) - int(before)
     _give_back()
-    process, stopped = psutil.Process(), threading.Event()
-    before = most = process.memory_info().rss
+    process = psutil.Process()
+    before = process.memory_info().rss
+    if _forget_peak():
+        run(images)
+        return _known_peak() - before
+    most, stopped = before, threading.Event()
 
     def watch() -> None:
         nonlocal most
@@ -141,6 +149,21 @@ def _peak(run: Callable[[Any], Any], images: Any) -> int:
         stopped.set()
         watching.join()
     return most - before
+
+
+def _forget_peak() -> bool:
+    """Lets the system begin anew with the peak of this process's memory; whether it can. Linux does."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        return _known_peak() > 0
+    except (OSError, LookupError):
+        return False
+
+
+def _known_peak() -> int:
+    """The peak of this process's memory, in bytes, as Linux keeps it."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) * 1_024
 
 
 def _give_back() -> None:
