@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -16,13 +17,22 @@ from advkeras.errors import AdvkerasError, InvalidInputError
 class _OneLineErrors(TyperGroup):
     """Turns errors, advkeras's own and those of usage, into one line on standard error and their exit code."""
 
-    def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **settings: Any) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
         """Parses the command line and runs the command."""
-        given = sys.argv[1:] if args is None else list(args)
-        if not standalone_mode or not given:
-            return super().main(given, *rest, standalone_mode=standalone_mode, **settings)
+        run = partial(super().main, args, prog_name, complete_var, windows_expand_args=windows_expand_args, **extra)
+        # Without a command the help is printed.
+        if not standalone_mode or not (sys.argv[1:] if args is None else args):
+            return run(standalone_mode=standalone_mode)
         try:
-            code = super().main(given, *rest, standalone_mode=False, **settings)
+            code = run(standalone_mode=False)
         except AdvkerasError as error:
             code = fail(error)
         except typer.Abort:

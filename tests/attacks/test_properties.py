@@ -120,6 +120,7 @@ def test_the_batch_size_changes_nothing(batch_size):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", [a for a in ATTACKS if a.name in DRAWING], ids=repr)
 def test_xla_is_as_another_seed_to_attacks_that_draw(attack):
     """XLA draws other random numbers from the same seed, so only averages over images can be compared."""
