@@ -28,6 +28,7 @@ LOADED = "from advkeras.models import Classifier; Classifier.load('{}', bounds=(
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--before", type=Path, metavar="FOLDER", help="another checkout")
 parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
+parser.add_argument("--commands", nargs="+", metavar="NAME", help="as in the table; all by default")
 options = parser.parse_args()
 
 
@@ -89,7 +90,7 @@ def main() -> None:
             labels = Classifier.from_keras(model, bounds=(0, 255)).predict(images)
             np.savez(folder / "data.npz", images=images, labels=labels)
             del model
-            for title in commands(folder, folder, folder):
+            for title in options.commands or commands(folder, folder, folder):
                 row: dict[str, Any] = {"network": name, "command": title}
                 for kind, checkout in checkouts.items():
                     command = commands(folder / "net.keras", folder / "data.npz", folder / kind)[title]
