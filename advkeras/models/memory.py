@@ -19,9 +19,9 @@ import tensorflow as tf
 
 from advkeras.errors import InvalidInputError
 
-# Larger batches gain nothing: tried out on two cores; an accelerator is kept busy by more.
+# Images at once, at most: two cores are busy with as many, an accelerator takes more.
 _MOST = {"CPU": 256, "GPU": 2_048}
-# Without a budget: half of what is free, on a CPU no more than this. More is no faster there.
+# Without a budget: half of what is free, on a CPU no more than this.
 _CPU_BUDGET = 2 * 2**30
 # Images whose compiled gradients are measured together, and then twice as many.
 _TRIED = 4
@@ -73,7 +73,7 @@ def budget() -> int:
 
 
 def most() -> int:
-    """Images at once from which on more gain nothing."""
+    """Images at once, at most."""
     return _MOST["GPU" if _on_gpu() else "CPU"]
 
 
