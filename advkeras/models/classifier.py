@@ -7,16 +7,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from advkeras.errors import InvalidInputError, first_line, require_count, require_increasing
+from advkeras.errors import InvalidInputError, require_count, require_increasing
 from advkeras.models import layout, lite, memory, outputs, saved_model, zoo
 from advkeras.models.card import ModelCard
 from advkeras.models.intake import in_batches_of
-from advkeras.models.networks import Network, keras_network
+from advkeras.models.networks import Network, keras_network, load_keras_file
 from advkeras.models.number_types import scaled
 from advkeras.models.pixel_grid import on_grid, settled_arrays
 from advkeras.models.usage import Preprocessing, Usage
@@ -216,7 +215,7 @@ class Classifier:
                 usage=usage,
             )
         if path.is_file():
-            model = _load_keras_file(path)
+            model = load_keras_file(path)
             return cls._of(
                 keras_network(model),
                 bounds=_require_bounds(bounds, path),
@@ -384,13 +383,6 @@ def classes_of(logits: Any) -> Any:
     """The classes (...,) int32 that logits (..., classes) say, as a TensorFlow function; NO_CLASS where one is NaN."""
     unknown = tf.reduce_any(tf.math.is_nan(logits), axis=-1)
     return tf.where(unknown, NO_CLASS, tf.argmax(logits, axis=-1, output_type=tf.int32))
-
-
-def _load_keras_file(path: Path) -> Any:
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except (ValueError, OSError, TypeError, KeyError) as error:
-        raise InvalidInputError(f"{path} is no readable .keras file: {first_line(error)}") from error
 
 
 def _require_bounds(bounds: tuple[float, float] | None, path: Path) -> tuple[float, float]:

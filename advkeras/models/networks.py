@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from advkeras.errors import require, require_increasing
+from advkeras.errors import InvalidInputError, first_line, require, require_increasing
 from advkeras.models.intake import Intake, intake
 from advkeras.models.number_types import taking_float32
 from advkeras.models.usage import Usage
@@ -87,3 +89,15 @@ def keras_network(model: Any) -> Network:
         return dict(zip(names, outputs, strict=True))
 
     return Network(f"model {model.name!r}", call, shape, dtype, [model])
+
+
+def load_keras_file(path: Path) -> Any:
+    """The Keras model in a .keras or .h5 file.
+
+    Raises:
+        InvalidInputError: if it cannot be read.
+    """
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (ValueError, OSError, TypeError, KeyError) as error:
+        raise InvalidInputError(f"{path} is no readable .keras file: {first_line(error)}") from error

@@ -147,8 +147,7 @@ def chosen_logits(logits: Any, classes: Any) -> Any:
         logits: (..., classes).
         classes: (...,) int32, or of a shape that is broadcast to it.
     """
-    mask = tf.one_hot(classes, tf.shape(logits)[-1], on_value=True, off_value=False, dtype=tf.bool)
-    return tf.reduce_sum(tf.where(mask, logits, tf.zeros_like(logits)), axis=-1)
+    return tf.reduce_sum(tf.where(_mask(logits, classes), logits, tf.zeros_like(logits)), axis=-1)
 
 
 def _mask(logits: Any, goals: Any) -> Any:
