@@ -7,14 +7,14 @@ they come in, and logits float32 where they go out. A difference between the two
 import argparse
 from dataclasses import replace
 
-import keras
 import numpy as np
 import tensorflow as tf
 from measuring import report
+from zoo_copies import keras_copy
 
 from advkeras.attacks import configure
 from advkeras.datasets import load_sample, registry
-from advkeras.models import Classifier, architectures, zoo
+from advkeras.models import Classifier, zoo
 
 # How far logits of the two may be apart.
 _TOLERANCE = 1e-3
@@ -27,15 +27,7 @@ options = parser.parse_args()
 
 def in_float64(classifier: Classifier, dataset: str) -> Classifier:
     """The same network with the same weights, computed in float64."""
-    usual = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float64")
-    network = architectures.build(classifier.card.architecture, registry.get(dataset))
-    keras.config.set_dtype_policy(usual)
-    loaded = tf.saved_model.load(str(classifier.folder))
-    variables = loaded.signatures["serving_default"].variables
-    known = {"/".join(each.name.split(":")[0].split("/")[-2:]): each for each in variables}
-    for weight in network.weights:
-        weight.assign(known["/".join(weight.path.split("/")[-2:])].numpy())
+    network = keras_copy(classifier, dataset, "float64")
     return Classifier(
         lambda images: tf.cast(network(tf.cast(images, tf.float64), training=False), tf.float32),
         bounds=classifier.bounds,

@@ -3,6 +3,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import keras
@@ -32,14 +33,15 @@ def linear_classifier(
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def half_space() -> Callable[..., tuple[Classifier, np.ndarray]]:
     """Two classes parted by a hyperplane through mid-grey; returns the classifier and the normal of class 1's side.
 
     The normal, (24,), has length 1; the logit of class 1 minus that of class 0 is ``scale * normal @ (x - middle)``,
-    for pixels scaled to [0, 1].
+    for pixels scaled to [0, 1]. Tests share the classifiers, and with them the graphs of the attacks on them.
     """
 
+    @lru_cache
     def make(scale: float = 20.0, bounds: tuple[float, float] = (0.0, 1.0)) -> tuple[Classifier, np.ndarray]:
         normal = np.random.default_rng(5).standard_normal(FEATURES)
         normal /= np.linalg.norm(normal)

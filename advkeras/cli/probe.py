@@ -7,7 +7,7 @@ import typer
 
 from advkeras.cli import options
 from advkeras.cli.console import counted, counting, err, import_tensorflow, out, progress_bar
-from advkeras.cli.subjects import Subject, on_subject
+from advkeras.cli.subjects import Subject, on_subject, say_doubts
 from advkeras.errors import AdvkerasError, InvalidInputError
 from advkeras.reporting.layout import plain_table, share_text
 
@@ -75,6 +75,7 @@ def probe(
     given = _settings(attack, queries, epsilon) if attack else {}
     configured = configure(attack, spec, {"seed": seed, **given}) if attack else None
     served = ServedClassifier(client, bounds=reference.bounds, signature=signature)
+    say_doubts(served)
     err.print(f"{counted(len(data), 'image')}: {data.source}", soft_wrap=True)
     comparison = compare(served, reference, data, spec.class_names)
 
@@ -96,6 +97,7 @@ def probe(
     report = ProbeReport(
         url=url,
         model=model,
+        random=served.reading.random,
         signatures={
             name: {"inputs": sorted(entry.inputs), "outputs": sorted(entry.outputs)}
             for name, entry in client.signatures().items()

@@ -32,6 +32,12 @@ def doubts_about(classifier: Any) -> str:
     return f"{classifier.name} {'; it '.join(found)}" if found else ""
 
 
+def say_doubts(classifier: Any) -> None:
+    """Tells the user what :func:`doubts_about` finds."""
+    if doubts := doubts_about(classifier):
+        err.print(f"Doubtful: {doubts}", style="yellow", soft_wrap=True)
+
+
 @dataclass(frozen=True)
 class ModelUse:
     """How a model is used, where its file does not say it; each field is an option."""
@@ -68,8 +74,7 @@ class ModelUse:
             levels=_EIGHT_BITS if self.whole_pixels else None,
             **known,
         )
-        if doubts := doubts_about(classifier):
-            err.print(f"Doubtful: {doubts}", style="yellow", soft_wrap=True)
+        say_doubts(classifier)
         if classifier.reading.guessed:
             err.print(f"{classifier.name}: of its outputs {classifier.reading.output!r} is taken (--output-name)")
         return classifier

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -46,6 +47,14 @@ class KnownImages:
         images = np.concatenate([given, problem.images]) if len(given) else problem.images
         return cls(images, classes, len(given))
 
+    @cached_property
+    def _rows(self) -> FloatArray:
+        return self.images.reshape(len(self.images), -1)
+
+    @cached_property
+    def _squares(self) -> FloatArray:
+        return np.asarray(np.einsum("ij,ij->i", self._rows, self._rows))
+
     def starts(self, problem: Problem, place: int) -> Iterator[FloatArray]:
         """Images (H, W, C) that are adversarial for the attacked image at a place: the given ones, then the others.
 
@@ -54,7 +63,8 @@ class KnownImages:
         goal = problem.goals[place]
         other = (self.classes != goal) & (self.classes != NO_CLASS)
         fitting = np.flatnonzero((self.classes == goal) if problem.targeted else other)
-        distances = np.array([np.linalg.norm(self.images[each] - problem.images[place]) for each in fitting])
+        # Squared, and without the attacked image's own length, which all have in common.
+        distances = self._squares[fitting] - 2 * (self._rows @ problem.images[place].reshape(-1))[fitting]
         for index in np.lexsort((distances, fitting >= self.given)):
             yield self.images[fitting[index]]
 

@@ -95,6 +95,7 @@ class ProbeReport:
     Attributes:
         url: of the server.
         model: its name there.
+        random: by how much its logits differ from one call to the next; 0 for most models.
         signatures: inputs and outputs of each.
         comparison: with the local model.
         load: under requests.
@@ -103,6 +104,7 @@ class ProbeReport:
 
     url: str
     model: str
+    random: float
     signatures: dict[str, dict[str, list[str]]]
     comparison: Comparison
     load: Load

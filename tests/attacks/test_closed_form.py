@@ -14,14 +14,14 @@ from advkeras.searches.gradients import adversarial_margin
 from advkeras.searches.penalty_search import PenaltySearch
 
 from ..conftest import FEATURES, SHAPE, linear_classifier
+from ..grids import grid
 
 BOUNDS = [(0.0, 1.0), (0.0, 255.0), (-1.0, 3.0)]
 PENALTY = PenaltySearch(learning_rate=0.02, initial_weight=1.0, weight_steps=6, iterations=300)
 DECOUPLED = DecoupledSearch(gradients=50)
 # Each search, and by how much its distortion may exceed the least one.
-SEARCHES = pytest.mark.parametrize(
-    ("search", "excess"), [(PENALTY, 1.05), (DECOUPLED, 1.02)], ids=["penalty", "decoupled"]
-)
+SEARCHES = {"penalty": (PENALTY, 1.05), "decoupled": (DECOUPLED, 1.02)}
+BY_EITHER = pytest.mark.parametrize(("search", "excess"), SEARCHES.values(), ids=SEARCHES)
 
 
 def projection(images, normal, bounds):
@@ -61,9 +61,12 @@ def test_pgd_l2_moves_along_the_normal(half_space, grey_images):
     np.testing.assert_allclose(result.adversarials, images + 0.3 * away, atol=2e-3)
 
 
-@SEARCHES
-@pytest.mark.parametrize("bounds", BOUNDS)
-def test_optbrittle_finds_the_projection_on_the_hyperplane(half_space, grey_images, bounds, search, excess):
+@pytest.mark.parametrize(
+    ("bounds", "kind"),
+    grid(BOUNDS, SEARCHES, fast=[(BOUNDS[2], "penalty"), *((bounds, "decoupled") for bounds in BOUNDS)]),
+)
+def test_optbrittle_finds_the_projection_on_the_hyperplane(half_space, grey_images, bounds, kind):
+    search, excess = SEARCHES[kind]
     classifier, normal = half_space(bounds=bounds)
     images = grey_images(bounds=bounds)
     result = OptBrittle(search=search)(classifier, images, classifier.predict(images))
@@ -96,7 +99,7 @@ def test_the_decoupled_search_finds_the_projection_within_the_bounds(half_space,
         assert least * 0.999 <= distortion <= least * 1.02
 
 
-@SEARCHES
+@BY_EITHER
 def test_optstrong_goes_beyond_the_hyperplane_by_its_confidence(half_space, grey_images, search, excess):
     scale, confidence = 20.0, 3.0
     classifier, normal = half_space(scale=scale)
@@ -112,7 +115,7 @@ def test_optstrong_goes_beyond_the_hyperplane_by_its_confidence(half_space, grey
     assert (result.distortion <= least * excess).all()
 
 
-@SEARCHES
+@BY_EITHER
 def test_a_confidence_out_of_reach_is_no_success(half_space, grey_images, search, excess):
     classifier, _ = half_space(scale=1.0)
     images = grey_images()
@@ -122,9 +125,11 @@ def test_a_confidence_out_of_reach_is_no_success(half_space, grey_images, search
     np.testing.assert_array_equal(result.distortion, 0)
 
 
-@SEARCHES
-@pytest.mark.parametrize("bounds", BOUNDS[:2])
-def test_optmargin_goes_as_far_as_its_farthest_member(half_space, grey_images, bounds, search, excess):
+@pytest.mark.parametrize(
+    ("bounds", "kind"), grid(BOUNDS[:2], SEARCHES, fast=[(BOUNDS[0], "penalty"), (BOUNDS[1], "decoupled")])
+)
+def test_optmargin_goes_as_far_as_its_farthest_member(half_space, grey_images, bounds, kind):
+    search, excess = SEARCHES[kind]
     classifier, normal = half_space(bounds=bounds)
     width = bounds[1] - bounds[0]
     images = grey_images(bounds=bounds)
@@ -143,9 +148,12 @@ def test_the_authors_distance_scale_hardly_minimises_the_distortion(half_space, 
     classifier, _ = half_space()
     images = grey_images()
     labels = classifier.predict(images)
-    as_printed = OptMargin(member_rms=0.05, ensemble_size=8, search=PENALTY)(classifier, images, labels)
-    as_published = OptMargin(member_rms=0.05, ensemble_size=8, search=replace(PENALTY, distance_scale=255.0**2))(
-        classifier, images, labels
+    search = replace(PENALTY, weight_steps=3, iterations=100)
+    as_printed, as_published = (
+        OptMargin(member_rms=0.05, ensemble_size=8, search=replace(search, distance_scale=scale))(
+            classifier, images, labels
+        )
+        for scale in (1.0, 255.0**2)
     )
     assert as_published.success.all()
     assert as_published.distortion.mean() > as_printed.distortion.mean()
@@ -187,7 +195,7 @@ def test_targeted_attacks_reach_their_target(grey_images, attack):
     np.testing.assert_array_equal(result.predictions, targets)
 
 
-@SEARCHES
+@BY_EITHER
 def test_targeted_optbrittle_finds_the_nearest_point_of_the_targets_cell(grey_images, search, excess):
     """With three orthogonal logits the target's cell is bounded by two hyperplanes; scipy finds its nearest point."""
     from scipy.optimize import minimize
@@ -210,17 +218,31 @@ def test_targeted_optbrittle_finds_the_nearest_point_of_the_targets_cell(grey_im
         assert least * 0.999 <= distortion <= least * excess + (excess - 1) / 50
 
 
+RADII = {"hypercube": 0.1, "ball": 0.3, "gaussian": 0.06}
+
+
 def spread_along_a_line(region, radius):
     """Standard deviation of a region's offsets along any direction of length 1."""
     return radius * {"hypercube": 1 / np.sqrt(3), "ball": 1 / np.sqrt(FEATURES + 2), "gaussian": 1.0}[region]
 
 
-@pytest.mark.parametrize("targeted", [False, True])
-@pytest.mark.parametrize("combine", ["majority", "mean_softmax", "mean_logits"])
-@pytest.mark.parametrize(("region", "radius"), [("hypercube", 0.1), ("ball", 0.3), ("gaussian", 0.06)])
-def test_optregion_goes_as_far_as_the_regions_vote_needs(half_space, grey_images, region, radius, combine, targeted):
+@pytest.mark.parametrize(
+    ("region", "combine", "targeted"),
+    grid(
+        RADII,
+        ["majority", "mean_softmax", "mean_logits"],
+        [False, True],
+        fast=[
+            ("hypercube", "majority", False),
+            ("hypercube", "mean_logits", True),
+            ("ball", "mean_softmax", False),
+            ("gaussian", "majority", True),
+        ],
+    ),
+)
+def test_optregion_goes_as_far_as_the_regions_vote_needs(half_space, grey_images, region, combine, targeted):
     """Along the normal, the offsets' share beyond the hyperplane is known (close to Gaussian for the two others)."""
-    share = 0.7
+    share, radius = 0.7, RADII[region]
     classifier, normal = half_space(scale=300.0)
     images = grey_images()
     labels = classifier.predict(images)
@@ -248,8 +270,9 @@ def test_optregion_goes_as_far_as_the_regions_vote_needs(half_space, grey_images
     assert (result.distortion <= least * 1.02 + slack).all()
 
 
-@pytest.mark.parametrize("targeted", [False, True])
-@pytest.mark.parametrize("bounds", BOUNDS)
+@pytest.mark.parametrize(
+    ("bounds", "targeted"), grid(BOUNDS, [False, True], fast=[(BOUNDS[1], False), (BOUNDS[2], True)])
+)
 def test_optmimic_goes_until_walks_stay_beyond_the_hyperplane(half_space, grey_images, bounds, targeted):
     share, reach = 0.85, 0.06
     low, high = bounds

@@ -26,6 +26,7 @@ from advkeras.searches.decoupled_search import DecoupledSearch
 from advkeras.searches.penalty_search import PenaltySearch
 
 from ..conftest import FEATURES, SHAPE, linear_classifier
+from ..grids import grid
 
 PENALTY = PenaltySearch(weight_steps=2, iterations=20)
 SHORT = DecoupledSearch(gradients=15)
@@ -107,7 +108,7 @@ def test_an_images_place_and_not_its_company_decides_its_result(attack, seed):
     np.testing.assert_array_equal(permuted.success, straight.success[order])
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 1000])
+@pytest.mark.parametrize("batch_size", [pytest.param(1, marks=pytest.mark.slow), 4, 1000])
 def test_the_batch_size_changes_nothing(batch_size):
     images = random_images(1, 9)
     labels = CLASSIFIER.predict(images)
@@ -133,7 +134,12 @@ def test_xla_is_as_another_seed_to_attacks_that_draw(attack):
 
 
 @pytest.mark.parametrize(
-    "attack", [a for a in ATTACKS if a.needs_gradient and a.name not in DRAWING], ids=lambda a: a.name
+    ("attack",),
+    grid(
+        (attack for attack in ATTACKS if attack.needs_gradient and attack.name not in DRAWING),
+        fast=[(ATTACKS[1],), (ATTACKS[8],)],
+    ),
+    ids=lambda attack: attack.name,
 )
 def test_xla_finds_the_same(attack):
     """PGD's random start is another one, since XLA draws other random numbers from the same seed."""

@@ -17,6 +17,7 @@ from advkeras.searches.geometry import length, unit
 from advkeras.searches.gradients import cross_entropy_margin, slope
 
 from ..conftest import FEATURES, SHAPE
+from ..grids import grid
 
 GENERATOR = np.random.default_rng(4)
 HIDDEN = GENERATOR.standard_normal((FEATURES, 16)) * 1.5
@@ -34,6 +35,7 @@ ATTACKS = [
     OptRegion(radius=0.1, samples=40, gradients=60),
     OptMimic(reach=0.05, samples=40, gradients=60, share=0.7),
 ]
+UNITS = [(-1.0, 1.0), (0.0, 255.0), (0.0, 1e-3)]
 IDS = [f"{index}-{attack.name}" for index, attack in enumerate(ATTACKS)]
 
 
@@ -62,6 +64,11 @@ def in_unit(attack, width):
 @pytest.fixture(scope="module")
 def plain():
     return network()
+
+
+@pytest.fixture(scope="module")
+def gamma():
+    return network(first=tf.sqrt)
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +102,10 @@ def test_the_scale_of_the_logits_changes_nothing(place, scale, plain, labels, on
     np.testing.assert_allclose(second.distortion, first.distortion, rtol=0.02)
 
 
-@pytest.mark.parametrize("place", range(len(ATTACKS)), ids=IDS)
-@pytest.mark.parametrize("bounds", [(-1.0, 1.0), (0.0, 255.0), (0.0, 1e-3)])
+@pytest.mark.parametrize(
+    ("place", "bounds"),
+    grid(range(len(ATTACKS)), UNITS, fast=[(place, UNITS[place % len(UNITS)]) for place in range(len(ATTACKS))]),
+)
 def test_the_unit_of_the_pixels_changes_nothing(place, bounds, labels, on_plain):
     attack, other, first = ATTACKS[place], network(bounds=bounds), on_plain(place)
     low, width = bounds[0], bounds[1] - bounds[0]
@@ -139,9 +148,9 @@ def test_lengths_neither_vanish_nor_overflow(size):
 
 
 @pytest.mark.parametrize("black", [slice(1), slice(None)], ids=["one pixel", "a column"])
-def test_a_gradient_that_is_not_finite_somewhere_is_used_where_it_is(black):
+def test_a_gradient_that_is_not_finite_somewhere_is_used_where_it_is(gamma, black):
     """A network that begins with a gamma correction has an infinite gradient where a pixel is 0."""
-    classifier = network(first=tf.sqrt)
+    classifier = gamma
     images = IMAGES.copy()
     images[:, black, 0, 0] = 0.0
     labels = classifier.predict(images)
@@ -177,7 +186,7 @@ def test_a_classifier_without_a_gradient_by_its_pixels_is_refused_by_name(name):
         attack(classifier, IMAGES, classifier.predict(IMAGES))
 
 
-def test_where_a_gradient_is_zero_an_attack_goes_on_and_says_so():
+def test_where_a_gradient_is_zero_an_attack_goes_on_and_says_so(plain, labels):
     """Logits behind a ReLU: around mid-grey all are 0, and class 0 is the answer to a tie."""
 
     def logits(images):
@@ -186,34 +195,29 @@ def test_where_a_gradient_is_zero_an_attack_goes_on_and_says_so():
 
     classifier = Classifier(logits, bounds=(0.0, 1.0), input_shape=SHAPE, name="rectified")
     images = np.full((4, *SHAPE), 0.5, np.float32)
-    labels = np.zeros(4, np.int32)
-    step = FGSM(epsilon=0.3)(classifier, images, labels)
+    zeros = np.zeros(4, np.int32)
+    step = FGSM(epsilon=0.3)(classifier, images, zeros)
     assert not step.success.any()
     np.testing.assert_array_equal(step.zero_gradients, 1)
     for attack in (PGD(epsilon=0.3), OptBrittle(), OptLinf()):
-        result = attack(classifier, images, labels)
+        result = attack(classifier, images, zeros)
         assert result.success.all(), attack
         assert result.zero_gradients.any(), attack
-    healthy = PGD(epsilon=0.05)(network(), IMAGES, network().predict(IMAGES))
+    healthy = PGD(epsilon=0.05)(plain, IMAGES, labels)
     assert not healthy.zero_gradients.any()
     assert not healthy.nonfinite_gradients.any()
 
 
-def test_seeds_and_epsilons_build_no_new_graphs():
-    classifier = network()
-    labels = classifier.predict(IMAGES)
-
-    def run(seed, size):
-        FGSM(epsilon=size)(classifier, IMAGES, labels)
-        PGD(epsilon=size, iterations=2, seed=seed)(classifier, IMAGES, labels)
-        OptBrittle(search=DecoupledSearch(gradients=2), seed=seed)(classifier, IMAGES, labels)
-        margin = OptMargin(member_rms=size, ensemble_size=3, search=DecoupledSearch(gradients=2), seed=seed)
-        margin(classifier, IMAGES, labels)
-        OptRegion(radius=0.1, samples=10, gradients=8, seed=seed)(classifier, IMAGES, labels)
-
-    run(0, 0.1)
-    built = dict(classifier._graphs)
+def test_seeds_and_lengths_build_no_new_graphs(plain, labels):
+    # The region's radius belongs to its shape, and its votes' graphs are of one shape.
+    attacks = [attack for attack in ATTACKS if not isinstance(attack, SurroundingsAttack)]
+    others = [in_unit(replace(attack, seed=1), 1.5) for attack in attacks]
+    others += [replace(attack, seed=1) for attack in ATTACKS]
+    for attack in ATTACKS:
+        attack(plain, IMAGES, labels)
+    built = dict(plain._graphs)
     traces = {key: function.experimental_get_tracing_count() for key, function in built.items()}
-    run(1, 0.2)
-    assert classifier._graphs == built
+    for attack in others:
+        attack(plain, IMAGES, labels)
+    assert plain._graphs == built
     assert {key: function.experimental_get_tracing_count() for key, function in built.items()} == traces

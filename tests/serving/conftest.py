@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from advkeras import regions
 from advkeras.boundary import BoundarySearch
@@ -53,6 +54,19 @@ def exported(small, tmp_path_factory) -> Path:
     return parent
 
 
+def save_noisy(classifier: Classifier, folder: Path) -> None:
+    """A SavedModel whose logits differ from call to call, and whose classes do not."""
+    kernel, bias, weights, offsets = map(tf.constant, classifier.model.get_weights())
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *SHAPE), tf.float32)])
+    def answer(images):
+        features = tf.nn.relu(tf.nn.conv2d(images, kernel, 1, "VALID") + bias)
+        logits = tf.reshape(features, (-1, weights.shape[0])) @ weights + offsets
+        return {"logits": logits + tf.random.uniform(())}
+
+    tf.saved_model.save(tf.Module(), str(folder), signatures=answer)
+
+
 @dataclass(frozen=True)
 class Addresses:
     """Where the stand-in listens, and its process."""
@@ -81,10 +95,11 @@ def serving(*arguments: str) -> Iterator[Addresses]:
 
 @pytest.fixture(scope="session")
 def server(exported, tmp_path_factory) -> Iterator[Addresses]:
-    """Serves the small network, and one of the same name and shape with other weights."""
-    wrong = tmp_path_factory.mktemp("served") / "wrong"
+    """Serves the small network, one of the same shape with other weights, and one that adds noise to its logits."""
+    wrong, noisy = (tmp_path_factory.mktemp("served") / name for name in ("wrong", "noisy"))
     export(classifier_of(1), wrong, vote=VOTE)
-    with serving(f"small={exported}", f"wrong={wrong}") as addresses:
+    save_noisy(classifier_of(0), noisy / "1")
+    with serving(f"small={exported}", f"wrong={wrong}", f"noisy={noisy}") as addresses:
         yield addresses
 
 

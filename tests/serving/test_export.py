@@ -17,7 +17,7 @@ from advkeras.models import Classifier, ModelCard, layout
 from advkeras.serving import signatures
 from advkeras.serving.c_api import CApiError, CApiProcess
 from advkeras.serving.export import WARM_UP, export
-from advkeras.serving.verify import Server, split_images, verify
+from advkeras.serving.verify import Server, _fresh, split_images, verify
 
 from ..commands import error_of, run
 from ..conftest import linear_classifier
@@ -49,6 +49,24 @@ def test_a_saved_model_is_exported_as_the_keras_model_was(small, exported, image
     assert (card.name, card.bounds, card.input_shape) == ("again", BOUNDS, SHAPE)
     assert card.checksum == layout.checksum(folder)
     assert card.serving["region"]["radius"] == 0.5
+
+
+def test_a_model_with_one_class_everywhere_is_not_held_to_have_old_points(tmp_path):
+    features = int(np.prod(SHAPE))
+    constant = linear_classifier(
+        np.zeros((features, 4), np.float32), np.array([0, 1, 0, 0]), shape=SHAPE, bounds=BOUNDS
+    )
+    checks = verify(export(constant, tmp_path / "constant", vote=VOTE), constant)
+    assert failed(checks) == set()
+    assert [check.detail for check in checks if check.subject == "region"] == [
+        "votes are unanimous on all 8 images tried: fresh points cannot be told from old ones"
+    ]
+
+
+def test_equal_votes_of_split_regions_are_old_points():
+    votes = np.array([[40, 0], [25, 15]])
+    assert not _fresh("region", votes, votes).passed
+    assert _fresh("region", votes, votes[:, ::-1]).passed
 
 
 def test_verify_finds_another_model(exported):

@@ -146,6 +146,10 @@ def test_the_command_probes(server, exported, data, tmp_path):
     report = json.loads(run("probe", server.grpc, "--model", "small", *what, "--json").stdout)
     assert report["comparison"]["served"]["count"] == 29
     assert report["attack"] is None
+    assert report["random"] == 0.0
+    noisy = run("probe", server.rest, "--model", "noisy", *what, "--json")
+    assert "Doubtful: noisy answers differently at every call, by up to 0." in noisy.stderr
+    assert 0 < json.loads(noisy.stdout)["random"] < 1
     wrong = run("probe", server.rest, "--model", "wrong", *what, code=1).stderr.strip().splitlines()[-1]
     assert wrong.startswith("Error: the served wrong gives other classes than the local small on ")
     assert "answers 404 for model missing" in error_of("probe", server.rest, "--model", "missing", code=1)
