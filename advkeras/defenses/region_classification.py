@@ -96,9 +96,27 @@ class RegionClassification(keras.layers.Layer):  # type: ignore[misc]
         self.seed = seed
 
     def call(self, images: Any, seed: Any | None = None) -> dict[str, Any]:
-        """Votes, class, agreement and samples of images."""
+        """Votes, class, agreement and samples of images; compiled, too, where it is called eagerly."""
         if seed is None and self.seed is not None:
             seed = tf.constant(derive_seed(self.seed, "region classification"), tf.int32)
+        if not tf.executing_eagerly():
+            return self._voted(images, seed)
+        if tuple(images.shape[1:]) != self.classifier.input_shape:
+            wanted = ", ".join(map(str, self.classifier.input_shape))
+            raise InvalidInputError(
+                f"the layer takes images of shape (N, {wanted}). Received: shape {tuple(images.shape)}"
+            )
+        given = [] if seed is None else [tf.cast(seed, tf.int32)]
+        specs = [tf.TensorSpec((None,) * (each.shape.rank - 1) + (2,), tf.int32) for each in given]
+        answer: dict[str, Any] = self._compiled(specs)(tf.cast(images, tf.float32), *given)
+        return answer
+
+    def _compiled(self, specs: list[Any]) -> Any:
+        """The vote as a graph that belongs to the classifier, with or without a seed."""
+        key = (self.vote, self.bounds, *(each.shape.rank for each in specs))
+        return self.classifier.graph(key, lambda: self._voted, [self.classifier.image_signature, *specs])
+
+    def _voted(self, images: Any, seed: Any | None = None) -> dict[str, Any]:
         return self.vote(
             self._network,
             images,
@@ -126,14 +144,12 @@ class RegionClassification(keras.layers.Layer):  # type: ignore[misc]
                 an image's points depend on that and on its place, never on the images beside it.
         """
         array = np.asarray(images, np.float32)
-        signature, key = [self.classifier.image_signature], (self.vote, self.bounds)
         if self.seed is None:
-            votes = self.classifier.graph((*key, "fresh"), lambda: self.call, signature)(array)
+            votes = self._compiled([])(array)
         else:
             positions = range(len(array)) if places is None else places
             seeds = derive_seeds(self.seed, "region classification", places=positions)
-            signature.append(tf.TensorSpec((None, 2), tf.int32))
-            votes = self.classifier.graph((*key, "seeded"), lambda: self.call, signature)(array, seeds)
+            votes = self._compiled([tf.TensorSpec((None, 2), tf.int32)])(array, seeds)
         return {key: value.numpy() for key, value in votes.items()}
 
     def get_config(self) -> dict[str, Any]:

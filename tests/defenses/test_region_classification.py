@@ -60,7 +60,20 @@ def test_a_normal_in_all_pixels_has_the_gaussian_share(half_space, grey_images):
     np.testing.assert_allclose(votes.numpy()[:, 1] / samples, expected, atol=0.02)
 
 
-@settings(max_examples=20, deadline=None)
+def test_a_call_outside_of_any_graph_is_compiled_and_draws_the_same(half_space, grey_images):
+    classifier, _ = half_space()
+    images, seeds = grey_images(count=3), np.arange(6, dtype=np.int32).reshape(3, 2)
+    layer = RegionClassification(classifier, radius=0.1, samples=50, seed=2)
+    for seed in (None, tf.constant([3, 4]), tf.constant(seeds)):
+        in_graph = tf.function(layer)(tf.constant(images), seed)
+        for key, value in layer(images, seed).items():
+            np.testing.assert_array_equal(value, in_graph[key])
+    traced = len(classifier._graphs)
+    layer(images[:2])
+    assert len(classifier._graphs) == traced
+
+
+@settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 1000), count=st.integers(1, 5), samples=st.integers(1, 9), chunk_size=st.integers(1, 20))
 def test_radius_zero_is_point_classification(seed, count, samples, chunk_size):
     images = np.random.default_rng(seed).uniform(0, 1, (count, *SHAPE)).astype(np.float32)
@@ -69,7 +82,7 @@ def test_radius_zero_is_point_classification(seed, count, samples, chunk_size):
     np.testing.assert_array_equal(answer["agreement"], 1)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 1000), count=st.integers(1, 5), samples=st.integers(1, 9), chunk_size=st.integers(1, 20))
 def test_every_sample_is_counted_once(seed, count, samples, chunk_size):
     images = np.random.default_rng(seed).uniform(0, 1, (count, *SHAPE)).astype(np.float32)
@@ -116,13 +129,21 @@ def test_config_restores_the_layer(tmp_path, grey_images):
     np.testing.assert_array_equal(restored.predict(grey_images(), verbose=0)["votes"], again)
 
 
+def test_images_of_another_shape_are_refused(half_space):
+    layer = RegionClassification(half_space()[0], radius=0.1, samples=10)
+    with pytest.raises(InvalidInputError, match=r"images of shape \(N, 3, 4, 2\)\. Received: shape \(5, 4, 2, 3\)"):
+        layer.call(np.zeros((5, 4, 2, 3), np.float32))
+
+
 @pytest.mark.parametrize("stop", STOPS)
 def test_every_way_of_stopping_is_exported(tmp_path, grey_images, stop):
     # Most points around every image are of one class, so that a vote that may stop early does.
     logits = keras.layers.Dense(3, kernel_initializer=keras.initializers.GlorotUniform(seed=3))
     network = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), logits])
     logits.bias.assign(-network(np.full((1, *SHAPE), 0.5, np.float32))[0] + np.array([0.8, 0.0, 0.0], np.float32))
-    layer = RegionClassification(network, radius=0.5, samples=40, bounds=(0, 1), stop=stop)
+    # Three rows would be taken for three channels.
+    classifier = Classifier.from_keras(network, bounds=(0, 1), channels_first=False)
+    layer = RegionClassification(classifier, radius=0.5, samples=40, stop=stop)
     archive = keras.export.ExportArchive()
     archive.add_endpoint(
         "region_seeded",

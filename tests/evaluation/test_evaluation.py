@@ -1,6 +1,7 @@
 """Running an evaluation, its results as data, and going on after a stop."""
 
 import json
+import shutil
 from dataclasses import replace
 from importlib import resources
 
@@ -28,10 +29,19 @@ from advkeras.models.classifier import NO_CLASS
 FAST = ("fgsm", "pgd")
 
 
+@pytest.fixture(scope="module")
+def evaluated(natural, sample, tmp_path_factory):
+    """An evaluation and its folder; tests get copies."""
+    folder = tmp_path_factory.mktemp("evaluated")
+    return evaluate([natural], sample.first(12), MNIST, Protocol.build(MNIST, attacks=FAST), folder), folder
+
+
 @pytest.fixture
-def evaluation(natural, sample, tmp_path):
-    protocol = Protocol.build(MNIST, attacks=FAST)
-    return evaluate([natural], sample.first(12), MNIST, protocol, tmp_path)
+def evaluation(evaluated, tmp_path):
+    """The evaluation, whose folder is the test's own."""
+    evaluation, folder = evaluated
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return evaluation
 
 
 def test_rows_hold_what_the_examples_on_disk_say(evaluation, natural, sample, tmp_path):

@@ -37,6 +37,11 @@ def _network(dtype, policy, activation):
     )
 
 
+@pytest.fixture(scope="module")
+def plain():
+    return Classifier.from_keras(network(activation=None), bounds=(0, 255))
+
+
 def gradient(function, images):
     points = tf.constant(images)
     with tf.GradientTape() as tape:
@@ -66,8 +71,7 @@ def test_another_type_of_input_has_the_gradient_of_the_numbers_behind_it(dtype, 
     np.testing.assert_allclose(gradient(classifier, IMAGES), gradient(plain, seen), atol=tolerance / 50)
 
 
-def test_attacks_on_whole_numbers_succeed_as_on_the_float_network():
-    plain = Classifier.from_keras(network(activation=None), bounds=(0, 255))
+def test_attacks_on_whole_numbers_succeed_as_on_the_float_network(plain):
     whole = Classifier.from_keras(network("uint8"), bounds=(0, 255))
     labels = plain.predict(IMAGES)
     ours, theirs = (OptBrittle()(each, np.round(IMAGES), labels) for each in (whole, plain))
@@ -96,9 +100,8 @@ def test_bounds_without_whole_numbers_are_refused():
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16", "float64"])
-def test_logits_are_float32_and_attacks_succeed_as_on_float32(policy):
+def test_logits_are_float32_and_attacks_succeed_as_on_float32(policy, plain):
     classifier = Classifier.from_keras(network(policy=policy), bounds=(0, 255))
-    plain = Classifier.from_keras(network(activation=None), bounds=(0, 255))
     assert classifier.reading.how == BEFORE_SOFTMAX
     assert classifier(tf.constant(IMAGES)).dtype == tf.float32
     labels = plain.predict(IMAGES)
