@@ -10,6 +10,9 @@ import tensorflow as tf
 
 from advkeras.models.classifier import Classifier
 
+# Passes between one's forward and its backward part, at most: as those of a loop within the tape.
+_LATEST = 4_096
+
 
 class Passes(NamedTuple):
     """How many single images have gone through a network.
@@ -28,18 +31,27 @@ class PassCounter:
 
     def __init__(self) -> None:
         # Images that went forward, images that went backward, those of the first that went backward, too; then the
-        # number of passes, and which of them went backward last.
-        self._counts = tf.Variable([0, 0, 0, 0, 0], trainable=False, dtype=tf.int64)
+        # number of passes.
+        self._counts = tf.Variable([0, 0, 0, 0], trainable=False, dtype=tf.int64)
+        # Of each of the latest passes the images that went backward, too, which are not counted yet. Several gradients
+        # of one pass may be taken at the same time: each writes the same number here, whichever comes first.
+        self._backward = tf.Variable([0] * _LATEST, trainable=False, dtype=tf.int64)
 
     @property
     def passes(self) -> Passes:
         """All so far."""
-        forwards, gradients, differentiated, *_ = self._counts.numpy().tolist()
-        return Passes(forwards - differentiated, gradients)
+        forwards, gradients, differentiated = self._totals()
+        return Passes(int(forwards - differentiated), int(gradients))
+
+    def _totals(self) -> npt.NDArray[np.int64]:
+        """Images that went forward, images that went backward, and those of the first that went backward, too."""
+        totals: npt.NDArray[np.int64] = self._counts.numpy()[:3]
+        totals[2] += self._backward.numpy().sum()
+        return totals
 
     def add_forwards(self, count: int) -> None:
         """Counts images that went forward somewhere else."""
-        self._counts.assign_add([count, 0, 0, 0, 0])
+        self._counts.assign_add([count, 0, 0, 0])
 
     @contextmanager
     def only(self, rows: int, of: int) -> Iterator[None]:
@@ -47,43 +59,45 @@ class PassCounter:
         if rows == of:
             yield
             return
-        before = self._counts.numpy()
+        before = self._totals()
         yield
-        copies = (self._counts.numpy() - before)[:3] * (of - rows) // of
-        self._counts.assign_sub([*copies, 0, 0])
+        copies = (self._totals() - before) * (of - rows) // of
+        self._counts.assign_sub([*copies, 0])
 
     def through(self, images: Any) -> Any:
         """The images (B, H, W, C), counted as they go on, and as a gradient comes back; a TensorFlow function."""
         number = tf.shape(images, out_type=tf.int64)[0]
         zero, one = tf.zeros_like(number), tf.ones_like(number)
-        # A gradient within a loop knows of the loop's own tensors alone, so the variable must be one of them.
-        variable = self._counts.handle
+        # A gradient within a loop knows of the loop's own tensors alone, so the variables must be some of them.
+        counts, backward = self._counts.handle, self._backward.handle
         if not tf.executing_eagerly():
-            variable = tf.compat.v1.get_default_graph().capture(variable)
+            counts, backward = (tf.compat.v1.get_default_graph().capture(each) for each in (counts, backward))
 
         def add(values: list[Any]) -> Any:
-            return tf.raw_ops.AssignAddVariableOp(resource=variable, value=tf.stack(values))
+            return tf.raw_ops.AssignAddVariableOp(resource=counts, value=tf.stack(values))
 
-        def read() -> Any:
-            return tf.raw_ops.ReadVariableOp(resource=variable, dtype=tf.int64)
+        def note(slot: Any, images: Any) -> Any:
+            return tf.raw_ops.ResourceScatterUpdate(resource=backward, indices=slot, updates=images)
 
-        with tf.control_dependencies([add([number, zero, zero, one, zero])]):
-            this_pass = read()[3]
+        # The pass takes over the slot of one that is long over, and counts what that has left there.
+        slot = tf.raw_ops.ReadVariableOp(resource=counts, dtype=tf.int64)[3] % _LATEST
+        left = tf.raw_ops.ResourceGather(resource=backward, indices=slot, dtype=tf.int64)
+        with tf.control_dependencies([slot, left]):
+            begun = [add([number, zero, left, one]), note(slot, zero)]
+        with tf.control_dependencies(begun):
+            slot = tf.identity(slot)
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
-        def counting(points: Any, this_pass: Any) -> Any:
+        def counting(points: Any, slot: Any) -> Any:
             def backwards(upstream: Any) -> Any:
-                # Of one forward pass several gradients may be taken.
-                last = read()[4]
-                first = tf.cast(last != this_pass, tf.int64)
-                added = add([zero, number, first * number, zero, this_pass - last])
+                added = [add([zero, number, zero, zero]), note(slot, number)]
                 # TensorFlow cannot make a Jacobian of what waits for an assignment; there it counts as one gradient.
-                with tf.control_dependencies([] if _in_jacobian() else [added]):
+                with tf.control_dependencies([] if _in_jacobian() else added):
                     return tf.identity(upstream), None
 
             return tf.identity(points), backwards
 
-        return counting(images, this_pass)
+        return counting(images, slot)
 
 
 def _in_jacobian() -> bool:

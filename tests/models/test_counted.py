@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from advkeras.attacks import FGSM, PGD, OptBrittle
-from advkeras.models import Classifier
+from advkeras.models import Classifier, counted
 from advkeras.models.counted import Passes
 from advkeras.searches.decoupled_search import DecoupledSearch
 
@@ -78,6 +78,24 @@ def test_passes_are_counted(passes, forwards, gradients, outside):
     after = classifier.passes
     counted = (after.forwards - before.forwards, after.gradients - before.gradients)
     assert counted == (2 * COUNT * forwards, 2 * COUNT * gradients)
+
+
+def test_gradients_that_run_at_the_same_time_make_a_pass_one_pass():
+    """TensorFlow takes several gradients of a compiled function in any order, and their counts may cross."""
+    classifier = three_classes().counted
+    run = tf.function(lambda images: one_gradient_a_class(tf.function(classifier), images))
+    for _ in range(300):
+        run(tf.constant(IMAGES))
+    assert classifier.passes == Passes(0, 300 * COUNT * CLASSES)
+
+
+def test_passes_are_counted_beyond_those_that_are_remembered(monkeypatch):
+    monkeypatch.setattr(counted, "_LATEST", 3)
+    classifier = three_classes().counted
+    for _ in range(5):
+        gradient(classifier, tf.constant(IMAGES))
+        classifier(tf.constant(IMAGES))
+    assert classifier.passes == Passes(5 * COUNT, 5 * COUNT)
 
 
 def test_a_jacobian_that_tensorflow_vectorises_is_one_gradient():
