@@ -5,13 +5,12 @@ parameters of `evaluate`, in this checkout and in that.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
-from measuring import report
+from measuring import in_turns, of_checkout, report
 
 ATTACKS = ("fgsm", "pgd", "optbrittle", "optstrong", "optmargin", "optregion", "optmimic", "square", "hopskipjump")
 WORKER = """
@@ -41,7 +40,7 @@ class Worker:
     def __init__(self, checkout: Path) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-c", WORKER],
-            env={**os.environ, "PYTHONPATH": str(checkout), "TF_CPP_MIN_LOG_LEVEL": "3"},
+            env=of_checkout(checkout),
             cwd=checkout,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -84,15 +83,13 @@ def main() -> None:
             ]
             for worker in (after, before):
                 worker.say("next")
-            ratios = [2 * middle / (first + last) for first, middle, last in pairs]
             rows.append(
                 {
                     "model": model,
                     "attack": attack,
                     "seconds_before": float(np.median([(first + last) / 2 for first, _, last in pairs])),
                     "seconds": float(np.median([middle for _, middle, _ in pairs])),
-                    "ratio": float(np.median(ratios)),
-                    "quartiles": "{:.3f} to {:.3f}".format(*np.percentile(ratios, [25, 75])),
+                    **in_turns(pairs),
                 }
             )
             print(rows[-1], flush=True)

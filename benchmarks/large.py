@@ -5,7 +5,6 @@ commands run on the code of another checkout, too. Budgets are small, so that it
 """
 
 import argparse
-import os
 import sys
 import tempfile
 import time
@@ -15,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 import psutil
-from measuring import report
+from measuring import of_checkout, report
 
 from advkeras.models import Classifier
 
@@ -64,10 +63,11 @@ def spread_classes(model: Any, images: Any) -> None:
 
 def measured(command: list[str], checkout: Path) -> tuple[int, float, int]:
     """Peak of the memory of a command's processes together, in bytes; seconds; exit code."""
-    environment = {**os.environ, "PYTHONPATH": str(checkout), "TF_CPP_MIN_LOG_LEVEL": "3"}
     start, peak = time.perf_counter(), 0
     with tempfile.TemporaryFile() as output:
-        process = psutil.Popen([sys.executable, *command], cwd=checkout, env=environment, stdout=output, stderr=output)
+        process = psutil.Popen(
+            [sys.executable, *command], cwd=checkout, env=of_checkout(checkout), stdout=output, stderr=output
+        )
         while process.poll() is None:
             together = 0
             for each in (process, *process.children(recursive=True)):

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,20 @@ def alternating(functions: dict[str, Callable[[], Any]], *, rounds: int, warm_up
         for name, function in functions.items():
             times[name].append(seconds(function))
     return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def in_turns(pairs: Sequence[tuple[float, float, float]]) -> dict[str, Any]:
+    """Times of one thing between two of another, as columns: the median ratio, and its quartiles."""
+    ratios = [2 * middle / (before + after) for before, middle, after in pairs]
+    return {
+        "ratio": float(np.median(ratios)),
+        "quartiles": "{:.3f} to {:.3f}".format(*np.percentile(ratios, [25, 75])),
+    }
+
+
+def of_checkout(folder: Path) -> dict[str, str]:
+    """The environment of a process that runs a checkout's code."""
+    return {**os.environ, "PYTHONPATH": str(folder), "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def report(name: str, title: str, rows: list[dict[str, Any]], **facts: Any) -> None:

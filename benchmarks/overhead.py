@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from measuring import digits, models, report, seconds
+from measuring import digits, in_turns, models, report, seconds
 
 from advkeras.attacks import (
     FGSM,
@@ -89,14 +89,12 @@ for classifier in models():
         loop = search(attack, classifier, data, count)
         bare(), loop()
         pairs = [(seconds(bare), seconds(loop), seconds(bare)) for _ in range(PAIRS if iterations > 1 else 5 * PAIRS)]
-        ratios = [2 * middle / (before + after) for before, middle, after in pairs]
         rows.append(
             {
                 "model": classifier.name,
                 "attack": title,
                 "members": members,
-                "ratio": float(np.median(ratios)),
-                "quartiles": "{:.3f} to {:.3f}".format(*np.percentile(ratios, [25, 75])),
+                **in_turns(pairs),
             }
         )
         print(rows[-1], flush=True)

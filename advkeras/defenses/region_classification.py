@@ -101,11 +101,7 @@ class RegionClassification(keras.layers.Layer):  # type: ignore[misc]
             seed = tf.constant(derive_seed(self.seed, "region classification"), tf.int32)
         if not tf.executing_eagerly():
             return self._voted(images, seed)
-        if tuple(images.shape[1:]) != self.classifier.input_shape:
-            wanted = ", ".join(map(str, self.classifier.input_shape))
-            raise InvalidInputError(
-                f"the layer takes images of shape (N, {wanted}). Received: shape {tuple(images.shape)}"
-            )
+        self.classifier.require_shape(images.shape)
         given = [] if seed is None else [tf.cast(seed, tf.int32)]
         specs = [tf.TensorSpec((None,) * (each.shape.rank - 1) + (2,), tf.int32) for each in given]
         answer: dict[str, Any] = self._compiled(specs)(tf.cast(images, tf.float32), *given)
@@ -144,6 +140,7 @@ class RegionClassification(keras.layers.Layer):  # type: ignore[misc]
                 an image's points depend on that and on its place, never on the images beside it.
         """
         array = np.asarray(images, np.float32)
+        self.classifier.require_shape(array.shape)
         if self.seed is None:
             votes = self._compiled([])(array)
         else:

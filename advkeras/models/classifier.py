@@ -349,6 +349,18 @@ class Classifier:
                 f"classes. Received: {self.name}, {received[0]} in {list(received[1])} and {received[2]} classes"
             )
 
+    def require_shape(self, shape: Sequence[int | None]) -> None:
+        """Refuses arrays of a shape that is not (N, H, W, C) of this classifier.
+
+        Raises:
+            InvalidInputError: says which shape it takes.
+        """
+        if len(shape) != 4 or tuple(shape[1:]) != self.input_shape:
+            raise InvalidInputError(
+                f"{self.name} takes images of shape (N, {', '.join(map(str, self.input_shape))}). "
+                f"Received: {tuple(shape)}"
+            )
+
     def check_images(self, images: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """The images as (N, H, W, C) float32.
 
@@ -356,11 +368,9 @@ class Classifier:
             InvalidInputError: if their shape is not this classifier's or a pixel lies outside its bounds.
         """
         array = np.asarray(images, np.float32)
-        if array.ndim != 4 or array.shape[1:] != self.input_shape or not len(array):
-            raise InvalidInputError(
-                f"{self.name} takes images of shape (N, {', '.join(map(str, self.input_shape))}). "
-                f"Received: {array.shape}"
-            )
+        self.require_shape(array.shape)
+        if not len(array):
+            raise InvalidInputError(f"{self.name} needs at least one image. Received: none")
         if self.levels is not None and np.isfinite(array).all() and not on_grid(array, self.bounds, self.levels):
             raise InvalidInputError(
                 f"examples of {self.name} are to be pictures whose pixels have {self.levels} values, and so must the "

@@ -148,7 +148,11 @@ def test_starting_points_are_no_hyperparameters():
 
 @pytest.mark.parametrize(
     ("starting_points", "message"),
-    [(bright_images() * 255, "pixels in"), (bright_images()[:, :2], "shape"), (bright_images()[:0], "shape")],
+    [
+        (bright_images() * 255, "pixels in"),
+        (bright_images()[:, :2], "shape"),
+        (bright_images()[:0], "at least one image"),
+    ],
     ids=["unit", "shape", "none"],
 )
 def test_starting_points_that_do_not_fit_are_refused(starting_points, message):

@@ -131,8 +131,10 @@ def test_config_restores_the_layer(tmp_path, grey_images):
 
 def test_images_of_another_shape_are_refused(half_space):
     layer = RegionClassification(half_space()[0], radius=0.1, samples=10)
-    with pytest.raises(InvalidInputError, match=r"images of shape \(N, 3, 4, 2\)\. Received: shape \(5, 4, 2, 3\)"):
+    with pytest.raises(InvalidInputError, match=r"images of shape \(N, 3, 4, 2\)\. Received: \(5, 4, 2, 3\)"):
         layer.call(np.zeros((5, 4, 2, 3), np.float32))
+    with pytest.raises(InvalidInputError, match=r"images of shape \(N, 3, 4, 2\)\. Received: \(24,\)"):
+        layer.predict(np.zeros(24))
 
 
 @pytest.mark.parametrize("stop", STOPS)
