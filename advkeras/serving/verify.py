@@ -183,9 +183,7 @@ def _point(name: str, answer: Mapping[str, npt.NDArray[Any]], logits: npt.NDArra
 
 
 def _fresh(name: str, first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Check:
-    """Fresh points show where votes are split. Where all are unanimous, nothing can be seen, and nothing is held against
-    the model.
-    """
+    """Fresh points show where votes are split; where all are unanimous, nothing is held against the model."""
     if all((votes.max(axis=1) == votes.sum(axis=1)).all() for votes in (first, second)):
         return Check(
             name,
