@@ -1,18 +1,24 @@
 """Seconds of each attack on the zoo's models, by this checkout's code over another's, called in turns.
 
 Each checkout has a process of its own, which waits while the other one works. Compilation is apart. An attack has the
-parameters of `evaluate`, in this checkout and in that.
+parameters of `evaluate`, in this checkout and in that. Last comes the whole command, from its start to its end.
 """
 
 import argparse
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from measuring import in_turns, of_checkout, report
+from measuring import in_turns, of_checkout, report, seconds
 
-ATTACKS = ("fgsm", "pgd", "optbrittle", "optstrong", "optmargin", "optregion", "optmimic", "square", "hopskipjump")
+ATTACKS = (
+    *("fgsm", "pgd", "optlinf", "optbrittle", "optstrong", "optmargin", "optregion", "optmimic"),
+    *("square", "hopskipjump"),
+)
 WORKER = """
 import sys
 from advkeras.attacks import configure
@@ -62,16 +68,45 @@ class Worker:
         raise SystemExit("a checkout's process has ended")
 
 
+def whole_run(checkout: Path, dataset: str, images: int) -> float:
+    """Seconds of `advkeras evaluate`."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["evaluate", "--dataset", dataset, "--examples", str(images), "--output", folder]
+        return seconds(
+            lambda: subprocess.run(
+                [sys.executable, "-m", "advkeras", *command],
+                env=of_checkout(checkout),
+                cwd=checkout,
+                check=True,
+                capture_output=True,
+            )
+        )
+
+
+def row(model: str, what: str, pairs: Sequence[tuple[float, float, float]]) -> dict[str, Any]:
+    """Of seconds of the other checkout, of this one, and of the other one again."""
+    return {
+        "model": model,
+        "attack": what,
+        "seconds_before": float(np.median([(first + last) / 2 for first, _, last in pairs])),
+        "seconds": float(np.median([middle for _, middle, _ in pairs])),
+        **in_turns(pairs),
+    }
+
+
 def main() -> None:
-    """Runs the attacks in turns."""
+    """Runs the attacks, then the commands, in turns."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("before", type=Path, metavar="FOLDER", help="the other checkout")
-    parser.add_argument("--models", nargs="+", default=["mnist-natural", "cifar10-natural"])
+    parser.add_argument("--models", nargs="*", default=["mnist-natural", "cifar10-natural"])
     parser.add_argument("--attacks", nargs="+", default=list(ATTACKS))
     parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--evaluate", nargs="*", default=["mnist"], metavar="DATASET", help="for the whole command")
+    parser.add_argument("--command-rounds", type=int, default=2)
     options = parser.parse_args()
-    after, before = Worker(Path(__file__).parents[1]), Worker(options.before.resolve())
+    checkouts = Path(__file__).parents[1], options.before.resolve()
+    after, before = map(Worker, checkouts)
     rows = []
     for model in options.models:
         for attack in options.attacks:
@@ -83,16 +118,15 @@ def main() -> None:
             ]
             for worker in (after, before):
                 worker.say("next")
-            rows.append(
-                {
-                    "model": model,
-                    "attack": attack,
-                    "seconds_before": float(np.median([(first + last) / 2 for first, _, last in pairs])),
-                    "seconds": float(np.median([middle for _, middle, _ in pairs])),
-                    **in_turns(pairs),
-                }
-            )
+            rows.append(row(model, attack, pairs))
             print(rows[-1], flush=True)
+    for dataset in options.evaluate:
+        pairs = [
+            tuple(whole_run(checkouts[place], dataset, options.images) for place in (1, 0, 1))
+            for _ in range(options.command_rounds)
+        ]
+        rows.append(row(dataset, "advkeras evaluate", pairs))
+        print(rows[-1], flush=True)
     report(
         "checkouts",
         f"Seconds of an attack over another checkout's, {options.images} images",

@@ -2,8 +2,8 @@
 
 Share of the pixels whose gradient is zero: of the cross-entropy of the float16 probabilities, of the margin of the
 float16 logits as TensorFlow's tape gives it, of the margin as the classifier gives it, and in float32. Then successes
-of the protocol's attacks on the classifier, and on the float32 network. On images that the network classifies
-correctly in both.
+of the protocol's attacks on the classifier, and on the float32 network; of FGSM, which costs a gradient, on the whole
+sample. On images that the network classifies correctly in both.
 """
 
 import argparse
@@ -23,8 +23,10 @@ from advkeras.models import Classifier, zoo
 from advkeras.searches.gradients import adversarial_margin
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--examples", type=int, default=100, help="of each data set's sample")
+parser.add_argument("--examples", type=int, default=100, help="of each data set's sample; FGSM takes all")
 options = parser.parse_args()
+
+ATTACKS = ("fgsm", "pgd", "optbrittle")
 
 
 def zeros(loss: Callable[[Any], Any], images: npt.NDArray[np.float32]) -> float:
@@ -38,7 +40,7 @@ def zeros(loss: Callable[[Any], Any], images: npt.NDArray[np.float32]) -> float:
 
 rows = []
 for dataset in ("mnist", "cifar10"):
-    spec, sample = registry.get(dataset), load_sample(dataset).first(options.examples)
+    spec, sample = registry.get(dataset), load_sample(dataset)
     for name in zoo.names_for(dataset):
         full = Classifier.load(name)
         network = keras_copy(full, dataset, "float16")
@@ -46,7 +48,9 @@ for dataset in ("mnist", "cifar10"):
         model = keras.Sequential([keras.Input(full.input_shape), network, softmax])
         half = Classifier.from_keras(model, bounds=full.bounds, name=f"{name}, float16")
         right = (half.predict(sample.images) == sample.labels) & (full.predict(sample.images) == sample.labels)
-        images, labels = sample.images[right], sample.labels[right]
+        whole = sample.where(right)
+        few = whole.where(whole.places < options.examples)
+        images, labels = few.images, few.labels
         classes = tf.constant(labels, tf.int32)
 
         def margin(logits: Any, classes: Any = classes) -> Any:
@@ -66,8 +70,9 @@ for dataset in ("mnist", "cifar10"):
             "zero_classifier": zeros(lambda points, half=half: margin(half(points)), images),
             "zero_float32": zeros(lambda points, full=full: margin(full(points)), images),
         }
-        for attack in (configure(each, spec) for each in ("fgsm", "pgd", "optbrittle")):
-            ours, theirs = (attack(each, images, labels) for each in (half, full))
+        row["fgsm_images"] = len(whole)
+        for attack, data in ((configure(each, spec), whole if each == "fgsm" else few) for each in ATTACKS):
+            ours, theirs = (attack(each, data.images, data.labels, places=data.places) for each in (half, full))
             row[f"{attack.name}_float16"] = int(ours.success.sum())
             row[f"{attack.name}_float32"] = int(theirs.success.sum())
         rows.append(row)

@@ -97,8 +97,7 @@ def own_registry():
     base.REGISTERED.update(before)
 
 
-@pytest.fixture
-def small(monkeypatch) -> None:
+def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that trains in a second, under the names of the real ones."""
 
     def build(spec):
@@ -114,3 +113,9 @@ def small(monkeypatch) -> None:
 
     for name in ("madry-mnist", "resnet-small"):
         monkeypatch.setitem(architectures._REGISTRY, name, build)
+
+
+@pytest.fixture
+def small(monkeypatch) -> None:
+    """Small networks."""
+    small_networks(monkeypatch)

@@ -290,6 +290,7 @@ def _shuffled(
     order = np.concatenate([generator.permutation(count) for _ in range(rounds)])
     tensors = {name: tf.constant(values) for name, values in inputs.items()}
 
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def look_up(indices: Any) -> Any:
         return {name: tf.gather(values, indices) for name, values in tensors.items()}, tf.fill((batch_size,), label)
 

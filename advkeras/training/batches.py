@@ -26,10 +26,11 @@ def shuffled_batches(
         augmentation: ``"none"``; or ``"standard"``: random flips from left to right, and shifts by up to an eighth of
             height and width, with the lowest pixel value where the image ends.
     """
+    plain = tf.autograph.experimental.do_not_convert
     order = tf.data.Dataset.range(len(labels)).shuffle(len(labels), seed=seed, reshuffle_each_iteration=True)
     table = tf.constant(images), tf.constant(np.asarray(labels, np.int32))
     batches = order.batch(batch_size, drop_remainder=True).map(
-        lambda chosen: (tf.gather(table[0], chosen), tf.gather(table[1], chosen))
+        plain(lambda chosen: (tf.gather(table[0], chosen), tf.gather(table[1], chosen)))
     )
     if augmentation == "standard":
         layers = keras.Sequential(
@@ -45,5 +46,5 @@ def shuffled_batches(
                 ),
             ]
         )
-        batches = batches.map(lambda images, labels: (layers(images, training=True), labels))
+        batches = batches.map(plain(lambda images, labels: (layers(images, training=True), labels)))
     return batches.prefetch(4)

@@ -72,7 +72,7 @@ class RobustValidation(keras.callbacks.Callback):  # type: ignore[misc]
     def accuracies(self, batch_size: int = 256) -> tuple[float, float]:
         """Accuracy on the images, and under PGD with 20 steps of epsilon/8 from a random start."""
         if self._counts is None:
-            self._counts = tf.function(self._correct, reduce_retracing=True)
+            self._counts = tf.function(self._correct, reduce_retracing=True, autograph=False)
         seeds = derive_seeds(0, "robust validation", places=range(len(self._labels)))
         benign = robust = 0
         for start in range(0, len(self._labels), batch_size):
@@ -138,7 +138,7 @@ class CraftedPictures(keras.callbacks.Callback):  # type: ignore[misc]
         """Writes one picture: the images above, the crafted examples below."""
         if self._writer is None:
             self._writer = tf.summary.create_file_writer(self._folder)
-            self._craft = tf.function(self.model.craft)
+            self._craft = tf.function(self.model.craft, autograph=False)
         low, high = self.model.bounds
         crafted = self._craft(self._images, self._labels)
         rows = [tf.concat(tf.unstack(row), axis=1) for row in (self._images, crafted)]

@@ -143,8 +143,8 @@ def test_work_is_counted(half_space, grey_images):
         OptLinf(batch_size=5),
         OptMargin(member_rms=0.1, ensemble_size=4, batch_size=5),
         OptMargin(member_rms=0.1, ensemble_size=7, batch_size=3),
-        OptRegion(radius=0.1, samples=20, batch_size=16),
-        OptRegion(radius=0.1, samples=20, batch_size=2),
+        OptRegion(radius=0.1, samples=20, gradients=30, batch_size=16),
+        OptRegion(radius=0.1, samples=20, gradients=30, batch_size=2),
     ],
     ids=lambda attack: f"{attack.name}-{attack.batch_size}",
 )

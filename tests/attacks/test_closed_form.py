@@ -236,7 +236,6 @@ def spread_along_a_line(region, radius):
             ("hypercube", "majority", False),
             ("hypercube", "mean_logits", True),
             ("ball", "mean_softmax", False),
-            ("gaussian", "majority", True),
         ],
     ),
 )

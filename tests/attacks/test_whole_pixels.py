@@ -26,6 +26,7 @@ from advkeras.models.pixel_grid import on_grid, reach, settled_arrays, towards
 from advkeras.searches.penalty_search import PenaltySearch
 
 from ..commands import run
+from ..grids import grid
 
 SHAPE = (8, 8, 3)
 PIXELS = np.random.default_rng(0).integers(0, 256, (10, *SHAPE))
@@ -72,7 +73,11 @@ def attacks(span):
     ]
 
 
-@pytest.mark.parametrize("place", range(12), ids=[f"{attack.name}-{n}" for n, attack in enumerate(attacks(1.0))])
+@pytest.mark.parametrize(
+    ("place",),
+    grid(range(12), fast=[(place,) for place in (0, 1, 3, 4, 7, 8, 10, 11)]),
+    ids=[f"{attack.name}-{n}" for n, attack in enumerate(attacks(1.0))],
+)
 def test_every_attack_succeeds_among_pictures(place):
     bounds = ((0.0, 1.0), (0.0, 255.0))[place % 2]
     free, whole, images, labels = both(bounds)

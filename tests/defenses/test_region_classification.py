@@ -65,7 +65,7 @@ def test_a_call_outside_of_any_graph_is_compiled_and_draws_the_same(half_space, 
     images, seeds = grey_images(count=3), np.arange(6, dtype=np.int32).reshape(3, 2)
     layer = RegionClassification(classifier, radius=0.1, samples=50, seed=2)
     for seed in (None, tf.constant([3, 4]), tf.constant(seeds)):
-        in_graph = tf.function(layer)(tf.constant(images), seed)
+        in_graph = tf.function(layer, autograph=False)(tf.constant(images), seed)
         for key, value in layer(images, seed).items():
             np.testing.assert_array_equal(value, in_graph[key])
     traced = len(classifier._graphs)

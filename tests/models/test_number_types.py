@@ -10,6 +10,8 @@ from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier
 from advkeras.models.reading import BEFORE_SOFTMAX
 
+from ..grids import grid
+
 SHAPE = (6, 5, 1)
 IMAGES = np.random.default_rng(0).uniform(0, 255, (9, *SHAPE)).astype(np.float32)
 
@@ -99,18 +101,25 @@ def test_bounds_without_whole_numbers_are_refused():
         Classifier.from_keras(network("uint8"), bounds=(0, 1))
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16", "float64"])
-def test_logits_are_float32_and_attacks_succeed_as_on_float32(policy, plain):
+@pytest.mark.parametrize(
+    ("policy", "attack"),
+    grid(
+        ["mixed_float16", "mixed_bfloat16", "float16", "float64"],
+        [OptBrittle(), PGD(epsilon=60.0)],
+        fast=[("mixed_float16", OptBrittle()), ("float16", PGD(epsilon=60.0)), ("float64", OptBrittle())],
+    ),
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_logits_are_float32_and_attacks_succeed_as_on_float32(policy, attack, plain):
     classifier = Classifier.from_keras(network(policy=policy), bounds=(0, 255))
     assert classifier.reading.how == BEFORE_SOFTMAX
     assert classifier(tf.constant(IMAGES)).dtype == tf.float32
     labels = plain.predict(IMAGES)
-    for attack in (OptBrittle(), PGD(epsilon=60.0)):
-        ours, theirs = (attack(each, IMAGES, labels) for each in (classifier, plain))
-        np.testing.assert_array_equal(ours.success, theirs.success)
-        # bfloat16 has 8 bits.
-        rms = theirs.average_distortion
-        assert ours.average_distortion == pytest.approx(rms, rel=0.2 if "bfloat" in policy else 0.01)
+    ours, theirs = (attack(each, IMAGES, labels) for each in (classifier, plain))
+    np.testing.assert_array_equal(ours.success, theirs.success)
+    # bfloat16 has 8 bits.
+    rms = theirs.average_distortion
+    assert ours.average_distortion == pytest.approx(rms, rel=0.2 if "bfloat" in policy else 0.01)
 
 
 @pytest.mark.parametrize("scale", [1e-2, 1.0, 1e3])

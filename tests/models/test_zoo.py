@@ -31,6 +31,7 @@ def test_a_model_is_as_good_on_the_sample_as_its_card_says(name):
     assert abs(accuracy - stated) < 4 * (stated * (1 - stated) / len(sample)) ** 0.5
 
 
+@pytest.mark.slow
 def test_the_robust_model_withstands_pgd_as_its_card_says(sample):
     card = zoo.card("mnist-pgd")
     attack = PGD.from_config({**card.accuracies["pgd"]["attack"], "iterations": 20, "step": 0.03})

@@ -69,6 +69,7 @@ def benign(folder: Path) -> float:
     return float(card.accuracies["benign"]["rate"])
 
 
+@pytest.mark.slow
 def test_two_virtual_devices_train_a_network_with_batch_normalisation(digits, tmp_path):
     command = arguments(digits, tmp_path / "two", "--epochs", 2, "--defense", "fast", "--average", 0.9)
     command[command.index("madry-mnist")] = "tiny"

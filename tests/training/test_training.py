@@ -1,5 +1,6 @@
 """Training: the recipe, what it leaves, and going on after a stop."""
 
+import shutil
 from dataclasses import replace
 
 import keras
@@ -15,36 +16,50 @@ from advkeras.training.recipes import TrainingRecipe, batch_size_for
 from advkeras.training.robust_validation import RobustValidation
 from advkeras.training.trainer import train
 
+from ..conftest import small_networks
+
 
 def halves(sample: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
     return sample.where(np.arange(len(sample)) < 640), sample.where(np.arange(len(sample)) >= 640)
 
 
+SHORT = {"epochs": 3, "learning_rate": 0.05}
+PLAIN = TrainingRecipe.default(MNIST, "none", **SHORT)
+
+
+@pytest.fixture(scope="module")
+def plain_run(sample, tmp_path_factory):
+    """A run of the plain recipe; tests that write into its folder get a copy."""
+    with pytest.MonkeyPatch.context() as patch:
+        small_networks(patch)
+        return train(PLAIN, MNIST, *halves(sample), tmp_path_factory.mktemp("plain") / "mine", report=lambda _: None)
+
+
 @pytest.mark.parametrize("defense", ["none", "pgd", "trades"])
-def test_a_run_learns_and_leaves_a_model_with_its_card(tmp_path, sample, small, defense):
+def test_a_run_learns_and_leaves_a_model_with_its_card(tmp_path, sample, small, plain_run, defense):
     training, test = halves(sample)
-    recipe = TrainingRecipe.default(MNIST, defense, epochs=3, learning_rate=0.05, epsilon=0.02, ramp_epochs=1)
-    outcome = train(recipe, MNIST, training, test, tmp_path / "mine", report=lambda _: None)
-    assert outcome.folder == tmp_path / "mine" / "1"
+    outcome, folder = plain_run, plain_run.folder.parent
+    if defense != "none":
+        recipe = TrainingRecipe.default(MNIST, defense, epsilon=0.02, ramp_epochs=1, **SHORT)
+        folder = tmp_path / "mine"
+        outcome = train(recipe, MNIST, training, test, folder, report=lambda _: None)
+    assert outcome.folder == folder / "1"
     assert [entry["epoch"] for entry in outcome.card.history] == [0, 1, 2]
     assert outcome.card.history[-1]["loss"] < outcome.card.history[0]["loss"]
     assert outcome.card.accuracies["benign"]["rate"] > 0.5
-    classifier = Classifier.load(tmp_path / "mine")
+    classifier = Classifier.load(folder)
     assert classifier.card == outcome.card
     assert classifier.card.checksum == layout.checksum(outcome.folder)
     measured = (classifier.predict(test.images) == test.labels).sum()
     assert measured == outcome.card.accuracies["benign"]["count"]
-    assert any((tmp_path / "mine" / "training" / "logs").rglob("events*"))
+    assert any((folder / "training" / "logs").rglob("events*"))
 
 
-def test_training_goes_on_from_the_weights_of_a_saved_model(tmp_path, sample, small):
+def test_training_goes_on_from_the_weights_of_a_saved_model(tmp_path, sample, small, plain_run):
     training, test = halves(sample)
-    first = train(
-        TrainingRecipe.default(MNIST, "none", epochs=3, learning_rate=0.05), MNIST, training, test, tmp_path / "first"
-    )
-    again = TrainingRecipe.default(MNIST, "none", epochs=1, learning_rate=1e-9, start=str(tmp_path / "first"))
+    again = replace(PLAIN, epochs=1, learning_rate=1e-9, start=str(plain_run.folder.parent))
     second = train(again, MNIST, training, test, tmp_path / "second")
-    assert second.card.accuracies["benign"] == first.card.accuracies["benign"]
+    assert second.card.accuracies["benign"] == plain_run.card.accuracies["benign"]
     with pytest.raises(InvalidInputError, match=r"has not the weights of the architecture small: expected small/"):
         train(replace(again, start="mnist-natural"), MNIST, training, test, tmp_path / "third")
 
@@ -149,15 +164,14 @@ def test_an_unfinished_run_is_not_continued_by_another_recipe(tmp_path, sample, 
     assert train(recipe, MNIST, training, test, tmp_path, report=lambda _: None).folder.name == "1"
 
 
-def test_a_second_run_in_the_same_folder_starts_from_the_beginning(tmp_path, sample, small):
-    training, test = halves(sample)
-    recipe = TrainingRecipe.default(MNIST, "none", epochs=2)
-    first, second = (train(recipe, MNIST, training, test, tmp_path, report=lambda _: None) for _ in range(2))
-    assert (first.folder.name, second.folder.name) == ("1", "2")
-    assert [entry["epoch"] for entry in second.card.history] == [0, 1]
+def test_a_second_run_in_the_same_folder_starts_from_the_beginning(tmp_path, sample, small, plain_run):
+    shutil.copytree(plain_run.folder.parent, tmp_path, dirs_exist_ok=True)
+    second = train(PLAIN, MNIST, *halves(sample), tmp_path, report=lambda _: None)
+    assert (plain_run.folder.name, second.folder.name) == ("1", "2")
+    assert [entry["epoch"] for entry in second.card.history] == [0, 1, 2]
     without_time = [
         [{key: value for key, value in epoch.items() if key != "seconds"} for epoch in run.card.history]
-        for run in (first, second)
+        for run in (plain_run, second)
     ]
     assert without_time[0] == without_time[1]
 
