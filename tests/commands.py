@@ -1,12 +1,33 @@
-"""The command line, called as a user does."""
+"""The command line, called as a user does, but in one process: a model of the zoo is loaded once."""
+
+from functools import cache
+from unittest.mock import patch
 
 from typer.testing import CliRunner
 
 from advkeras.cli import app
+from advkeras.models import Classifier, zoo
+
+_load = Classifier.load
+
+
+@cache
+def of_the_zoo(name: str, **options: object) -> Classifier:
+    """A model of the zoo, and with it the graphs that tests have built on it."""
+    return _load(name, **options)
+
+
+def _kept(source: object, **options: object) -> Classifier:
+    if source not in zoo.names():
+        return _load(source, **options)
+    as_in_card = options.get("bounds") == zoo.card(source).bounds
+    given = {key: value for key, value in options.items() if value is not None and not (key == "bounds" and as_in_card)}
+    return of_the_zoo(source, **given)
 
 
 def run(*arguments: object, code: int = 0):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    with patch.object(Classifier, "load", _kept):
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert result.exit_code == code, result.output
     return result
 

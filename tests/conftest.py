@@ -19,6 +19,8 @@ from advkeras.attacks import base
 from advkeras.datasets import LabelledImages
 from advkeras.models import Classifier, architectures
 
+from .commands import of_the_zoo
+
 SHAPE = (3, 4, 2)
 FEATURES = 24
 
@@ -77,7 +79,7 @@ def sample() -> LabelledImages:
 @pytest.fixture(scope="session")
 def natural() -> Classifier:
     """The zoo's naturally trained MNIST model."""
-    return Classifier.load("mnist-natural")
+    return of_the_zoo("mnist-natural")
 
 
 @pytest.fixture(autouse=True)

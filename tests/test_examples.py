@@ -29,7 +29,7 @@ def test_attacks_from_outside_stand_in_the_table_are_counted_and_resumed(tmp_pat
     loads = [word for file in files for word in ("--load", file)]
     command = [
         *loads, "evaluate", "--model", "mnist-natural", "--examples", 4, "--attack", "mi-fgsm,deepfool",
-        "--set", "mi-fgsm.iterations=7", "--output", tmp_path / "run", "--no-convergence-check", "--json",
+        "--set", "mi-fgsm.iterations=7", "--set", "deepfool.iterations=12", "--output", tmp_path / "run", "--no-convergence-check", "--json",
     ]  # fmt: skip
     first = json.loads(run(*command).stdout)
     rows = {row["attack"]: row for row in first["models"][0]["rows"]}
@@ -38,7 +38,7 @@ def test_attacks_from_outside_stand_in_the_table_are_counted_and_resumed(tmp_pat
     assert rows["mi-fgsm"]["gradient_count"] == 4 * 7
     assert rows["mi-fgsm"]["config"]["epsilon"] == MNIST.epsilon
     # A forward pass has a gradient for each class; three more look at what came out, and what went in.
-    assert rows["deepfool"]["gradient_count"] == 4 * 50 * 10
+    assert rows["deepfool"]["gradient_count"] == 4 * 12 * 10
     made = (tmp_path / "run" / "mnist-natural" / "deepfool.npz").stat().st_mtime_ns
     again = json.loads(run(*command).stdout)
     assert again["models"] == first["models"]

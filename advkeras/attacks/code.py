@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import sys
+from functools import cache
 from pathlib import Path
 
 from advkeras.errors import require
@@ -36,12 +37,17 @@ def checksum(module_name: str) -> str:
 
 
 def _files_of(module_name: str) -> set[Path]:
-    files = {name: Path(file) for name, each in list(sys.modules.items()) if (file := getattr(each, "__file__", None))}
+    files = {name: file for name, each in list(sys.modules.items()) if (file := getattr(each, "__file__", None))}
     own, package = files[module_name], module_name.partition(".")[0]
-    beside = own.resolve().parent if module_name.startswith(_LOADED) else None
-    return {
-        file
+    beside = _resolved(own).parent if module_name.startswith(_LOADED) else None
+    chosen = {
+        Path(file)
         for name, file in files.items()
-        if file.is_file()
-        and (name.partition(".")[0] == package or (beside is not None and file.resolve().is_relative_to(beside)))
+        if name.partition(".")[0] == package or (beside is not None and _resolved(file).is_relative_to(beside))
     }
+    return {file for file in chosen if file.is_file()}
+
+
+@cache
+def _resolved(file: str) -> Path:
+    return Path(file).resolve()
