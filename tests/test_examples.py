@@ -29,7 +29,8 @@ def test_attacks_from_outside_stand_in_the_table_are_counted_and_resumed(tmp_pat
     loads = [word for file in files for word in ("--load", file)]
     command = [
         *loads, "evaluate", "--model", "mnist-natural", "--examples", 4, "--attack", "mi-fgsm,deepfool",
-        "--set", "mi-fgsm.iterations=7", "--set", "deepfool.iterations=12", "--output", tmp_path / "run", "--no-convergence-check", "--json",
+        "--set", "mi-fgsm.iterations=7", "--set", "deepfool.iterations=12", "--output", tmp_path / "run",
+        "--no-convergence-check", "--json",
     ]  # fmt: skip
     first = json.loads(run(*command).stdout)
     rows = {row["attack"]: row for row in first["models"][0]["rows"]}

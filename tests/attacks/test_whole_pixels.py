@@ -107,7 +107,7 @@ def images_again(images, bounds):
 
 
 def test_rounding_afterwards_undoes_what_a_search_among_pictures_does_not():
-    bounds = (0.0, 255.0)
+    bounds = (0.0, 1.0)
     free, whole, images, labels = both(bounds)
     theirs, ours = (OptBrittle()(each, images, labels) for each in (free, whole))
     rounded = free.predict(settled_arrays(theirs.adversarials, bounds, 256)) != labels
@@ -115,10 +115,10 @@ def test_rounding_afterwards_undoes_what_a_search_among_pictures_does_not():
 
 
 def test_the_vote_is_turned_by_pictures_and_draws_points_between_them():
-    bounds = (0.0, 255.0)
+    bounds = (0.0, 1.0)
     free, whole, images, labels = both(bounds)
-    found = OptRegion(radius=5.0)(whole, images, labels)
-    votes = RegionClassification(free, radius=5.0, seed=3).predict(found.adversarials)["class"]
+    found = OptRegion(radius=0.02, gradients=60)(whole, images, labels)
+    votes = RegionClassification(free, radius=0.02, seed=3).predict(found.adversarials)["class"]
     assert ((votes != labels) & found.success).sum() >= found.success.sum() - 1
 
 

@@ -35,7 +35,7 @@ def test_examples_right_behind_a_boundary_are_detected(data, tmp_path):
         data,
         SPEC,
         train_attacks=[OptBrittle()],
-        test_attacks=[OptBrittle(), OptRegion(radius=0.1)],
+        test_attacks=[OptBrittle(), OptRegion(radius=0.1, samples=40, gradients=60)],
         search=SEARCH,
         output=tmp_path,
         steps=200,

@@ -166,11 +166,10 @@ def test_a_single_example_has_no_interval(natural, sample, tmp_path):
     assert read(tmp_path) == evaluation
 
 
-def test_a_model_that_is_fed_the_wrong_pixels_is_doubted(evaluation, sample, tmp_path):
+def test_a_model_that_is_fed_the_wrong_pixels_is_doubted(evaluation, natural, sample, tmp_path):
     assert doubts(evaluation, num_classes=10, pixels=(0.0, 1.0)) == []
-    bright = Classifier.load("mnist-natural")
     misfed = Classifier(
-        lambda images: bright(1.0 - images), bounds=(0.0, 1.0), input_shape=(28, 28, 1), name="negative"
+        lambda images: natural(1.0 - images), bounds=(0.0, 1.0), input_shape=(28, 28, 1), name="negative"
     )
     found = evaluate([misfed], sample.first(40), MNIST, Protocol.build(MNIST, attacks=["fgsm"]), tmp_path / "other")
     (line,) = doubts(found, num_classes=10, pixels=(0.0, 1.0))
@@ -218,6 +217,7 @@ def test_a_row_whose_attack_had_not_ended_is_marked(natural, sample, tmp_path):
     hasty = Protocol.build(
         MNIST, attacks=["pgd", "optbrittle"], parameters={"optbrittle": {"gradients": 4}}, epsilon=0.1
     )
+    hasty = replace(hasty, region_samples=10)
     rows = evaluate([natural], data, MNIST, hasty, tmp_path).models[0].rows
     assert rows[1].convergence.converged
     assert rows[1].convergence.distortion is None
@@ -228,6 +228,7 @@ def test_a_row_whose_attack_had_not_ended_is_marked(natural, sample, tmp_path):
     assert again.distortion_again < 0.95 * again.distortion
     assert read(tmp_path).models[0].rows[2].convergence == again
     alone = Protocol.build(MNIST, attacks=["optbrittle"], parameters={"optbrittle": {"gradients": 4}})
+    alone = replace(alone, region_samples=10)
     unchecked = evaluate([natural], data, MNIST, alone, tmp_path / "unchecked", convergence=False).models[0].rows
     assert [row.convergence for row in unchecked] == [None] * 2
     assert unchecked[1].distortion == rows[2].distortion
