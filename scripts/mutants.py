@@ -6,7 +6,7 @@
 Cosmic Ray finds the places in the rooms below and makes the changes, in a copy of the checkout; type annotations are
 left alone. The sample is drawn by place, so that an operator that can be replaced by ten others counts once. Each
 change is met with the tests of its room, first those that name its file, until one fails. A hundred take some hours on
-two cores; what is done stands in the report, and is not done again: go on with the same code, since the sample is of it.
+two cores; what is done stands in the report, and is not done again. Go on with the same code: the sample is of it.
 """
 
 import argparse
