@@ -2,13 +2,15 @@
 
 import json
 import os
+import platform
+import shutil
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,33 +18,76 @@ import numpy.typing as npt
 from advkeras.errors import InvalidInputError, first_line
 
 T = TypeVar("T")
+# What NumPy raises where a file is no .npz file, or a damaged one.
+_DAMAGED = (
+    *(OSError, ValueError, EOFError, TypeError, AttributeError, KeyError),
+    *(NotImplementedError, zipfile.BadZipFile, zlib.error),
+)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file under a temporary name beside its place and renames it.
+def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
+    """Writes a file under a temporary name beside its place and renames it, once it is on the disk.
 
     Raises:
-        InvalidInputError: if the folder cannot be written.
+        InvalidInputError: if the folder cannot be written, or the disk is full.
     """
+    path = Path(path)
     require_writable_folder(path.parent)
-    handle, name = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
-    scratch = Path(name)
+    scratch: Path | None = None
     try:
+        handle, name = tempfile.mkstemp(prefix=scratch_prefix(), dir=path.parent)
+        scratch = Path(name)
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
         scratch.chmod(0o644)
         scratch.replace(path)
     except OSError as error:
         raise InvalidInputError(f"cannot write {path}: {error.strerror}") from None
     finally:
-        scratch.unlink(missing_ok=True)
+        if scratch is not None:
+            scratch.unlink(missing_ok=True)
+
+
+def scratch_prefix() -> str:
+    """How the names of what this process is writing begin; they say which process of which machine it is."""
+    return f".writing-{platform.node()}-{os.getpid()}-"
+
+
+def sweep(folder: str | os.PathLike[str]) -> None:
+    """Removes what processes of this machine that are no more have left half written in a folder."""
+    import psutil
+
+    for left in Path(folder).glob(f".writing-{platform.node()}-*-*"):
+        process = left.name.removeprefix(f".writing-{platform.node()}-").split("-")[0]
+        if process.isdigit() and not psutil.pid_exists(int(process)):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     """Writes arrays as a compressed .npz file, whole or not at all."""
+    write_atomically(path, arrays_as_bytes(arrays))
+
+
+def arrays_as_bytes(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """A compressed .npz file of arrays."""
     content = BytesIO()
     np.savez_compressed(content, allow_pickle=False, **arrays)
-    write_atomically(path, content.getvalue())
+    return content.getvalue()
+
+
+def read_arrays_of(content: BinaryIO) -> dict[str, npt.NDArray[Any]]:
+    """All arrays of an .npz file.
+
+    Raises:
+        InvalidInputError: if it is none.
+    """
+    try:
+        with np.load(content, allow_pickle=False) as archive:
+            return {name: np.asarray(archive[name]) for name in archive}
+    except _DAMAGED as error:
+        raise InvalidInputError(f"no .npz file: {first_line(error)}") from None
 
 
 def array_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -75,7 +120,7 @@ def _from_archive(path: str | os.PathLike[str], read: Callable[[Any], T], what: 
     try:
         with np.load(path, allow_pickle=False) as archive:
             return read(archive)
-    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGED as error:
         raise InvalidInputError(f"{path} is no .npz file{what}: {first_line(error)}") from None
 
 

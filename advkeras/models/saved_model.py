@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from advkeras.errors import InvalidInputError, first_line
-from advkeras.files import require_writable_folder
+from advkeras.files import require_writable_folder, scratch_prefix, sweep
 from advkeras.models import layout
 from advkeras.models.graphs import runs_python
 from advkeras.models.networks import Network
@@ -148,7 +148,8 @@ def write(
         for name, (function, specs) in signatures.items()
     }
     require_writable_folder(parent)
-    scratch = Path(tempfile.mkdtemp(prefix=".writing-", dir=parent))
+    sweep(parent)
+    scratch = Path(tempfile.mkdtemp(prefix=scratch_prefix(), dir=parent))
     try:
         concrete = {name: function.get_concrete_function() for name, function in functions.items()}
         if any(map(runs_python, concrete.values())):

@@ -1,0 +1,134 @@
+"""Where the results of units are kept: a folder of a disk, or behind a URL (``gs://``, ``s3://``)."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from advkeras.errors import InvalidInputError, first_line
+from advkeras.files import arrays_as_bytes, read_arrays_of, sweep, write_atomically
+from advkeras.runs.unit import Result, Unit
+
+_UNITS, _FAILURES, _CLAIMS, _SUFFIX = "units", "failures", "claims", ".npz"
+_FACTS, _IDENTITY, _CHECKSUM = "facts.json", "identity.json", "sha256"
+
+
+class Store:
+    """Results of units, each in a file of its own that is whole or not there.
+
+    Args:
+        folder: of a run; a path or a URL. It need not exist.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = epath.Path(folder)
+        self._local = "://" not in str(folder)
+
+    def __contains__(self, unit: Unit) -> bool:
+        """Whether there is a result, which may be damaged."""
+        return bool(self._file(unit).exists())
+
+    def get(self, unit: Unit) -> Result | None:
+        """The unit's result; None where there is none. One that is damaged is removed."""
+        file = self._file(unit)
+        try:
+            content = file.read_bytes()
+        except OSError:
+            return None
+        try:
+            arrays = read_arrays_of(BytesIO(content))
+            checksum = str(arrays.pop(_CHECKSUM))
+            identity, facts = (str(arrays.pop(name)) for name in (_IDENTITY, _FACTS))
+            result = Result(arrays, json.loads(facts))
+            if (identity, checksum) == (unit.identity, result.checksum):
+                return result
+        except (InvalidInputError, KeyError, ValueError):
+            pass
+        file.unlink(missing_ok=True)
+        return None
+
+    def put(self, unit: Unit, result: Result) -> None:
+        """Keeps the unit's result.
+
+        Raises:
+            InvalidInputError: if it cannot be written.
+        """
+        told = {_FACTS: json.dumps(result.facts), _IDENTITY: unit.identity, _CHECKSUM: result.checksum}
+        arrays = {**result.arrays, **{name: np.array(text) for name, text in told.items()}}
+        self.write(f"{_UNITS}/{unit.digest}{_SUFFIX}", arrays_as_bytes(arrays))
+        if unit.digest in self.failures():
+            (self.folder / _FAILURES / unit.digest).unlink(missing_ok=True)
+
+    @contextmanager
+    def claim(self, unit: Unit) -> Iterator[bool]:
+        """Whether nobody else is working on the unit; while this holds, others are told so.
+
+        A process that dies lets go of what it held. Behind a URL everybody may work on everything.
+        """
+        if not self._local:
+            yield True
+            return
+        path = Path(self.folder) / _CLAIMS / unit.digest
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as held:
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            try:
+                yield True
+            finally:
+                path.unlink(missing_ok=True)
+
+    def note_failure(self, unit: Unit, error: BaseException) -> None:
+        """Keeps why a unit could not be computed, until it is."""
+        self.write(f"{_FAILURES}/{unit.digest}", f"{type(error).__name__}: {first_line(error)}".encode())
+
+    def failures(self) -> dict[str, str]:
+        """Why units could not be computed, by their digests."""
+        folder = self.folder / _FAILURES
+        return {path.name: path.read_text() for path in folder.iterdir()} if folder.exists() else {}
+
+    def digests(self) -> set[str]:
+        """Of the units whose results are there; a damaged one is among them until it is read."""
+        folder = self.folder / _UNITS
+        names = (path.name for path in folder.iterdir()) if folder.exists() else ()
+        return {name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)}
+
+    def write(self, name: str, content: bytes) -> None:
+        """Writes a file of the run's folder, whole or not at all.
+
+        Raises:
+            InvalidInputError: if it cannot be written.
+        """
+        path = self.folder / name
+        if self._local:
+            write_atomically(path, content)
+            return
+        try:
+            path.write_bytes(content)  # an object appears when all of it is there
+        except Exception as error:  # whatever the cloud's library raises
+            raise InvalidInputError(f"cannot write {path}: {first_line(error)}") from error
+
+    def sweep(self) -> None:
+        """Removes what processes that were killed have left half written."""
+        if self._local:
+            for folder in (self.folder, self.folder / _UNITS, self.folder / _FAILURES):
+                sweep(folder)
+
+    def _file(self, unit: Unit) -> Any:
+        return self.folder / _UNITS / f"{unit.digest}{_SUFFIX}"
+
+
+def missing(units: Iterable[Unit], store: Store) -> list[Unit]:
+    """Units that the store has no result of."""
+    there = store.digests()
+    return [unit for unit in units if unit.digest not in there]
