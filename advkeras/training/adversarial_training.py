@@ -1,7 +1,7 @@
 """Adversarial training (Madry et al., ICLR 2018) as a Keras model whose training step crafts its own examples."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import keras
 import tensorflow as tf
@@ -33,11 +33,13 @@ class TrainingAttack:
 
 
 # Keras has no type information, so its classes look like Any to a type checker.
+@keras.saving.register_keras_serializable("advkeras")
 class AdversarialTraining(keras.Model):  # type: ignore[misc]
     """Trains a network on examples that are crafted against it inside the compiled training step.
 
-    ``compile`` and ``fit`` work as for any Keras model, callbacks, checkpoints, mixed precision and tf.distribute
-    included; batches are pairs of images and labels. The logged accuracy is the accuracy on the crafted examples.
+    ``compile``, ``fit``, ``train_on_batch`` and ``save`` work as for any Keras model: with callbacks, checkpoints,
+    weights of images and of classes, mixed precision and tf.distribute. Images may be whole numbers; labels are classes
+    (B,) or (B, 1), or one-hot rows, as the loss takes them. The logged accuracy is that on the crafted examples.
 
     Args:
         network: maps images (B, H, W, C) to logits.
@@ -53,7 +55,35 @@ class AdversarialTraining(keras.Model):  # type: ignore[misc]
         self.network = network
         self.bounds = bounds
         self.attack = attack
-        self._seed = derive_seed(seed, "training")
+        self.seed = seed
+        self._start = derive_seed(seed, "training")
+        self.built = bool(network.built)
+
+    def build(self, input_shape: Any) -> None:
+        """Builds the network."""
+        if not self.network.built:
+            self.network.build(input_shape)
+        self.built = True
+
+    def get_config(self) -> dict[str, Any]:
+        """What it takes to make such a model again, the network's weights apart."""
+        return {
+            "network": keras.saving.serialize_keras_object(self.network),
+            "bounds": list(self.bounds),
+            "attack": self.attack and asdict(self.attack),
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Self:
+        """The inverse of :meth:`get_config`."""
+        low, high = config["bounds"]
+        return cls(
+            keras.saving.deserialize_keras_object(config["network"], custom_objects),
+            bounds=(low, high),
+            attack=config["attack"] and TrainingAttack(**config["attack"]),
+            seed=config["seed"],
+        )
 
     def call(self, images: Any, training: bool | None = None) -> Any:
         """Logits of images."""
@@ -61,46 +91,50 @@ class AdversarialTraining(keras.Model):  # type: ignore[misc]
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Crafts examples, and takes one step of the optimiser on them."""
-        images, labels = data
+        given, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+        images = tf.cast(given, tf.float32)
         examples = self.craft(images, labels)
         with tf.GradientTape() as tape:
             if self.attack is None or self.attack.trades_weight is None:
                 logits = self.network(examples, training=True)
-                loss = self.compute_loss(y=labels, y_pred=logits)
+                loss = self.compute_loss(y=labels, y_pred=logits, sample_weight=weights)
             else:
                 # Both at once, so that batch normalisation sees them together.
                 both = self.network(tf.concat([images, examples], axis=0), training=True)
                 natural, logits = tf.split(both, 2)
+                apart = divergence(logits, natural)
                 # compute_loss gives a replica's share of the loss of the whole batch.
-                diverged = tf.reduce_mean(divergence(logits, natural)) / self.replicas
-                loss = self.compute_loss(y=labels, y_pred=natural) + self.attack.trades_weight * diverged
+                diverged = tf.reduce_mean(apart if weights is None else tf.cast(weights, apart.dtype) * apart)
+                loss = self.compute_loss(y=labels, y_pred=natural, sample_weight=weights)
+                loss += self.attack.trades_weight * diverged / self.replicas
             scaled = self.optimizer.scale_loss(loss)
         variables = self.trainable_variables
         self.optimizer.apply(tape.gradient(scaled, variables), variables)
         for metric in self.metrics:
             if metric.name == "loss":
-                metric.update_state(loss * self.replicas)
-            else:
-                metric.update_state(labels, logits)
-        results = self.get_metrics_result()
+                metric.update_state(loss * self.replicas, sample_weight=tf.shape(images)[0])
+        results = self.compute_metrics(images, labels, logits, sample_weight=weights)
         # With several workers Keras averages results over their first axis, which scalars do not have.
         return {name: value[None] for name, value in results.items()} if self._has_workers else results
 
     def craft(self, images: Any, labels: Any) -> Any:
-        """Adversarial examples (B, H, W, C) of images, at the strength that training has reached."""
+        """Adversarial examples (B, H, W, C) float32 of images, at the strength that training has reached."""
+        images = tf.cast(images, tf.float32)
         if self.attack is None:
             return images
         taken = tf.cast(self.optimizer.iterations, tf.int32)
         grown = tf.minimum(1.0, (tf.cast(taken, tf.float32) + 1.0) / max(self.attack.ramp_steps, 1))
         epsilon = self.attack.epsilon * grown
         replica = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int32)
-        seed = tf.stack([tf.constant(self._seed[0], tf.int32) + replica, tf.constant(self._seed[1], tf.int32) + taken])
+        seed = tf.stack(
+            [tf.constant(self._start[0], tf.int32) + replica, tf.constant(self._start[1], tf.int32) + taken]
+        )
 
         def answers(points: Any) -> Any:
             return self.network(points, training=False)
 
         if self.attack.trades_weight is None:
-            goals = tf.cast(labels, tf.int32)
+            goals = _classes(labels)
 
             def climb(points: Any, goals: Any) -> Slope:
                 return loss_slope(answers, points, goals, targeted=False)
@@ -148,3 +182,11 @@ class AdversarialTraining(keras.Model):  # type: ignore[misc]
         self.compute_metrics(images, labels, logits)
         self.reset_metrics()
         self.optimizer.build(self.trainable_variables)
+
+
+def _classes(labels: Any) -> Any:
+    """Classes (B,) int32 of labels (B,), (B, 1), or (B, classes) one-hot."""
+    labels = tf.convert_to_tensor(labels)
+    if labels.shape.rank == 2 and labels.shape[1] != 1:
+        return tf.argmax(labels, axis=1, output_type=tf.int32)
+    return tf.cast(tf.reshape(labels, (-1,)), tf.int32)
