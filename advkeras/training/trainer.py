@@ -1,8 +1,5 @@
 """A training run from recipe to model card: resumable, logged, measured, written as a SavedModel."""
 
-import csv
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -17,17 +14,16 @@ import tensorflow as tf
 from advkeras import provenance
 from advkeras.attacks.accuracy import measure
 from advkeras.datasets import DatasetSpec, LabelledImages
-from advkeras.errors import InvalidInputError, require
-from advkeras.files import require_writable_folder, write_atomically
+from advkeras.errors import require
+from advkeras.files import require_writable_folder
 from advkeras.models import Classifier, ModelCard, architectures, layout, saved_model, zoo
 from advkeras.training import distribution
 from advkeras.training.adversarial_training import AdversarialTraining, TrainingAttack
 from advkeras.training.batches import shuffled_batches
 from advkeras.training.recipes import TrainingRecipe
 from advkeras.training.robust_validation import CraftedPictures, EpochSeconds, RobustValidation
+from advkeras.training.run_state import MONITORED, KeepFigures, KeepWeights, RunState
 
-_CLAIM = "recipe.json"
-_BEST = "best.weights.h5"
 _VALIDATION_IMAGES = 500
 _MOMENTUM = 0.9
 _WARM_UP = 0.2
@@ -95,7 +91,7 @@ def train(
     require(steps >= 1, "there must be at least one batch of images to train on", images=count)
     if not resume:
         shutil.rmtree(state, ignore_errors=True)
-    _claim_state(state, recipe, training_data)
+    run = RunState(state, recipe, training_data)
     kept = training_data.first(count)
     held_out = training_data.where(np.arange(len(training_data)) >= count) if recipe.validation else None
     keras.utils.set_random_seed(recipe.seed)
@@ -110,24 +106,25 @@ def train(
         grown_after=recipe.ramp_epochs,
         report=report,
     )
+    done = run.restore(model)
     model.fit(
         shuffled_batches(
             *_arrays(kept), batch_size=recipe.batch_size, seed=recipe.seed, augmentation=recipe.augmentation
         ),
-        epochs=recipe.epochs,
+        initial_epoch=done,
+        epochs=done if run.stopped else recipe.epochs,
         shuffle=False,
         verbose=0,
-        callbacks=[*_callbacks(recipe, state, validation, kept), *callbacks],
+        callbacks=_callbacks(recipe, run, validation, kept, callbacks),
     )
-    if held_out and (state / _BEST).is_file():
-        model.load_weights(state / _BEST)
+    if held_out and run.best.is_file():
+        model.load_weights(run.best)
     # On all workers, since reading weights may need them all.
     weights = model.network.get_weights()
     if worker != 0:
         return None
     network = architectures.build(recipe.architecture, spec)
     network.set_weights(weights)
-    history = _history(state / "history.csv")
     card = ModelCard(
         name=name or parent.name,
         architecture=recipe.architecture,
@@ -145,10 +142,10 @@ def train(
             "source": f"{spec.name}/{spec.version}" if spec.version else training_data.source,
         },
         recipe=asdict(recipe),
-        history=history,
+        history=run.history,
         versions=provenance.versions(),
         device=provenance.device(),
-        seconds=round(sum(epoch["seconds"] for epoch in history), 1),
+        seconds=round(sum(epoch["seconds"] for epoch in run.history), 1),
     )
     cards = []
 
@@ -161,10 +158,7 @@ def train(
         cards[-1].write(version)
 
     folder = saved_model.save(network, parent, complete=complete)
-    # What is left are the logs; the next run in this folder starts from the beginning.
-    shutil.rmtree(state / "backup", ignore_errors=True)
-    (state / _BEST).unlink(missing_ok=True)
-    (state / _CLAIM).unlink()
+    run.finish()
     return TrainingOutcome(cards[-1], folder, validation.collapsed)
 
 
@@ -227,67 +221,31 @@ def _optimizer(recipe: TrainingRecipe, steps_per_epoch: int) -> Any:
     return optimizer
 
 
-def _callbacks(recipe: TrainingRecipe, state: Path, validation: RobustValidation, data: LabelledImages) -> list[Any]:
-    """In this order: the backup has the weights, and what follows the averages that the swap puts in their place."""
-    callbacks = [
-        keras.callbacks.BackupAndRestore(str(state / "backup"), delete_checkpoint=False, double_checkpoint=True)
-    ]
-    if recipe.average:
-        callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+def _callbacks(
+    recipe: TrainingRecipe, run: RunState, validation: RobustValidation, data: LabelledImages, given: Sequence[Any]
+) -> list[Any]:
+    """In this order: what follows the swap has the averages until the next epoch begins; weights are kept last."""
+    callbacks = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if recipe.average else []
+    logs = run.folder / "logs"
     callbacks += [
         EpochSeconds(),
         validation,
-        CraftedPictures(state / "logs" / "crafted", *_arrays(data)),
-        keras.callbacks.TensorBoard(str(state / "logs"), write_graph=False),
+        CraftedPictures(logs / "crafted", *_arrays(data)),
+        keras.callbacks.TensorBoard(str(logs), write_graph=False),
     ]
     if recipe.validation:
-        reached = [row["val_robust_accuracy"] for row in _history(state / "history.csv")]
         callbacks.append(
             keras.callbacks.ModelCheckpoint(
-                str(state / _BEST),
-                monitor="val_robust_accuracy",
+                str(run.best),
+                monitor=MONITORED,
                 mode="max",
                 save_best_only=True,
                 save_weights_only=True,
-                initial_value_threshold=max(reached, default=None),
+                initial_value_threshold=run.best_so_far,
             )
         )
-    if recipe.patience is not None:
-        callbacks.append(
-            keras.callbacks.EarlyStopping(monitor="val_robust_accuracy", mode="max", patience=recipe.patience)
-        )
-    return [*callbacks, keras.callbacks.CSVLogger(str(state / "history.csv"), append=True)]
+    return [*callbacks, *given, KeepFigures(run), KeepWeights(run)]
 
 
 def _arrays(data: LabelledImages) -> tuple[Any, Any]:
     return data.images, data.labels
-
-
-def _claim_state(state: Path, recipe: TrainingRecipe, data: LabelledImages) -> None:
-    """Makes sure that the folder's unfinished run is this one; clears what a finished run has left.
-
-    Raises:
-        InvalidInputError: if another recipe or other images have an unfinished run there.
-    """
-    images = hashlib.sha256(data.images.tobytes() + data.labels.tobytes()).hexdigest()
-    claim = json.dumps({"recipe": asdict(recipe), "images": images}, indent=2)
-    path = state / _CLAIM
-    if path.is_file():
-        if path.read_text() != claim:
-            raise InvalidInputError(
-                f"{state} holds an unfinished run of another recipe or of other images: finish that one, give another "
-                "--output, or delete the folder"
-            )
-        return
-    shutil.rmtree(state, ignore_errors=True)
-    state.mkdir(parents=True)
-    write_atomically(path, claim.encode())
-
-
-def _history(path: Path) -> list[dict[str, float]]:
-    """One entry an epoch; of an epoch that a stopped run and its continuation both logged, the later one."""
-    if not path.is_file():
-        return []
-    with path.open() as stream:
-        rows = [{key: round(float(value), 5) for key, value in row.items()} for row in csv.DictReader(stream)]
-    return list({row["epoch"]: row for row in rows}.values())

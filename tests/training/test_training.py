@@ -10,6 +10,7 @@ import pytest
 from advkeras.datasets import MNIST, LabelledImages
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier, layout
+from advkeras.training import run_state
 from advkeras.training import trainer as run_training
 from advkeras.training.batches import shuffled_batches
 from advkeras.training.recipes import TrainingRecipe, batch_size_for
@@ -174,6 +175,69 @@ def test_a_second_run_in_the_same_folder_starts_from_the_beginning(tmp_path, sam
         for run in (plain_run, second)
     ]
     assert without_time[0] == without_time[1]
+
+
+class Kill(keras.callbacks.Callback):
+    """Ends the process, so to speak, within the validation of an epoch or between its figures and its weights."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self._epoch = epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == self._epoch:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("where", ["validation", "figures", "weights"])
+def test_an_epoch_that_was_stopped_before_all_of_it_was_kept_is_trained_again(
+    tmp_path, sample, small, plain_run, monkeypatch, where
+):
+    if where == "weights":
+        monkeypatch.setattr(
+            run_state.KeepWeights, "_keep", lambda self, epochs: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
+    epochs = []
+    note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(epoch))
+    callbacks = [note, *([Kill(1)] if where == "figures" else [])]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        if where == "validation":
+            validated = RobustValidation.accuracies
+            patch.setattr(
+                RobustValidation,
+                "accuracies",
+                lambda self: validated(self) if len(epochs) < 1 else (_ for _ in ()).throw(KeyboardInterrupt),
+            )
+        train(PLAIN, MNIST, *halves(sample), tmp_path, callbacks=callbacks, report=lambda _: None)
+    monkeypatch.undo()
+    small_networks(monkeypatch)
+    outcome = train(PLAIN, MNIST, *halves(sample), tmp_path, report=lambda _: None)
+    # After a stop the batches come in another order.
+    assert [set(epoch) for epoch in outcome.card.history] == [set(epoch) for epoch in plain_run.card.history]
+    assert [epoch["epoch"] for epoch in outcome.card.history] == [0, 1, 2]
+    rates = [run.card.accuracies["benign"]["rate"] for run in (outcome, plain_run)]
+    assert rates[0] == pytest.approx(rates[1], abs=0.1)
+
+
+def test_damaged_weights_of_the_last_epoch_are_those_of_the_one_before(tmp_path, sample, small, plain_run):
+    with pytest.raises(KeyboardInterrupt):
+        train(replace(PLAIN, epochs=4), MNIST, *halves(sample), tmp_path, callbacks=[Kill(3)], report=lambda _: None)
+    kept = tmp_path / "training" / "epochs"
+    assert sorted(path.name for path in kept.iterdir()) == ["2", "3"]
+    (kept / "3" / "state.weights.h5").write_bytes(b"damaged")
+    seen = []
+    watch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(epoch))
+    train(replace(PLAIN, epochs=4), MNIST, *halves(sample), tmp_path, callbacks=[watch], report=lambda _: None)
+    assert seen == [2, 3]
+
+
+def test_a_run_whose_patience_has_run_out_is_not_trained_further_after_a_stop(tmp_path, sample, small, monkeypatch):
+    recipe = TrainingRecipe.default(MNIST, "none", epochs=5, learning_rate=1e-9, validation=128, patience=1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(run_training, "measure", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        train(recipe, MNIST, *halves(sample), tmp_path, report=lambda _: None)
+    outcome = train(recipe, MNIST, *halves(sample), tmp_path, report=lambda _: None)
+    assert [entry["epoch"] for entry in outcome.card.history] == [0, 1]
 
 
 def test_a_stop_after_the_last_epoch_costs_no_training(tmp_path, sample, small, monkeypatch):
