@@ -80,7 +80,7 @@ def evaluate(
     """
     import_tensorflow()
     from advkeras.evaluation import runner
-    from advkeras.evaluation.doubts import doubts
+    from advkeras.evaluation.doubts import about_classifier
     from advkeras.evaluation.protocol import Protocol
     from advkeras.evaluation.results import rows_held
     from advkeras.files import require_writable_folder
@@ -111,8 +111,8 @@ def evaluate(
             "--output of its own, or name all models and attacks in one",
             soft_wrap=True,
         )
-    pixels = (float(data.images.min()), float(data.images.max()))
-    for line in doubts(evaluation, num_classes=spec.num_classes, pixels=pixels):
+    said = set(map(about_classifier, classifiers))  # when they were loaded
+    for line in (line for line in evaluation.doubts if line not in said):
         err.print(f"Doubtful: {line}", style="yellow", soft_wrap=True)
     if as_json:
         out.print_json(json.dumps(evaluation.to_json()))

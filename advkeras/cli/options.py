@@ -134,12 +134,12 @@ Examples = Annotated[
     ),
 ]
 Model = Annotated[
-    str, typer.Option(help="Zoo name, SavedModel folder, .keras or .tflite file.", rich_help_panel="What to run")
+    str, typer.Option(help="Zoo name, SavedModel folder, .keras, .h5 or .tflite file.", rich_help_panel="What to run")
 ]
 Models = Annotated[
     list[str] | None,
     typer.Option(
-        help="Zoo name, SavedModel folder, .keras or .tflite file; repeat for several. All of the zoo by default.",
+        help="Zoo name, SavedModel folder, .keras, .h5 or .tflite file; repeat for several. All of the zoo by default.",
         rich_help_panel="What to run",
     ),
 ]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
 from inspect import Parameter, Signature, signature
+from pathlib import Path
 from typing import Any
 
 from advkeras.cli import options
@@ -14,27 +15,11 @@ from advkeras.errors import InvalidInputError, UndecidedError
 _EIGHT_BITS = 256
 
 
-def doubts_about(classifier: Any) -> str:
-    """What a user should know of a classifier before anything is measured; empty for most."""
-    from advkeras.models.reading import OF_PROBABILITIES
-
-    reading, found = classifier.reading, []
-    if reading.random:
-        found.append(
-            f"answers differently at every call, by up to {reading.random:.2g}: augmentation or dropout is left on in "
-            "what was exported. advkeras export of the Keras model serves it with them off"
-        )
-    if reading.how == OF_PROBABILITIES:
-        found.append(
-            "returns probabilities, and no softmax is found behind which logits are: their logarithms stand in, which "
-            f"say nothing where a probability rounds to 0, as on {reading.saturated:.0%} of the images tried"
-        )
-    return f"{classifier.name} {'; it '.join(found)}" if found else ""
-
-
 def say_doubts(classifier: Any) -> None:
-    """Tells the user what :func:`doubts_about` finds."""
-    if doubts := doubts_about(classifier):
+    """Tells the user what is doubtful about a classifier."""
+    from advkeras.evaluation.doubts import about_classifier
+
+    if doubts := about_classifier(classifier):
         err.print(f"Doubtful: {doubts}", style="yellow", soft_wrap=True)
 
 
@@ -126,6 +111,7 @@ class Subject(ModelUse):
         unit = datasets.get(self.dataset).bounds if known and self.bounds is None else self.bounds
         sources = models or zoo.names_for(self.dataset)
         classifiers = [self._fitting(source, unit) for source in sources]
+        _tell_apart(classifiers, sources)
         first = classifiers[0]
         source = self._find(unit or first.bounds, shape=first.input_shape, num_classes=first.num_classes)
         for classifier in classifiers:
@@ -158,6 +144,14 @@ class Subject(ModelUse):
         except UndecidedError:
             found = self._find(unit)
             return self.classifier(source, bounds=unit, shape=found.spec.shape, classes=found.spec.num_classes)
+
+
+def _tell_apart(classifiers: Sequence[Any], sources: Sequence[str]) -> None:
+    """Calls those of one name by their files' or folders' names, as mine.keras and mine.h5."""
+    names = [classifier.name for classifier in classifiers]
+    for classifier, source in zip(classifiers, sources, strict=True):
+        if names.count(classifier.name) > 1:
+            classifier.name = Path(source).name
 
 
 def on_subject(command: Callable[..., None]) -> Callable[..., None]:

@@ -81,10 +81,10 @@ def encoded(images: npt.ArrayLike, bounds: tuple[float, float]) -> list[bytes]:
 
 
 def resized(pixels: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
-    """A picture (H, W, C) of another size."""
+    """A picture (H, W, C) of another size, scaled as Keras's loaders do by default: bilinear, without antialiasing."""
     import tensorflow as tf
 
-    scaled = tf.image.resize(pixels, (height, width), method="bilinear", antialias=True)
+    scaled = tf.image.resize(pixels, (height, width), method="bilinear")
     return np.asarray(tf.cast(tf.clip_by_value(tf.round(scaled), 0, 255), tf.uint8))
 
 

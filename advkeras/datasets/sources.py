@@ -140,6 +140,8 @@ def find(
         found = open_folder(path, wanted)
     elif prepared is not None:
         found = open_tfds(str(name), prepared, wanted)
+    elif path.suffix or len(path.parts) > 1 or str(name).endswith(os.sep):
+        raise InvalidInputError(f"there is no file or folder {name}, nor has tensorflow-datasets prepared a set of it")
     else:
         raise InvalidInputError(
             unknown_name("data set", str(name), registry.names())

@@ -28,4 +28,6 @@ def check_all_fit(classifiers: Sequence[Classifier], spec: DatasetSpec) -> None:
         check_fit(classifier, spec)
     names = [classifier.name for classifier in classifiers]
     if len(set(names)) < len(names):
-        raise InvalidInputError(f"models must have different names. Received: {', '.join(names)}")
+        raise InvalidInputError(
+            f"models must have different names: rename a file or folder. Received: {', '.join(names)}"
+        )

@@ -170,6 +170,7 @@ class Evaluation:
         seed: of all the randomness.
         region: radius and samples of region classification.
         models: their results.
+        doubts: lines about what may be wrong with what was evaluated.
         provenance: command, versions, device, seconds, time of day.
         schema_version: of this structure.
     """
@@ -183,6 +184,7 @@ class Evaluation:
     seed: int
     region: dict[str, Any]
     models: tuple[ModelResult, ...]
+    doubts: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
@@ -211,7 +213,8 @@ class Evaluation:
             )
             for model in data["models"]
         )
-        return cls(**{**data, "bounds": tuple(data["bounds"]), "models": models})
+        doubts = tuple(str(line) for line in data.get("doubts", ()))
+        return cls(**{**data, "bounds": tuple(data["bounds"]), "models": models, "doubts": doubts})
 
     def write(self, folder: Path) -> Path:
         """Writes results.json into a folder, whole or not at all."""

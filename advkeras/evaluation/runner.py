@@ -17,6 +17,7 @@ from advkeras.evaluation import paper
 from advkeras.evaluation.convergence import check_convergence
 from advkeras.evaluation.crafting import Unit, Watch, units
 from advkeras.evaluation.distortion import summary
+from advkeras.evaluation.doubts import about_classifier, doubts
 from advkeras.evaluation.examples import Examples
 from advkeras.evaluation.fit import check_all_fit
 from advkeras.evaluation.protocol import Protocol
@@ -71,6 +72,15 @@ def evaluate(
         seed=protocol.seed,
         region={"radius": protocol.region_radius, "samples": protocol.region_samples},
         models=models,
+        doubts=(
+            *filter(None, map(about_classifier, classifiers)),
+            *doubts(
+                models,
+                bounds=spec.bounds,
+                num_classes=spec.num_classes,
+                pixels=(float(data.images.min()), float(data.images.max())),
+            ),
+        ),
         provenance=provenance.of_run(time.perf_counter() - start),
     )
     evaluation.write(output)

@@ -51,7 +51,9 @@ def locate(source: str | os.PathLike[str]) -> Path:
         return path(str(source))
     if not Path(source).exists():
         if Path(source).suffix:
-            raise InvalidInputError(f"there is no model {source}: give a SavedModel's folder or a .keras file")
+            raise InvalidInputError(
+                f"there is no model {source}: give a SavedModel's folder, or a .keras, .h5 or .tflite file"
+            )
         raise InvalidInputError(unknown_model(str(source)))
     return Path(source)
 
@@ -70,4 +72,6 @@ def is_intact(name: str) -> bool:
 
 def unknown_model(received: str) -> str:
     """One line about a model that is neither in the zoo nor on disk."""
-    return unknown_name("model", received, names()) + ", or give a SavedModel's folder or a .keras file"
+    return (
+        unknown_name("model", received, names()) + ", or give a SavedModel's folder, or a .keras, .h5 or .tflite file"
+    )

@@ -23,13 +23,20 @@ class _Column:
     from_paper: bool = False
 
 
+def _work_text(row: Row) -> str:
+    """Gradients for each image; the forward passes of an attack that takes none."""
+    if row.gradient_count or row.attack == BENIGN:
+        return f"{row.gradient_count / row.point.of:,.0f}"
+    return f"{row.forward_count / row.point.of:,.0f} fwd"
+
+
 _TABLE_1 = (
     _Column("Attack", lambda row: row.title + (MARK if _unfinished(row) else "")),
     _Column("Success %", lambda row: share_text(row.success)),
     _Column("paper", lambda row: percent_text(_paper(row).success), from_paper=True),
     _Column("RMS", lambda row: _rms(row.distortion)),
     _Column("paper", lambda row: _number(_paper(row).distortion), from_paper=True),
-    _Column("Grads", lambda row: f"{row.gradient_count / row.point.of:,.0f}"),
+    _Column("Grads", _work_text),
     _Column("s", lambda row: f"{row.seconds:.1f}"),
 )
 _TABLE_2 = (
@@ -83,14 +90,20 @@ def caption(evaluation: Evaluation) -> str:
     seconds = sum(
         row.seconds + row.region_seconds + (row.convergence.seconds if row.convergence else 0) for row in rows
     )
+    by_vote = " (for OptRegion, by the vote)" if any(row.attack == "optregion" for row in rows) else ""
     return (
         f"{evaluation.examples:,} images: {evaluation.data_source}. Region classification by "
         f"{region['samples']} points of the hypercube of radius {region['radius']:g}. 95% intervals in brackets and "
-        "after ±; success over the images that are classified correctly (for OptRegion, by the vote), RMS over the "
+        f"after ±; success over the images that are classified correctly{by_vote}, RMS over the "
         f"successful examples in pixels of [{low:g}, {high:g}].{_readings(evaluation)}{_searches(rows)}"
         f"{_convergence(evaluation)} Protocol {evaluation.protocol}, seed {evaluation.seed}, "
-        f"{made_with(evaluation.provenance)}, {seconds:.0f} s."
+        f"{made_with(evaluation.provenance)}, {seconds:.0f} s.{_doubts(evaluation)}"
     )
+
+
+def _doubts(evaluation: Evaluation) -> str:
+    """What may be wrong with what was evaluated."""
+    return "".join(f" Doubtful: {line.rstrip('.?')}{'?' if line.endswith('?') else '.'}" for line in evaluation.doubts)
 
 
 def _readings(evaluation: Evaluation) -> str:

@@ -12,7 +12,8 @@ from advkeras import provenance
 from advkeras.arrays import PICTURE_CHANNELS
 from advkeras.boundary.detector import BoundaryDetector
 from advkeras.datasets import pictures
-from advkeras.models import Classifier, ModelCard, layout, saved_model
+from advkeras.errors import require
+from advkeras.models import Classifier, ModelCard, layout, lite, saved_model
 from advkeras.regions.voting import RegionVote
 from advkeras.serving import signatures
 
@@ -44,9 +45,14 @@ def export(
         The version's folder.
 
     Raises:
-        InvalidInputError: if the folder cannot be written, the detector does not fit the classifier, or the
-            classifier's variables cannot be followed.
+        InvalidInputError: if it is a LiteRT model, the folder cannot be written, the detector does not fit the
+            classifier, or the classifier's variables cannot be followed.
     """
+    require(
+        classifier.source is None or not classifier.source.endswith(lite.SUFFIX),
+        "a LiteRT model cannot be exported: export the model that it was made of",
+        source=classifier.source,
+    )
     name = name or parent.resolve().name
     served = {
         signatures.DEFAULT: signatures.point(classifier),

@@ -1,8 +1,11 @@
 """Command lines that make no sense: one line each, before any work."""
 
+from types import SimpleNamespace
+
 import pytest
 
 import advkeras
+from advkeras.cli.subjects import _tell_apart
 
 from ..commands import error_of, run
 
@@ -25,6 +28,17 @@ from ..commands import error_of, run
 )
 def test_wrong_usage_is_one_line(arguments, message):
     assert message in error_of(*arguments)
+
+
+def test_models_of_one_name_are_called_by_their_files():
+    models = [SimpleNamespace(name=name) for name in ("mine", "mine", "other")]
+    _tell_apart(models, ["mine.keras", "folder/mine.h5", "other.keras"])
+    assert [model.name for model in models] == ["mine.keras", "mine.h5", "other"]
+
+
+@pytest.mark.parametrize("name", ["picturs/", "here/picturs", "mine.npy2"])
+def test_a_place_that_is_not_there_is_called_so(name):
+    assert f"there is no file or folder {name}, nor has" in error_of("attack", "fgsm", "--dataset", name)
 
 
 def test_help_and_version_are_printed():

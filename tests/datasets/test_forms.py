@@ -319,3 +319,17 @@ def test_the_command_line_says_what_is_to_be_known_of_the_pictures(tmp_path):
     assert "1 of 12 pictures left out" in said
     arrays = npz(tmp_path, a=COLOUR, b=LABELS)
     run(*attack, "--dataset", arrays, "--arrays", "a", "b")
+
+
+def test_pictures_are_scaled_as_keras_scales_them(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 31, 44, 3), np.uint8)
+    for place, picture in enumerate(pixels):
+        folder = tmp_path / "ab"[place % 2]
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(picture).save(folder / f"{place}.png")
+    data = datasets.find(tmp_path, bounds=(0.0, 255.0), shape=(12, 16, 3), resize=True).load()
+    theirs = keras.utils.image_dataset_from_directory(tmp_path, image_size=(12, 16), shuffle=False, verbose=False)
+    expected = np.concatenate([images for images, _ in theirs])
+    # Ours are pictures of 8 bits again, in an order of their own.
+    for image in data.images:
+        assert np.abs(expected - image).reshape(4, -1).max(axis=1).min() <= 0.501

@@ -167,19 +167,20 @@ def test_a_single_example_has_no_interval(natural, sample, tmp_path):
 
 
 def test_a_model_that_is_fed_the_wrong_pixels_is_doubted(evaluation, natural, sample, tmp_path):
-    assert doubts(evaluation, num_classes=10, pixels=(0.0, 1.0)) == []
+    assert evaluation.doubts == ()
     misfed = Classifier(
         lambda images: natural(1.0 - images), bounds=(0.0, 1.0), input_shape=(28, 28, 1), name="negative"
     )
-    found = evaluate([misfed], sample.first(40), MNIST, Protocol.build(MNIST, attacks=["fgsm"]), tmp_path / "other")
-    (line,) = doubts(found, num_classes=10, pixels=(0.0, 1.0))
+    evaluate([misfed], sample.first(40), MNIST, Protocol.build(MNIST, attacks=["fgsm"]), tmp_path / "other")
+    (line,) = read(tmp_path / "other").doubts
     assert line.startswith("negative classifies ")
-    assert "chance would 10%: does it take pixels in [0, 1] (--bounds)" in line
+    assert "chance alone 10%: does it take pixels in [0, 1] (--bounds)" in line
 
 
 def test_images_that_fill_little_of_the_bounds_are_doubted(evaluation):
-    assert doubts(evaluation, num_classes=10, pixels=(0.1, 0.7)) == []
-    (line,) = doubts(evaluation, num_classes=10, pixels=(0.0, 1 / 255))
+    known = {"bounds": evaluation.bounds, "num_classes": 10}
+    assert doubts(evaluation.models, pixels=(0.1, 0.7), **known) == ()
+    (line,) = doubts(evaluation.models, pixels=(0.0, 1 / 255), **known)
     assert line.startswith("the images' pixels lie in [0, 0.00392], and the bounds are [0, 1]")
 
 

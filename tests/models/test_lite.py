@@ -80,7 +80,7 @@ def test_attacks_by_queries_and_votes_run_and_an_export_is_refused(tmp_path):
         assert (classifier.predict(result.adversarials) != labels).all()
     votes = RegionClassification(classifier, radius=0.001, samples=20).predict(IMAGES)
     np.testing.assert_array_equal(votes["class"], labels)
-    with pytest.raises(InvalidInputError, match="a SavedModel has no Python"):
+    with pytest.raises(InvalidInputError, match="a LiteRT model cannot be exported"):
         export(classifier, tmp_path / "served", vote=RegionVote(region=Hypercube(0.1), samples=20))
     assert not (tmp_path / "served").exists() or not any((tmp_path / "served").iterdir())
 

@@ -1,5 +1,7 @@
 """Logits are had from whatever a network returns: they and their gradients are those of the network before it."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -205,11 +207,16 @@ def test_a_model_that_was_exported_with_its_augmentation_is_named(tmp_path):
     assert classifier.reading.random > 1e-3
     assert Classifier.from_keras(network, bounds=(0, 1)).reading.random == 0
     np.savez(tmp_path / "data.npz", images=IMAGES, labels=np.arange(7) % 4)
-    said = run(
-        *("attack", "fgsm", "--dataset", tmp_path / "data.npz", "--model", tmp_path / "flipping", "--bounds", 0, 1),
-        *("--output", tmp_path / "found.npz"),
-    ).stderr
-    assert "answers differently at every call" in said
+    given = ("--dataset", tmp_path / "data.npz", "--model", tmp_path / "flipping", "--bounds", 0, 1)
+    said = run("attack", "fgsm", *given, "--output", tmp_path / "found.npz").stderr
+    assert "flipping answers differently at every call" in said
+    # And wherever its figures are shown.
+    table = run("evaluate", "--attack", "fgsm", *given, "--output", tmp_path / "run").stdout
+    report = run("report", tmp_path / "run").stdout
+    markdown = run("report", "--markdown", tmp_path / "run").stdout
+    for text in (table, report, markdown):
+        assert "Doubtful: flipping answers differently at every call" in " ".join(text.split())
+    assert "figures mean little" in json.loads((tmp_path / "run" / "results.json").read_text())["doubts"][0]
 
 
 def test_the_table_says_how_logits_were_had(tmp_path):
