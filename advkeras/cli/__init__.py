@@ -51,6 +51,9 @@ def _usage(error: Any) -> str:
         return "--load stands before the command's name: advkeras --load FILE COMMAND ..."
     context = getattr(error, "ctx", None)
     message = error.format_message().rstrip(".")
+    option = getattr(error, "param", None)
+    if getattr(option, "nargs", 1) > 1:
+        message += f": {option.opts[0]} takes {option.nargs} values, {option.opts[0]} {option.metavar}"
     return f"{message} (see advkeras {' '.join(context.command_path.split()[1:])} --help)" if context else message
 
 

@@ -16,6 +16,7 @@ from ..commands import error_of, run
         (("evaluate", "--exampels", 3), "No such option: --exampels"),
         (("evaluate", "--examples", "x"), "--examples"),
         (("evaluate", "--bounds", 0), "'--bounds' requires 2 arguments"),
+        (("evaluate", "--bounds", "0,255", "--json"), "--bounds takes 2 values, --bounds LOW HIGH"),
         (("evaluate", "--model"), "'--model' requires an argument"),
         (("attack",), "Missing argument 'ATTACK' (see advkeras attack --help)"),
         (("attack", "fgsm", "pgd"), "unexpected extra argument"),
