@@ -52,7 +52,7 @@ def _usage(error: Any) -> str:
     context = getattr(error, "ctx", None)
     message = error.format_message().rstrip(".")
     option = getattr(error, "param", None)
-    if getattr(option, "nargs", 1) > 1:
+    if option is not None and option.nargs > 1:
         message += f": {option.opts[0]} takes {option.nargs} values, {option.opts[0]} {option.metavar}"
     return f"{message} (see advkeras {' '.join(context.command_path.split()[1:])} --help)" if context else message
 
