@@ -138,8 +138,8 @@ FAULTS = (
     Fault(
         "every training step has the same random start",
         "training/adversarial_training.py",
-        "tf.constant(self._seed[1], tf.int32) + taken",
-        "tf.constant(self._seed[1], tf.int32)",
+        "tf.constant(self._start[1], tf.int32) + taken",
+        "tf.constant(self._start[1], tf.int32)",
         "tests/training/test_crafting.py",
     ),
     Fault(

@@ -106,7 +106,9 @@ def test_figures_and_tables_are_made(data, tmp_path):
 
 
 def test_models_of_one_name_are_refused(data, tmp_path):
-    with pytest.raises(InvalidInputError, match="models must have different names. Received: linear, linear"):
+    with pytest.raises(
+        InvalidInputError, match=r"models must have different names: rename .* Received: linear, linear"
+    ):
         measure_boundaries([CLASSIFIER, CLASSIFIER], data, SPEC, (), SEARCH, tmp_path)
 
 
