@@ -78,16 +78,12 @@ def arrays_as_bytes(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
 
 
 def read_arrays_of(content: BinaryIO) -> dict[str, npt.NDArray[Any]]:
-    """All arrays of an .npz file.
+    """All arrays of what an .npz file holds.
 
     Raises:
         InvalidInputError: if it is none.
     """
-    try:
-        with np.load(content, allow_pickle=False) as archive:
-            return {name: np.asarray(archive[name]) for name in archive}
-    except _DAMAGED as error:
-        raise InvalidInputError(f"no .npz file: {first_line(error)}") from None
+    return _opened(content, lambda archive: {name: np.asarray(archive[name]) for name in archive}, "what was read")
 
 
 def array_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -117,11 +113,15 @@ def read_arrays(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str,
 def _from_archive(path: str | os.PathLike[str], read: Callable[[Any], T], what: str) -> T:
     if not Path(path).is_file():
         raise InvalidInputError(f"there is no file {path}")
+    return _opened(path, read, str(path), what)
+
+
+def _opened(source: str | os.PathLike[str] | BinaryIO, read: Callable[[Any], T], name: str, what: str = "") -> T:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(source, allow_pickle=False) as archive:
             return read(archive)
     except _DAMAGED as error:
-        raise InvalidInputError(f"{path} is no .npz file{what}: {first_line(error)}") from None
+        raise InvalidInputError(f"{name} is no .npz file{what}: {first_line(error)}") from None
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -3,7 +3,7 @@
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -126,9 +126,3 @@ class Store:
 
     def _file(self, unit: Unit) -> Any:
         return self.folder / _UNITS / f"{unit.digest}{_SUFFIX}"
-
-
-def missing(units: Iterable[Unit], store: Store) -> list[Unit]:
-    """Units that the store has no result of."""
-    there = store.digests()
-    return [unit for unit in units if unit.digest not in there]

@@ -84,7 +84,8 @@ def train(
     strategy = strategy or tf.distribute.get_strategy()
     worker = distribution.worker(strategy)
     parent = Path(output)
-    state = parent / "training" if worker == 0 else parent / "training" / f"worker-{worker}"
+    # Side by side: a worker clears its own folder when it begins, and no other's.
+    state = parent / ("training" if worker == 0 else f"training-worker-{worker}")
     require_writable_folder(parent)
     count = len(training_data) - recipe.validation
     steps = count // recipe.batch_size

@@ -15,7 +15,7 @@ import pytest
 from advkeras.errors import InvalidInputError
 from advkeras.files import scratch_prefix, write_atomically
 from advkeras.runs.execute import UnitsFailedError, Watch, execute
-from advkeras.runs.store import Store, missing
+from advkeras.runs.store import Store
 from advkeras.runs.unit import Result, Unit, canonical, in_order
 
 REPOSITORY = Path(__file__).parents[2]
@@ -76,14 +76,14 @@ def test_what_decides_the_result_is_the_identity(tmp_path):
 
 def test_units_are_computed_once_and_after_what_they_follow_on(tmp_path):
     store, units = Store(tmp_path / "run"), chain(tmp_path)
-    assert missing(units, store) == list(units)
+    assert store.digests() == set()
     execute([units[3]], store)
     assert computed(tmp_path) == [1, 2, 3, 4]
     assert store.get(units[3]).arrays["total"].tolist() == [10]
     assert store.get(units[2]).facts == {"followed": 2}
     execute([units[3]], store)
     assert computed(tmp_path) == [1, 2, 3, 4]
-    assert missing(units, store) == []
+    assert store.digests() == {unit.digest for unit in units}
 
 
 @pytest.mark.parametrize("harm", ["cut off", "other facts", "another unit's", "nothing"])
