@@ -11,6 +11,8 @@ IntArray = npt.NDArray[np.int32]
 BoolArray = npt.NDArray[np.bool_]
 # How many channels a picture may have: grey, colours, colours and transparency.
 PICTURE_CHANNELS = (1, 3, 4)
+# The class of an image whose logits are no numbers: the classifier does not classify it.
+NO_CLASS = -1
 Progress = Callable[[int, int], None]
 
 

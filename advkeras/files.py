@@ -7,7 +7,8 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -25,8 +26,9 @@ _DAMAGED = (
 )
 
 
-def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
-    """Writes a file under a temporary name beside its place and renames it, once it is on the disk.
+@contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A file to write under a temporary name beside its place, which is renamed in the end, once it is on the disk.
 
     Raises:
         InvalidInputError: if the folder cannot be written, or the disk is full.
@@ -38,7 +40,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
         handle, name = tempfile.mkstemp(prefix=scratch_prefix(), dir=path.parent)
         scratch = Path(name)
         with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         scratch.chmod(0o644)
@@ -48,6 +50,16 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     finally:
         if scratch is not None:
             scratch.unlink(missing_ok=True)
+
+
+def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
+    """Writes a file whole or not at all.
+
+    Raises:
+        InvalidInputError: if the folder cannot be written, or the disk is full.
+    """
+    with writing(path) as stream:
+        stream.write(content)
 
 
 def scratch_prefix() -> str:
@@ -77,13 +89,34 @@ def arrays_as_bytes(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
     return content.getvalue()
 
 
-def read_arrays_of(content: BinaryIO) -> dict[str, npt.NDArray[Any]]:
-    """All arrays of what an .npz file holds.
+def write_in_parts(stream: BinaryIO, rows: int, arrays: Mapping[str, Iterable[npt.NDArray[Any]]]) -> None:
+    """Writes a compressed .npz file of arrays that are never in memory as a whole.
+
+    Args:
+        stream: to write to.
+        rows: of all the arrays.
+        arrays: by name, each as parts of its rows, at least one.
+    """
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, parts in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                for number, part in enumerate(parts):
+                    if not number:
+                        shape = (rows, *part.shape[1:]) if part.ndim else ()
+                        header = {"descr": np.lib.format.dtype_to_descr(part.dtype), "fortran_order": False}
+                        np.lib.format.write_array_header_1_0(entry, {**header, "shape": shape})
+                    entry.write(np.ascontiguousarray(part).tobytes())
+
+
+def read_arrays_of(content: BinaryIO, names: Sequence[str] | None = None) -> dict[str, npt.NDArray[Any]]:
+    """The named arrays of what an .npz file holds; all of them by default.
 
     Raises:
-        InvalidInputError: if it is none.
+        InvalidInputError: if it is none, or lacks one of them.
     """
-    return _opened(content, lambda archive: {name: np.asarray(archive[name]) for name in archive}, "what was read")
+    return _opened(
+        content, lambda archive: {name: np.asarray(archive[name]) for name in names or archive}, "what was read"
+    )
 
 
 def array_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -127,44 +160,6 @@ def _opened(source: str | os.PathLike[str] | BinaryIO, read: Callable[[Any], T],
 def write_json(path: Path, data: Any) -> None:
     """Writes plain values as indented JSON, whole or not at all."""
     write_atomically(path, (json.dumps(data, indent=2) + "\n").encode())
-
-
-def read_json(path: str | os.PathLike[str], name: str, build: Callable[[Any], T], *, what: str) -> T:
-    """What is built of a JSON file, or of the one of that name in a folder.
-
-    Args:
-        path: of the file or the folder.
-        name: of the file in a folder.
-        build: makes it of the file's plain values.
-        what: it is, for the message.
-
-    Raises:
-        InvalidInputError: if there is none, or it is damaged; its path stands before what ``build`` finds wrong.
-    """
-    path = Path(path)
-    path = path / name if path.is_dir() else path
-    try:
-        return build(json.loads(path.read_text()))
-    except OSError as error:
-        raise InvalidInputError(f"cannot read {path}: {error.strerror}") from None
-    except InvalidInputError as error:
-        raise InvalidInputError(f"{path} {error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidInputError(f"{path} does not hold {what}: {error}") from None
-
-
-def require_schema(data: dict[str, Any], version: int) -> None:
-    """Makes sure that what a file holds is structured as this version of advkeras expects.
-
-    Raises:
-        InvalidInputError: if not.
-        KeyError: if it has no version.
-    """
-    if data["schema_version"] != version:
-        raise InvalidInputError(
-            f"has schema version {data['schema_version']}, this version of advkeras reads {version}: "
-            "make the results again"
-        )
 
 
 def require_writable_folder(folder: Path) -> None:

@@ -1,25 +1,47 @@
 """Shares of a sample, with the interval that tells how far the sample can be trusted."""
 
 from dataclasses import dataclass
-from typing import Any
+
+from pydantic import computed_field
+
+from advkeras.errors import require
 
 
 @dataclass(frozen=True)
 class Proportion:
-    """A count out of a number of trials.
+    """A count out of a number of trials; written down with its rate and its interval.
 
     Attributes:
         count: successes.
         of: trials.
+
+    Raises:
+        InvalidInputError: if there are more successes than trials, or less than none.
     """
 
     count: int
     of: int
 
+    def __post_init__(self) -> None:
+        require(0 <= self.count <= self.of, "count must lie between 0 and the trials", count=self.count, of=self.of)
+
+    @computed_field(return_type=float | None)  # type: ignore[prop-decorator]
     @property
     def rate(self) -> float:
         """The share in [0, 1]; NaN without trials."""
         return self.count / self.of if self.of else float("nan")
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def low(self) -> float:
+        """Lower end of the 95% interval."""
+        return self.interval()[0]
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def high(self) -> float:
+        """Upper end of the 95% interval."""
+        return self.interval()[1]
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Wilson's score interval (Wilson 1927); the whole of [0, 1] without trials."""
@@ -29,13 +51,3 @@ class Proportion:
 
         low, high = binomtest(self.count, self.of).proportion_ci(confidence, method="wilson")
         return float(low), float(high)
-
-    def to_json(self) -> dict[str, Any]:
-        """Count, trials, rate and the 95% interval."""
-        low, high = self.interval()
-        return {"count": self.count, "of": self.of, "rate": self.rate if self.of else None, "low": low, "high": high}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Proportion":
-        """The inverse of :meth:`to_json`."""
-        return cls(int(data["count"]), int(data["of"]))

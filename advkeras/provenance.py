@@ -3,12 +3,35 @@
 import platform
 import shlex
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 _PACKAGES = ("advkeras", "tensorflow", "keras", "tensorflow-datasets", "numpy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What results were made with.
+
+    Attributes:
+        command: the command line.
+        versions: of Python and of packages.
+        device: the accelerator, or the processor and the number of cores.
+        seconds: that the run took.
+        finished: when, in ISO format.
+    """
+
+    command: str
+    versions: dict[str, str]
+    device: str
+    seconds: float
+    finished: str
+
+
+UNKNOWN = Provenance(command="", versions={}, device="", seconds=0.0, finished="")
+"""Of results that are not there yet."""
 
 
 def versions() -> dict[str, str]:
@@ -43,19 +66,19 @@ def command_line() -> str:
     return shlex.join([*(["advkeras"] if ours else ["python", program.name]), *sys.argv[1:]])
 
 
-def of_run(seconds: float) -> dict[str, Any]:
-    """What the results of a run were made with, as plain values.
+def of_run(seconds: float) -> Provenance:
+    """What the results of a run were made with.
 
     Args:
         seconds: that the run took.
     """
-    return {
-        "command": command_line(),
-        "versions": versions(),
-        "device": device(),
-        "seconds": round(seconds, 1),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    return Provenance(
+        command=command_line(),
+        versions=versions(),
+        device=device(),
+        seconds=round(seconds, 1),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
 
 
 def _processor() -> str:

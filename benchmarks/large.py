@@ -5,16 +5,13 @@ commands run on the code of another checkout, too. Budgets are small, so that it
 """
 
 import argparse
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import psutil
-from measuring import of_checkout, report
+from measuring import peak_of, report
 
 from advkeras.models import Classifier
 
@@ -61,30 +58,6 @@ def spread_classes(model: Any, images: Any) -> None:
     last.set_weights([kernel * scale, (bias - logits.mean(axis=0)) * scale])
 
 
-def measured(command: list[str], checkout: Path) -> tuple[int, float, int]:
-    """Peak of the memory of a command's processes together, in bytes; seconds; exit code."""
-    start, peak = time.perf_counter(), 0
-    with tempfile.TemporaryFile() as output:
-        process = psutil.Popen(
-            [sys.executable, *command], cwd=checkout, env=of_checkout(checkout), stdout=output, stderr=output
-        )
-        while process.poll() is None:
-            together = 0
-            for each in (process, *process.children(recursive=True)):
-                try:
-                    together += each.memory_info().rss
-                except psutil.Error:
-                    continue  # it has just ended
-            peak = max(peak, together)
-            if together > LIMIT:
-                process.kill()
-            time.sleep(0.02)
-        if process.returncode > 0:
-            output.seek(0)
-            print(output.read().decode()[-1_000:], file=sys.stderr)
-    return peak, time.perf_counter() - start, process.returncode
-
-
 def main() -> None:
     """Measures each command on each network."""
     checkouts = {"after": Path(__file__).parents[1], **({"before": options.before.resolve()} if options.before else {})}
@@ -104,7 +77,7 @@ def main() -> None:
                 row: dict[str, Any] = {"network": name, "command": title}
                 for kind, checkout in checkouts.items():
                     command = commands(folder / "net.keras", folder / "data.npz", folder / kind)[title]
-                    peak, seconds, code = measured(command, checkout)
+                    peak, seconds, code = peak_of(command, checkout, limit=LIMIT)
                     row |= {f"{kind}_gb": peak / 2**30, f"{kind}_seconds": seconds, f"{kind}_ended": code == 0}
                 rows.append(row)
                 print(row, flush=True)

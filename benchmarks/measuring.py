@@ -2,6 +2,8 @@
 
 import json
 import os
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -80,6 +82,36 @@ def in_turns(pairs: Sequence[tuple[float, float, float]]) -> dict[str, Any]:
 def of_checkout(folder: Path) -> dict[str, str]:
     """The environment of a process that runs a checkout's code."""
     return {**os.environ, "PYTHONPATH": str(folder), "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def peak_of(command: list[str], checkout: Path, *, limit: float = np.inf) -> tuple[int, float, int]:
+    """Peak of the memory of a command's processes together, in bytes; seconds; exit code.
+
+    Args:
+        command: Python's arguments.
+        checkout: whose code runs.
+        limit: bytes beyond which it is killed.
+    """
+    start, peak = time.perf_counter(), 0
+    with tempfile.TemporaryFile() as output:
+        process = psutil.Popen(
+            [sys.executable, *command], cwd=checkout, env=of_checkout(checkout), stdout=output, stderr=output
+        )
+        while process.poll() is None:
+            together = 0
+            for each in (process, *process.children(recursive=True)):
+                try:
+                    together += each.memory_info().rss
+                except psutil.Error:
+                    continue  # it has just ended
+            peak = max(peak, together)
+            if together > limit:
+                process.kill()
+            time.sleep(0.02)
+        if process.returncode > 0:
+            output.seek(0)
+            print(output.read().decode()[-1_000:], file=sys.stderr)
+    return peak, time.perf_counter() - start, process.returncode
 
 
 def report(name: str, title: str, rows: list[dict[str, Any]], **facts: Any) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from advkeras import records
 from advkeras.arrays import Progress
 from advkeras.attacks.base import Attack
 from advkeras.attacks.pgd import PGD
@@ -40,9 +41,9 @@ def measure(
     attack = PGD.for_card(spec)
     attacked = data.first(min(len(data), CARD_IMAGES[spec.follows]))
     return {
-        "benign": accuracy(classifier, data).to_json(),
+        "benign": records.plain(accuracy(classifier, data)),
         "pgd": {
-            **robust_accuracy(classifier, attacked, attack, progress=progress).to_json(),
+            **records.plain(robust_accuracy(classifier, attacked, attack, progress=progress)),
             "attack": attack.get_config(),
         },
     }

@@ -10,18 +10,20 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from advkeras.arrays import BoolArray, FloatArray, IntArray, Progress, no_progress, rms
+from advkeras.arrays import NO_CLASS, BoolArray, FloatArray, IntArray, Progress, no_progress, rms
 from advkeras.attacks import code
 from advkeras.attacks.checks import check_classes, check_types, whole_numbers
 from advkeras.attacks.result import AttackResult
 from advkeras.datasets.registry import DatasetSpec
 from advkeras.errors import InvalidInputError, require, require_count, require_finite
 from advkeras.models import Classifier
-from advkeras.models.classifier import NO_CLASS
+from advkeras.models.counted import Passes
 from advkeras.models.pixel_grid import settled_arrays
 from advkeras.searches.norms import NormName
 from advkeras.searches.problem import Problem
 
+# Before and after the attack, to see what there is to attack and what it has found.
+_FORWARDS = 3
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 REGISTERED: dict[str, type["Attack"]] = {}
@@ -141,6 +143,8 @@ class Attack(abc.ABC):
             adversarials[attacked] = self._kept(network, problem, candidates, fooled[attacked])
         predictions, after = self._predict(network, adversarials), network.passes
         return AttackResult(
+            images=checked,
+            labels=truth,
             adversarials=adversarials,
             success=fooled,
             attacked=attacked,
@@ -169,8 +173,17 @@ class Attack(abc.ABC):
         """The hyperparameter that says how much the attack does, and its value; None where that is fixed."""
         return (self.work, getattr(self, self.work)) if self.work else None
 
-    def beside(self, images: FloatArray) -> "Attack":
-        """The same attack on a few images, as it is on those and images (N, H, W, C) together."""
+    @property
+    def passes(self) -> Passes:
+        """What it sends through the network for an image, at most, but for a few forwards."""
+        work = self.work_setting[1] if self.work_setting else 1
+        return Passes(_FORWARDS, work) if self.needs_gradient else Passes(work, 0)
+
+    def among(self, images: FloatArray) -> "Attack":
+        """The same attack on part of a run's images.
+
+        What it takes from the company that images are in, it takes from these (N, H, W, C), whichever it is called on.
+        """
         return self
 
     def get_config(self) -> dict[str, Any]:

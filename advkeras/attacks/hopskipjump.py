@@ -22,11 +22,24 @@ from advkeras.searches.starts import KnownImages, noise_starts
 _KNOWN_STARTS, _NOISE_STARTS, _STARTS_SHARE = 10, 100, 0.1
 
 
+@dataclass(frozen=True, eq=False)
 class _Starts:
-    """Images (S, H, W, C) float32 to start at, in the classifier's pixel unit; equal to itself only."""
+    """Images (S, H, W, C) float32 to start at, in the classifier's pixel unit; equal to itself only.
 
-    def __init__(self, images: FloatArray) -> None:
-        self.images = images
+    Attributes:
+        images: the user's.
+        company: instead of the other images of the call; None for those.
+    """
+
+    images: FloatArray
+    company: FloatArray | None = None
+
+    @property
+    def checksum(self) -> str:
+        digest = hashlib.sha256(self.images.tobytes())
+        if self.company is not None:
+            digest.update(b"company" + self.company.tobytes())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +84,7 @@ class HopSkipJump(MinimumNormAttack):
 
     def run(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
         """Candidates of least distortion; the image itself where nothing was found."""
-        given = self._given_starts(classifier)
-        known = KnownImages.of(classifier, problem, given, batch_size=self.batch_size)
+        known = self._known(classifier, problem)
         best, total = problem.images.copy(), len(problem)
         at_once = walks_at_once(math.prod(classifier.input_shape), self.batch_size)
         for first in range(0, total, at_once):
@@ -121,21 +133,31 @@ class HopSkipJump(MinimumNormAttack):
         Example:
             >>> HopSkipJump().starting_at(images_of_cats)(classifier, images, labels, targets)
         """
-        return replace(self, _starts=_Starts(np.array(images, np.float32)))
+        company = None if self._starts is None else self._starts.company
+        return replace(self, _starts=_Starts(np.array(images, np.float32), company))
 
-    def beside(self, images: FloatArray) -> "HopSkipJump":
-        """Images that would be attacked as well are starts of this attack, beside those that it has."""
-        return self.starting_at(images if self._starts is None else np.concatenate([self._starts.images, images]))
+    def among(self, images: FloatArray) -> "HopSkipJump":
+        """These images are starts, beside those that it has, and the other images of the call are none."""
+        given = images[:0] if self._starts is None else self._starts.images
+        return replace(self, _starts=_Starts(given, np.array(images, np.float32)))
 
     @property
     def data_checksum(self) -> str:
         """Of the images that are handed over, too."""
         code = super().data_checksum
-        if self._starts is None:
-            return code
-        return hashlib.sha256(code.encode() + self._starts.images.tobytes()).hexdigest()
+        return code if self._starts is None else hashlib.sha256((code + self._starts.checksum).encode()).hexdigest()
 
-    def _given_starts(self, classifier: Classifier) -> FloatArray:
-        if self._starts is None:
-            return np.empty((0, *classifier.input_shape), np.float32)
-        return classifier.check_images(self._starts.images)
+    def _known(self, classifier: Classifier, problem: Problem) -> KnownImages:
+        nothing = np.empty((0, *classifier.input_shape), np.float32)
+        starts = self._starts or _Starts(nothing)
+        given, company = (
+            classifier.check_images(images) if images is not None and len(images) else nothing
+            for images in (starts.images, starts.company)
+        )
+        return KnownImages.of(
+            classifier,
+            problem,
+            given,
+            company if starts.company is not None else None,
+            batch_size=self.batch_size,
+        )

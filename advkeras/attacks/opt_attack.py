@@ -11,6 +11,7 @@ from advkeras.attacks.families import MinimumNormAttack
 from advkeras.datasets.registry import DatasetSpec
 from advkeras.errors import InvalidInputError, require, unknown_name
 from advkeras.models import Classifier
+from advkeras.models.counted import Passes
 from advkeras.searches.decoupled_search import DecoupledSearch
 from advkeras.searches.ensembles import FixedEnsemble
 from advkeras.searches.penalty_search import PenaltySearch
@@ -101,6 +102,11 @@ class OptAttack(MinimumNormAttack):
         check_types(f"{cls.name}'s {kind} search", type(search), chosen)
         return super()._merged({**parameters, "search": replace(search, **chosen)}, changed)
 
+    @property
+    def members_count(self) -> int:
+        """How many members there are."""
+        return 1
+
     def members(self, classifier: Classifier) -> FloatArray:
         """The perturbations v_i of the ensemble, (M, H, W, C) in pixel units; by default the image alone."""
         return np.zeros((1, *classifier.input_shape), np.float32)
@@ -143,6 +149,13 @@ class OptAttack(MinimumNormAttack):
             images = problem.images[found]
             candidates[found] = np.clip(images + (1 + _PUSH) * (candidates[found] - images), *classifier.bounds)
         return candidates
+
+    @property
+    def passes(self) -> Passes:
+        """What the search takes, for each member of the ensemble; all of them are looked at when it has ended."""
+        forwards, gradients = super().passes
+        weights = self.search.weight_steps if isinstance(self.search, PenaltySearch) else 1
+        return Passes(forwards + 2 * self.members_count, weights * self.members_count * gradients)
 
     @property
     def work_setting(self) -> tuple[str, int]:

@@ -69,6 +69,11 @@ class OptMargin(OptAttack):
         require(self.member_rms >= 0, "member_rms must not be negative", member_rms=self.member_rms)
         require_count(ensemble_size=self.ensemble_size)
 
+    @property
+    def members_count(self) -> int:
+        """The size of the ensemble."""
+        return self.ensemble_size
+
     def members(self, classifier: Classifier) -> FloatArray:
         """The perturbations v_i, (ensemble_size, H, W, C) in pixel units, the last of them zero."""
         directions = orthogonal_directions(

@@ -11,6 +11,7 @@ from advkeras.attacks.families import FixedNormAttack
 from advkeras.datasets.registry import DatasetSpec
 from advkeras.errors import require, require_count
 from advkeras.models import Classifier
+from advkeras.models.counted import Passes
 from advkeras.randomness import derive_seeds
 from advkeras.regions import Ball, Hypercube
 from advkeras.searches.batches import run_in_batches
@@ -92,6 +93,12 @@ class PGD(FixedNormAttack):
     def losses(self) -> tuple[Loss, ...]:
         """Those that are climbed, in their order."""
         return get_args(Loss) if self.loss == "both" else (self.loss,)
+
+    @property
+    def passes(self) -> Passes:
+        """Each restart climbs each loss."""
+        forwards, gradients = super().passes
+        return Passes(forwards, self.restarts * len(self.losses) * gradients)
 
     @property
     def step_length(self) -> float:

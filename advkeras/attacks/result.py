@@ -1,17 +1,36 @@
-"""What an attack returns."""
+"""What an attack returns, and keeps on disk: one .npz file."""
 
-from dataclasses import dataclass
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from advkeras.arrays import BoolArray, FloatArray, IntArray
+from advkeras.errors import InvalidInputError
+from advkeras.files import read_arrays, write_arrays
+
+IMAGES = ("images", "labels")
+FOUND = (
+    *("adversarials", "success", "attacked", "distortion", "predictions", "benign_predictions"),
+    *("zero_gradients", "nonfinite_gradients"),
+)
+COUNTS = ("forward_count", "gradient_count", "seconds")
+_FACTS = "facts"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AttackResult:
     """What an attack found, as verified by forward passes of its own.
 
     Attributes:
-        adversarials: (N, H, W, C) float32, in the pixel unit of the classifier. Where a minimum-norm attack found
-            nothing, and where there was nothing to attack, the image itself.
+        images: (N, H, W, C) float32, what was attacked, in the pixel unit of the classifier.
+        labels: (N,) int32, their true classes.
+        adversarials: (N, H, W, C) float32. Where a minimum-norm attack found nothing, and where there was nothing to
+            attack, the image itself.
         success: (N,) bool; untargeted: the image was classified correctly and the adversarial example is not;
             targeted: the image was not classified as the target and the adversarial example is. For an attack on
             region classification, by the region's vote.
@@ -19,24 +38,28 @@ class AttackResult:
         distortion: (N,) float32, RMS over pixels and channels of adversarial minus image, in the pixel unit.
         predictions: (N,) int32, classes of the adversarial examples.
         benign_predictions: (N,) int32, classes of the images.
-        forward_count: single images sent forward only, verification included.
-        gradient_count: single images sent forward and backward; an ensemble's members count one each.
         zero_gradients: (N,) int32, gradients of each image (of its whole ensemble) that were zero everywhere.
         nonfinite_gradients: (N,) int32, gradients of each image of which something was NaN or infinite.
+        forward_count: single images sent forward only, verification included.
+        gradient_count: single images sent forward and backward; an ensemble's members count one each.
         seconds: wall-clock time, compilation included.
+        facts: what else is known of how they were made, as plain values.
     """
 
+    images: FloatArray
+    labels: IntArray
     adversarials: FloatArray
     success: BoolArray
     attacked: BoolArray
     distortion: FloatArray
     predictions: IntArray
     benign_predictions: IntArray
-    forward_count: int
-    gradient_count: int
     zero_gradients: IntArray
     nonfinite_gradients: IntArray
+    forward_count: int
+    gradient_count: int
     seconds: float
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def success_rate(self) -> float:
@@ -47,3 +70,32 @@ class AttackResult:
     def average_distortion(self) -> float:
         """Mean distortion of the successful examples; NaN where there are none."""
         return float(self.distortion[self.success].mean()) if self.success.any() else float("nan")
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """Forwards, gradients and seconds, as plain values."""
+        return {**{name: getattr(self, name) for name in COUNTS}, "seconds": round(self.seconds, 3)}
+
+    def with_facts(self, **facts: Any) -> "AttackResult":
+        """The same result, of which more is known."""
+        return replace(self, facts={**self.facts, **facts})
+
+    def write(self, path: Path) -> None:
+        """Writes the arrays as .npz, whole or not at all; the counts and facts as JSON in the array ``facts``."""
+        arrays = {name: getattr(self, name) for name in (*IMAGES, *FOUND)}
+        write_arrays(path, {**arrays, _FACTS: np.array(json.dumps({**self.facts, **self.counts}))})
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> "AttackResult":
+        """Reads a result that was written before.
+
+        Raises:
+            InvalidInputError: if the file is not there, damaged or something else.
+        """
+        arrays = read_arrays(path, (*IMAGES, *FOUND, _FACTS))
+        try:
+            facts = json.loads(str(arrays.pop(_FACTS)))
+            counts = {name: facts.pop(name) for name in COUNTS}
+        except (ValueError, KeyError, AttributeError) as error:
+            raise InvalidInputError(f"{path} holds no adversarial examples: {error}") from None
+        return cls(**arrays, **counts, facts=facts)  # type: ignore[arg-type]

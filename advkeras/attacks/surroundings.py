@@ -12,6 +12,7 @@ from advkeras.arrays import FloatArray, IntArray, Progress, no_progress, rms
 from advkeras.attacks.families import MinimumNormAttack
 from advkeras.errors import require, require_count
 from advkeras.models import Classifier
+from advkeras.models.counted import Passes
 from advkeras.models.turns import in_turns
 from advkeras.randomness import derive_seeds
 from advkeras.regions import Region
@@ -96,6 +97,12 @@ class SurroundingsAttack(MinimumNormAttack):
     def combination(self) -> Combination:
         """How the answers of the points become one."""
         return "majority"
+
+    @property
+    def passes(self) -> Passes:
+        """Beside the search, a few looks at the points settle the norm, and the last one verifies it."""
+        forwards, gradients = super().passes
+        return Passes(forwards + round((_LOOKS * _LOOK_SHARE + 1) * self.samples), gradients)
 
     def run(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
         """Candidates of least distortion; the image itself where nothing was found."""

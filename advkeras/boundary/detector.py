@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from advkeras.arrays import FloatArray
-from advkeras.boundary.distances import Boundaries, BoundarySearch
+from advkeras.arrays import NO_CLASS, FloatArray
+from advkeras.boundary.distances import BoundarySearch
+from advkeras.boundary.found import Boundaries
 from advkeras.boundary.threshold import balanced_threshold
 from advkeras.errors import InvalidInputError, first_line, require, require_count
 from advkeras.models import Classifier
-from advkeras.models.classifier import NO_CLASS
 from advkeras.randomness import derive_generator, derive_seed
 
 _PURITIES = 3
@@ -118,6 +118,17 @@ class BoundaryDetector:
     def search(self) -> BoundarySearch:
         """The search for boundaries that the network was trained on."""
         return self._features.search
+
+    @property
+    def weights(self) -> list[npt.NDArray[Any]]:
+        """All that training changes."""
+        return [np.asarray(values) for values in self.network.get_weights()]
+
+    @weights.setter
+    def weights(self, values: Sequence[npt.NDArray[Any]]) -> None:
+        self.network.set_weights(list(values))
+        for name in (_SCALED_DISTANCES, _SCALED_PURITIES):
+            self.network.get_layer(name).finalize_state()
 
     @classmethod
     def build(cls, search: BoundarySearch, classifier: Classifier, *, seed: int = 0) -> "BoundaryDetector":

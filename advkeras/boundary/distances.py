@@ -1,54 +1,25 @@
 """How far the decision boundary is from an image, along random directions, and which class lies beyond it."""
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from advkeras.arrays import FloatArray, IntArray, Progress
+from advkeras.arrays import NO_CLASS, FloatArray, Progress
 from advkeras.boundary.directions import random_directions
+from advkeras.boundary.found import Boundaries
 from advkeras.datasets.registry import BOUNDARY_REACH, DatasetSpec
 from advkeras.errors import require, require_count, require_finite
 from advkeras.models import Classifier
-from advkeras.models.classifier import NO_CLASS, classes_of
+from advkeras.models.classifier import classes_of
 
 # Images that are searched together; progress is told in between.
 _IMAGES_AT_ONCE = 16
 # The paper's directions on each data set, whether half of them are opposites, and its step as a share of the range.
 _PAPER = {"mnist": (2 * 28 * 28, True, 0.01), "cifar10": (1_000, False, 2 / 255)}
-
-
-@dataclass(frozen=True)
-class Boundaries:
-    """What a search has found around images.
-
-    Attributes:
-        distances: (N, D) float32, RMS in pixel units; infinite where no boundary was met.
-        adjacent: (N, D) int32, the class beyond the boundary; -1 where none was met.
-        classes: (N,) int32, the classes of the images themselves.
-        forward_count: single images sent forward.
-        seconds: wall-clock time, compilation included.
-    """
-
-    distances: FloatArray
-    adjacent: IntArray
-    classes: IntArray
-    forward_count: int
-    seconds: float
-
-    @property
-    def met(self) -> npt.NDArray[np.bool_]:
-        """(N, D), where a boundary was met."""
-        return np.asarray(self.adjacent != NO_CLASS)
-
-    def where(self, chosen: npt.NDArray[np.bool_]) -> "Boundaries":
-        """Those of the images for which a mask (N,) is true."""
-        return replace(
-            self, distances=self.distances[chosen], adjacent=self.adjacent[chosen], classes=self.classes[chosen]
-        )
 
 
 class _Walk(NamedTuple):

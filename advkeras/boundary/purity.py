@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from advkeras.models.classifier import NO_CLASS
+from advkeras.arrays import NO_CLASS
 
 
 def purity(adjacent: npt.NDArray[np.int32], num_classes: int) -> npt.NDArray[np.float32]:

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from advkeras import __version__
-from advkeras.cli import attack, boundary, datasets, detect, evaluate, export, models, probe, report, train
+from advkeras.cli import attack, boundary, datasets, detect, evaluate, export, models, probe, report, status, train
 from advkeras.cli.console import fail, import_tensorflow, out
 from advkeras.errors import AdvkerasError, InvalidInputError
 
@@ -76,6 +76,7 @@ app.command()(probe.probe)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(models.app, name="models")
 app.command()(report.report)
+app.command()(status.status)
 
 
 def _print_version(asked: bool) -> None:

@@ -66,8 +66,8 @@ def attack(
     import_tensorflow()
     import numpy as np
 
+    from advkeras import records
     from advkeras.attacks.registry import configure
-    from advkeras.evaluation.examples import Examples
     from advkeras.proportion import Proportion
     from advkeras.reporting.figures import example_picture
 
@@ -79,7 +79,7 @@ def attack(
     if target is not None:
         reached = data.where(data.labels == target)
         if len(reached):
-            configured = configured.beside(reached.images)
+            configured = configured.among(reached.images)
         data = data.where(data.labels != target)
         targets = np.full(len(data), target, np.int32)
     path = output or Path(f"{classifier.name}-{name}.npz")
@@ -93,17 +93,9 @@ def attack(
             places=data.places,
             progress=counting(progress, configured.title),
         )
-    facts = {
-        "attack": name,
-        "config": configured.get_config(),
-        "model": classifier.name,
-        "data": data.source,
-        "target": target,
-        "forward_count": result.forward_count,
-        "gradient_count": result.gradient_count,
-        "seconds": round(result.seconds, 3),
-    }
-    found = Examples.of(data, result, facts)
+    found = result.with_facts(
+        attack=name, config=configured.get_config(), model=classifier.name, data=data.source, target=target
+    )
     found.write(path)
     picture = path.with_suffix(".png")
     example_picture(
@@ -121,7 +113,15 @@ def attack(
     distortion = float(found.distortion[found.success].mean()) if success.count else None
     if as_json:
         out.print_json(
-            json.dumps({**facts, "success": success.to_json(), "distortion": distortion, "output": str(path)})
+            json.dumps(
+                {
+                    **found.facts,
+                    **found.counts,
+                    "success": records.plain(success),
+                    "distortion": distortion,
+                    "output": str(path),
+                }
+            )
         )
         return
     average = "" if distortion is None else f", average RMS {distortion:.4g}"

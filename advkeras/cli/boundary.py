@@ -3,18 +3,22 @@
 import json
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
 from advkeras.cli import options
-from advkeras.cli.console import counted, err, import_tensorflow, out, progress_bar, watching
+from advkeras.cli.console import counted, err, import_tensorflow, out, progress_bar
+from advkeras.cli.running import Run, on_run
 from advkeras.cli.subjects import Subject, on_subject
 
 
 @on_subject
+@on_run
 def boundary(
     subject: Subject,
+    run: Run,
     model: options.Models = None,
     attack: Annotated[
         list[str] | None,
@@ -34,14 +38,6 @@ def boundary(
         ),
     ] = None,
     seed: options.Seed = 0,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for boundaries.json, examples, distances and figures; advkeras-results/DATASET-boundaries by "
-            "default. What is already there, made the same way, is not made again.",
-            rich_help_panel="Run",
-        ),
-    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Map the decision boundaries around benign images and adversarial examples: distances, adjacent classes, purity.
@@ -49,38 +45,45 @@ def boundary(
     Example: [bold]advkeras boundary --dataset mnist --model mnist-natural --attack optmargin --examples 50[/]
     """
     import_tensorflow()
+    from advkeras import records
+    from advkeras.cli.watching import ProgressWatch
     from advkeras.errors import require
     from advkeras.evaluation.boundaries import measure_boundaries
     from advkeras.evaluation.protocol import Protocol, boundary_search
-    from advkeras.files import require_writable_folder
     from advkeras.reporting.boundary_figures import distances_figure, instance_figure, purity_figure
     from advkeras.reporting.boundary_tables import boundary_caption, boundary_tables
+    from advkeras.runs.store import Store
 
     start = time.perf_counter()
     classifiers, spec, data = subject.load(model or ())
     chosen = options.split_names(",".join(attack or ())) or ("optbrittle", "optmargin", "optregion")
-    run = Protocol.build(spec, mode=protocol, attacks=chosen, seed=seed)
-    search = boundary_search(spec, mode=run.mode, directions=directions, reach=reach, seed=seed)
-    folder = output or Path("advkeras-results") / f"{spec.name}-boundaries"
-    require_writable_folder(folder)
+    asked = Protocol.build(spec, mode=protocol, attacks=chosen, seed=seed)
+    search = boundary_search(spec, mode=asked.mode, directions=directions, reach=reach, seed=seed)
+    folder = run.open(f"{spec.name}-boundaries")
     require(
         instance is None or 0 <= instance < len(data), f"instance must lie in 0...{len(data) - 1}", instance=instance
     )
     err.print(f"{len(data):,} images: {data.source}", soft_wrap=True)
     with progress_bar() as progress:
         report, measured = measure_boundaries(
-            classifiers, data, spec, run.attacks, search, folder, watch=watching(progress)
+            classifiers, data, spec, asked.attacks, search, folder, watch=ProgressWatch(progress), **run.how
         )
-    pictures = [
-        *distances_figure(measured, report, folder / "distances"),
-        *purity_figure(measured, report, folder / "purity"),
-    ]
-    for name, entries in measured.items():
-        pictures += instance_figure(
-            entries, report, folder / f"{name}-instance", model=name, class_names=spec.class_names, index=instance
-        )
+    if run.is_unfinished(folder, report.units_left):
+        return
+    with TemporaryDirectory() as scratch:
+        drawn = Path(scratch)
+        pictures = [
+            *distances_figure(measured, report, drawn / "distances"),
+            *purity_figure(measured, report, drawn / "purity"),
+        ]
+        for name, entries in measured.items():
+            pictures += instance_figure(
+                entries, report, drawn / f"{name}-instance", model=name, class_names=spec.class_names, index=instance
+            )
+        for picture in pictures:
+            Store(folder).write(picture.name, picture.read_bytes())
     if as_json:
-        out.print_json(json.dumps(report.to_json()))
+        out.print_json(json.dumps(records.plain(report)))
         return
     for table in boundary_tables(report):
         out.print(table)

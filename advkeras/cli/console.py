@@ -3,7 +3,6 @@
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -27,6 +26,13 @@ def fail(error: AdvkerasError) -> int:
 def counted(number: int, noun: str) -> str:
     """``1 image``, ``1,000 images``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """``40 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def describe_accuracy(name: str, measured: Mapping[str, Any]) -> str:
@@ -56,24 +62,6 @@ def counting(progress: Progress, description: str) -> Callable[[int, int], None]
     """A new task of a progress bar, as a function of what is done and what there is to do."""
     task = progress.add_task(description, total=None)
     return lambda done, total: progress.update(task, completed=done, total=total)
-
-
-def watching(progress: Progress) -> Any:
-    """What an evaluation calls for each unit: a context that shows its progress, and says how long it took."""
-
-    @contextmanager
-    def watch(model: str, title: str, known: bool) -> Iterator[Any]:
-        name = f"{model}: {title}"
-        if known:
-            err.print(f"{name}: already there")
-            yield None
-            return
-        start = time.perf_counter()
-        yield counting(progress, name)
-        progress.remove_task(progress.task_ids[-1])
-        err.print(f"{name}: {time.perf_counter() - start:.1f} s")
-
-    return watch
 
 
 def import_tensorflow() -> None:

@@ -1,19 +1,21 @@
 """``advkeras detect``."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from advkeras.cli import options
-from advkeras.cli.console import err, import_tensorflow, out, progress_bar, watching
+from advkeras.cli.console import err, import_tensorflow, out, progress_bar
+from advkeras.cli.running import Run, on_run
 from advkeras.cli.subjects import Subject, on_subject
 
 
 @on_subject
+@on_run
 def detect(
     subject: Subject,
+    run: Run,
     model: Annotated[
         str | None,
         typer.Option(
@@ -45,14 +47,6 @@ def detect(
         ),
     ] = None,
     seed: options.Seed = 0,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for detection.json, examples, boundaries and the trained detectors (.keras); "
-            "advkeras-results/MODEL-detection by default. What is already there, made the same way, is kept.",
-            rich_help_panel="Run",
-        ),
-    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Train and test the decision boundary classifier, which tells adversarial examples from benign images.
@@ -62,6 +56,8 @@ def detect(
     Example: [bold]advkeras detect --model mnist-natural --train-attack optmargin --test-attack optmargin,optregion[/]
     """
     import_tensorflow()
+    from advkeras import records
+    from advkeras.cli.watching import ProgressWatch
     from advkeras.evaluation.detection import detect as run_detection
     from advkeras.evaluation.protocol import Protocol, boundary_search
     from advkeras.reporting.detection_tables import detection_caption, detection_tables
@@ -71,7 +67,7 @@ def detect(
         Protocol.build(spec, mode=protocol, attacks=options.split_names(names), seed=seed)
         for names in (train_attack, test_attack)
     )
-    folder = output or Path("advkeras-results") / f"{classifier.name}-detection"
+    folder = run.open(f"{classifier.name}-detection")
     err.print(f"{len(data):,} images: {data.source}", soft_wrap=True)
     with progress_bar() as progress:
         report = run_detection(
@@ -84,10 +80,13 @@ def detect(
             output=folder,
             steps=steps,
             seed=seed,
-            watch=watching(progress),
+            watch=ProgressWatch(progress),
+            **run.how,
         )
+    if run.is_unfinished(folder, report.units_left):
+        return
     if as_json:
-        out.print_json(json.dumps(report.to_json()))
+        out.print_json(json.dumps(records.plain(report)))
         return
     for table in detection_tables(report):
         out.print(table)

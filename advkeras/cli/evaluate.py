@@ -3,19 +3,21 @@
 import json
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from advkeras.cli import options
-from advkeras.cli.console import counted, err, import_tensorflow, out, progress_bar, watching
+from advkeras.cli.console import counted, err, import_tensorflow, out, progress_bar
+from advkeras.cli.running import Run, on_run
 from advkeras.cli.subjects import Subject, on_subject
 
 
 @on_subject
+@on_run
 def evaluate(
     subject: Subject,
+    run: Run,
     model: options.Models = None,
     attack: Annotated[
         list[str] | None,
@@ -62,14 +64,6 @@ def evaluate(
         ),
     ] = None,
     seed: options.Seed = 0,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for results.json and the examples; advkeras-results/DATASET by default. What is already "
-            "there, made the same way, is not run again.",
-            rich_help_panel="Run",
-        ),
-    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Attack classifiers and print the paper's tables: success, distortion, point and region accuracy.
@@ -79,16 +73,16 @@ def evaluate(
     Your own: [bold]advkeras evaluate --dataset mine.npz --model mine.keras --bounds 0 1[/]
     """
     import_tensorflow()
+    from advkeras import records
+    from advkeras.cli.watching import ProgressWatch
     from advkeras.evaluation import runner
     from advkeras.evaluation.doubts import about_classifier
     from advkeras.evaluation.protocol import Protocol
-    from advkeras.evaluation.results import rows_held
-    from advkeras.files import require_writable_folder
     from advkeras.reporting.tables import caption, rich_tables
 
     start = time.perf_counter()
     classifiers, spec, data = subject.load(model or ())
-    run = Protocol.build(
+    asked = Protocol.build(
         spec,
         mode=protocol,
         attacks=options.split_names(",".join(attack or ())) or _by_queries_if_needed(classifiers),
@@ -97,31 +91,32 @@ def evaluate(
         radius=radius,
         seed=seed,
     )
-    folder = output or Path("advkeras-results") / spec.name
-    require_writable_folder(folder)
+    folder = run.open(spec.name)
     err.print(f"{len(data):,} images: {data.source}", soft_wrap=True)
-    before = rows_held(folder)
     with progress_bar() as progress:
         evaluation = runner.evaluate(
-            classifiers, data, spec, run, folder, convergence=convergence_check, watch=watching(progress)
+            classifiers,
+            data,
+            spec,
+            asked,
+            folder,
+            convergence=convergence_check,
+            watch=ProgressWatch(progress),
+            **run.how,
         )
-    if lost := sorted(before - rows_held(folder)):
-        err.print(
-            f"{folder}/results.json no longer has {', '.join(lost)}, whose examples are still there: give each run an "
-            "--output of its own, or name all models and attacks in one",
-            soft_wrap=True,
-        )
+    if run.is_unfinished(folder, evaluation.units_left):
+        return
     said = set(map(about_classifier, classifiers))  # when they were loaded
     for line in (line for line in evaluation.doubts if line not in said):
         err.print(f"Doubtful: {line}", style="yellow", soft_wrap=True)
     if as_json:
-        out.print_json(json.dumps(evaluation.to_json()))
+        out.print_json(json.dumps(records.plain(evaluation)))
         return
     for table in rich_tables(evaluation):
         out.print(table)
     out.print(caption(evaluation), style="bright_black")
     out.print(
-        f"{counted(len(run.attacks), 'attack')}, {counted(len(classifiers), 'model')} and "
+        f"{counted(len(asked.attacks), 'attack')}, {counted(len(classifiers), 'model')} and "
         f"{counted(len(data), 'image')} in {time.perf_counter() - start:.0f} s; results and examples in {folder}",
         soft_wrap=True,
     )

@@ -161,6 +161,30 @@ Reach = Annotated[
         rich_help_panel="What to run",
     ),
 ]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder or URL (gs://, s3://) of the run; one below advkeras-results by default. What is already there, "
+        "made the same way, is not made again, and nothing is replaced.",
+        rich_help_panel="Run",
+    ),
+]
+SliceSize = Annotated[
+    int | None,
+    typer.Option(
+        "--slice",
+        help="Images that are worked on and kept at once; about half a minute's work on two cores by default.",
+        rich_help_panel="Run",
+    ),
+]
+Shard = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER/OF",
+        help="Do a share of the work, as 3/16, the third of 16; advkeras report puts the shares together.",
+        rich_help_panel="Run",
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Of all the randomness.", rich_help_panel="Run")]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON.", rich_help_panel="Run")]
 

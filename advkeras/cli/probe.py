@@ -59,6 +59,7 @@ def probe(
     Example: [bold]advkeras probe http://localhost:8501 --model mnist-pgd --attack square --examples 50[/]
     """
     import_tensorflow()
+    from advkeras import records
     from advkeras.attacks.registry import configure
     from advkeras.serving.clients import connect, is_loopback
     from advkeras.serving.probe import ProbeReport, attack_served, compare, measure_load
@@ -108,7 +109,7 @@ def probe(
     )
     client.close()
     if as_json:
-        out.print_json(json.dumps(report.to_json()))
+        out.print_json(json.dumps(records.plain(report)))
     else:
         _show(report)
     if comparison.differing:

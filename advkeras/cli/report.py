@@ -11,8 +11,10 @@ from advkeras.errors import InvalidInputError
 
 def report(
     results: Annotated[
-        Path,
-        typer.Argument(help="results.json, boundaries.json or detection.json, or the folder that holds one."),
+        str,
+        typer.Argument(
+            help="results.json, boundaries.json or detection.json; or the folder or URL of a run, finished or not."
+        ),
     ],
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     into: Annotated[
@@ -21,24 +23,28 @@ def report(
     ] = None,
     block: Annotated[str, typer.Option(help="Name of the block that --into fills.")] = "results",
 ) -> None:
-    """Print the tables of an evaluation, of boundaries or of detectors again, from their file alone.
+    """Print the tables of an evaluation, of boundaries or of detectors again, without a model.
+
+    Of an unfinished run it is what there is so far; what several machines have computed is put together.
 
     Example: [bold]advkeras report advkeras-results/mnist[/]
     """
     from advkeras.files import write_atomically
-    from advkeras.reporting.documents import read_document, replace_block
+    from advkeras.reporting.documents import read_documents, replace_block
 
-    document = read_document(results)
+    documents = read_documents(results)
+    text = "\n".join(document.markdown for document in documents)
     if into is not None:
         try:
-            text = into.read_text()
+            page = into.read_text()
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidInputError(f"cannot read {into}: {error}") from None
-        write_atomically(into, replace_block(text, document.markdown, str(into), block).encode())
+        write_atomically(into, replace_block(page, text, str(into), block).encode())
         out.print(f"tables written into {into}")
     elif markdown:
-        print(document.markdown, end="")
+        print(text, end="")
     else:
-        for table in document.tables:
-            out.print(table)
-        out.print(document.caption, style="bright_black")
+        for document in documents:
+            for table in document.tables:
+                out.print(table)
+            out.print(document.caption, style="bright_black")

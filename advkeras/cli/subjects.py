@@ -1,14 +1,13 @@
 """The classifiers and the images that a command works on, from its options."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from functools import wraps
-from inspect import Parameter, Signature, signature
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from advkeras.cli import options
 from advkeras.cli.console import err
+from advkeras.cli.shared_options import with_options_of
 from advkeras.errors import InvalidInputError, UndecidedError
 
 # Values of a pixel of 8 bits.
@@ -156,27 +155,9 @@ def _tell_apart(classifiers: Sequence[Any], sources: Sequence[str]) -> None:
 
 def on_subject(command: Callable[..., None]) -> Callable[..., None]:
     """A command with the options of a :class:`Subject`, which it is handed as its argument ``subject``."""
-    return _with_options_of(Subject, "subject", command)
+    return with_options_of(Subject, "subject", command)
 
 
 def using_model(command: Callable[..., None]) -> Callable[..., None]:
     """A command with the options of a :class:`ModelUse`, which it is handed as its argument ``use``."""
-    return _with_options_of(ModelUse, "use", command)
-
-
-def _with_options_of(kind: type[ModelUse], argument: str, command: Callable[..., None]) -> Callable[..., None]:
-    @wraps(command)
-    def with_options(**given: Any) -> None:
-        chosen = {field.name: given.pop(field.name) for field in fields(kind)}
-        command(**given, **{argument: kind(**chosen)})
-
-    shared = [
-        Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
-        for field in fields(kind)
-    ]
-    own = [each for each in signature(command).parameters.values() if each.name != argument]
-    parameters = [*shared, *(each.replace(kind=Parameter.KEYWORD_ONLY) for each in own)]
-    # What Typer reads the options from.
-    with_options.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    with_options.__annotations__ = {each.name: each.annotation for each in parameters}
-    return with_options
+    return with_options_of(ModelUse, "use", command)

@@ -1,86 +1,116 @@
-"""Decision boundaries around benign images and around what attacks make of them: measured, kept on disk, summed up."""
+"""Decision boundaries around benign images and around what attacks make of them, as units of a long run."""
 
-import json
-import time
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
-from advkeras import provenance
-from advkeras.arrays import FloatArray, IntArray, Progress
+from advkeras import __version__
+from advkeras.arrays import Progress
 from advkeras.attacks.base import Attack
-from advkeras.boundary import Boundaries, BoundarySearch, purity
+from advkeras.boundary import Boundaries, BoundarySearch
 from advkeras.datasets import DatasetSpec, LabelledImages
-from advkeras.errors import InvalidInputError
-from advkeras.evaluation.boundary_results import BoundaryReport, BoundaryRow
-from advkeras.evaluation.crafting import Unit, Watch, units
-from advkeras.evaluation.examples import Examples
-from advkeras.evaluation.fit import check_all_fit
-from advkeras.files import read_arrays, require_writable_folder, write_arrays
+from advkeras.evaluation.boundary_results import BOUNDARIES, BoundaryReport, Measured, PlannedBoundaries, PlannedKind
+from advkeras.evaluation.fit import check_all_fit, check_attacks
+from advkeras.evaluation.results import BENIGN
+from advkeras.evaluation.slices import Slice, checksum_of, company, slices_of, usual_size
+from advkeras.evaluation.units import Examples, OfModel, checksum
 from advkeras.models import Classifier
+from advkeras.models.counted import Passes
+from advkeras.runs.execute import Watch, execute
+from advkeras.runs.store import Store
+from advkeras.runs.study import Compute
+from advkeras.runs.unit import Result, Unit
 
-_ARRAYS = ("images", "labels", "indices", "distortion")
-_FOUND = ("distances", "adjacent", "classes")
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Walks(OfModel):
+    """The boundaries around a slice's benign images that are classified correctly, or around successful examples.
 
-@dataclass(frozen=True, kw_only=True)
-class MeasuredBoundaries:
-    """The boundaries around images of one kind: benign ones, or an attack's examples.
+    It follows on the unit of the images or examples.
 
     Attributes:
-        kind: ``"benign"`` or the attack's name.
-        title: as tables and figures call it.
-        images: (N, H, W, C) float32: the images that are classified correctly, or the successful examples.
-        labels: (N,) int32, their true classes.
-        indices: (N,) int32, which of the data's images they come from.
-        distortion: (N,) float32, RMS of what the attack changed, in pixel units.
-        found: around them.
+        search: for the boundaries.
     """
 
-    kind: str
-    title: str
-    images: FloatArray
-    labels: IntArray
-    indices: IntArray
-    distortion: FloatArray
-    found: Boundaries
+    search: BoundarySearch
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    kind: ClassVar[str] = "boundaries"
 
-    def where(self, chosen: npt.NDArray[np.bool_]) -> "MeasuredBoundaries":
-        """Those for which a mask (N,) is true."""
-        return replace(
-            self,
-            images=self.images[chosen],
-            labels=self.labels[chosen],
-            indices=self.indices[chosen],
-            distortion=self.distortion[chosen],
-            found=self.found.where(chosen),
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Of the search."""
+        return {"search": self.search.get_config(), "benign": self.of == BENIGN}
+
+    @property
+    def passes(self) -> Passes:
+        """Each direction to its end."""
+        walk = -(-self.search.steps // self.search.stride) + self.search.stride - 1
+        return Passes(len(self.part.data) * self.search.directions * walk, 0)
+
+    def compute(self, found: Sequence[Result], progress: Progress) -> Result:
+        """Looks for the boundaries; ``rows`` says of which images of the slice they are."""
+        arrays, labels = found[0].arrays, self.part.data.labels
+        chosen = arrays["predictions"] == labels if self.of == BENIGN else arrays["success"]
+        images = arrays["adversarials"][chosen]
+        around = self.search(self.classifier, images, progress=progress) if len(images) else _nothing(self.search)
+        return Result(
+            {
+                "rows": np.flatnonzero(chosen).astype(np.int32),
+                "distances": around.distances,
+                "adjacent": around.adjacent,
+                "classes": around.classes,
+            },
+            {"forward_count": around.forward_count, "seconds": round(around.seconds, 3)},
         )
 
 
-def row_of(measured: MeasuredBoundaries, num_classes: int) -> BoundaryRow:
-    """What measured boundaries have in common."""
-    found = measured.found
-    median = float(np.median(found.distances)) if len(found.classes) else float("inf")
-    purities = purity(found.adjacent, num_classes)
-    met = found.met.any(axis=1)
-    return BoundaryRow(
-        kind=measured.kind,
-        title=measured.title,
-        images=len(found.classes),
-        median_distance=median if np.isfinite(median) else None,
-        unmet=float(1 - found.met.mean()) if found.met.size else 0.0,
-        purity=tuple(float(value) for value in purities[met].mean(axis=0)) if met.any() else (),
-        forward_count=found.forward_count,
-        seconds=round(found.seconds, 3),
-    )
+@dataclass(frozen=True)
+class KindUnits:
+    """The units of images of one kind around one model, slice by slice."""
+
+    examples: tuple[Examples, ...]
+    walks: tuple[Walks, ...]
+
+    @property
+    def planned(self) -> PlannedKind:
+        """As a plan keeps them."""
+        first = self.examples[0]
+        return PlannedKind(
+            kind=first.of,
+            title=first.shown,
+            examples=tuple(unit.digest for unit in self.examples),
+            walks=tuple(unit.digest for unit in self.walks),
+        )
+
+
+def kinds_around(
+    classifier: Classifier,
+    digest: str,
+    slices: Sequence[Slice],
+    attacks: Sequence[Attack],
+    search: BoundarySearch,
+) -> list[KindUnits]:
+    """The units of the boundaries around benign images, and around each attack's examples.
+
+    Args:
+        classifier: the model.
+        digest: its checksum.
+        slices: of the images.
+        attacks: what makes adversarial examples.
+        search: for the boundaries.
+    """
+    kinds = []
+    for attack in (None, *attacks):
+        examples = tuple(Examples.planned(classifier, digest, part, attack) for part in slices)
+        walks = tuple(
+            Walks(**{**unit.asked, "shown": f"boundaries, {unit.shown}"}, follows=(unit,), search=search)
+            for unit in examples
+        )
+        kinds.append(KindUnits(examples, walks))
+    return kinds
 
 
 def measure_boundaries(
@@ -89,10 +119,12 @@ def measure_boundaries(
     spec: DatasetSpec,
     attacks: Sequence[Attack],
     search: BoundarySearch,
-    output: Path,
+    output: str | PathLike[str],
     *,
+    slice_size: int | None = None,
+    compute: Compute = execute,
     watch: Watch | None = None,
-) -> tuple[BoundaryReport, dict[str, list[MeasuredBoundaries]]]:
+) -> tuple[BoundaryReport, Measured]:
     """Crafts adversarial examples and looks for the boundaries around them and around the benign images.
 
     Args:
@@ -101,9 +133,11 @@ def measure_boundaries(
         spec: the data set.
         attacks: what makes adversarial examples.
         search: for the boundaries.
-        output: folder for boundaries.json and, below it, a folder of .npz files for each model. What is already there,
-            made the same way, is not made again.
-        watch: gives a progress callback for each model and kind of images.
+        output: folder or URL of the run: units' results, and made of them boundaries.json and a folder of .npz files
+            for each model. Units that are already there, made the same way, are not run again.
+        slice_size: images that one unit works on; by default as many as take about half a minute on two cores.
+        compute: has the units computed; here, one after the other, by default.
+        watch: told as the work goes on.
 
     Returns:
         The report, and for each model's name the boundaries of each kind.
@@ -111,16 +145,18 @@ def measure_boundaries(
     Raises:
         InvalidInputError: if the folder cannot be written, two models or two attacks have the same name, or a model or
             the search does not fit the images.
+        UnitsFailedError: if units could not be computed; the others are.
     """
-    start = time.perf_counter()
-    require_writable_folder(output)
     check_all_fit(classifiers, spec)
-    planned = {classifier.name: units(classifier, attacks, output) for classifier in classifiers}
+    check_attacks(attacks)
+    slices = slices_of(data, usual_size(spec) if slice_size is None else slice_size)
+    chosen = [attack.among(company(data)) for attack in attacks]
+    around: dict[str, list[KindUnits]] = {}
+    checksums = {}
     for classifier in classifiers:
         search.directions_for(classifier)  # says so, if there are too many
-    measured = {
-        name: [boundaries_of(unit, data, search, watch=watch) for unit in parts] for name, parts in planned.items()
-    }
+        checksums[classifier.name] = checksum(classifier)
+        around[classifier.name] = kinds_around(classifier, checksums[classifier.name], slices, chosen, search)
     report = BoundaryReport(
         dataset=spec.name,
         dataset_title=spec.title,
@@ -129,80 +165,25 @@ def measure_boundaries(
         bounds=spec.bounds,
         search=search.get_config(),
         attacks={attack.title: attack.get_config() for attack in attacks},
-        checksums={name: parts[0].checksum for name, parts in planned.items()},
+        checksums=checksums,
         region_radius=spec.region_radius,
-        models={
-            name: tuple(row_of(entry, spec.num_classes) for entry in entries) for name, entries in measured.items()
-        },
-        provenance=provenance.of_run(time.perf_counter() - start),
+        models={},
     )
-    report.write(output)
-    return report, measured
-
-
-def boundaries_of(
-    unit: Unit, data: LabelledImages, search: BoundarySearch, *, watch: Watch | None = None
-) -> MeasuredBoundaries:
-    """The boundaries around a unit's images; read, if they are on disk and were found the same way."""
-    examples = unit.on_disk(data)
-    path = unit.path.with_name(f"{unit.path.stem}-boundaries.npz")
-    known = _read(path, unit, search, examples) if examples is not None else None
-    with watch(unit.classifier.name, unit.title, known is not None) if watch else nullcontext() as progress:
-        if known is not None:
-            return known
-        examples = examples or unit.craft(data, progress)
-        return _search(path, unit, search, examples, progress)
-
-
-def _search(
-    path: Path, unit: Unit, search: BoundarySearch, examples: Examples, progress: Progress | None
-) -> MeasuredBoundaries:
-    chosen = examples.success if unit.attack else examples.predictions == examples.labels
-    images = examples.adversarials[chosen]
-    found = search(unit.classifier, images, progress=progress) if len(images) else _nothing(search)
-    measured = MeasuredBoundaries(
-        kind=unit.name,
-        title=unit.title,
-        images=images,
-        labels=examples.labels[chosen],
-        indices=np.flatnonzero(chosen).astype(np.int32),
-        distortion=examples.distortion[chosen],
-        found=found,
+    about = PlannedBoundaries(
+        report=report,
+        images=checksum_of(slices),
+        num_classes=spec.num_classes,
+        starts=tuple(part.start for part in slices),
+        models={name: tuple(kind.planned for kind in kinds) for name, kinds in around.items()},
+        version=__version__,
     )
-    facts = {
-        "identity": _identity(search, examples),
-        "forward_count": found.forward_count,
-        "seconds": round(found.seconds, 3),
-    }
-    arrays = {name: getattr(measured, name) for name in _ARRAYS} | {name: getattr(found, name) for name in _FOUND}
-    write_arrays(path, {**arrays, "facts": np.array(json.dumps(facts))})
-    return measured
+    units = [unit for kinds in around.values() for unit in _by_slice(kinds)]
+    found = BOUNDARIES.carry_out(about, units, Store(output), compute=compute, watch=watch)
+    return found.report, found.measured
 
 
-def _read(path: Path, unit: Unit, search: BoundarySearch, examples: Examples) -> MeasuredBoundaries | None:
-    if not path.is_file():
-        return None
-    try:
-        arrays = read_arrays(path, (*_ARRAYS, *_FOUND, "facts"))
-        facts = json.loads(str(arrays["facts"]))
-    except (InvalidInputError, ValueError):
-        return None
-    if facts.get("identity") != _identity(search, examples):
-        return None
-    return MeasuredBoundaries(
-        kind=unit.name,
-        title=unit.title,
-        **{name: arrays[name] for name in _ARRAYS},
-        found=Boundaries(
-            **{name: arrays[name] for name in _FOUND},
-            forward_count=facts["forward_count"],
-            seconds=facts["seconds"],
-        ),
-    )
-
-
-def _identity(search: BoundarySearch, examples: Examples) -> dict[str, Any]:
-    return {"search": search.get_config(), "examples": examples.facts["identity"]}
+def _by_slice(kinds: Sequence[KindUnits]) -> list[Unit]:
+    return [unit for of_slice in zip(*(kind.walks for kind in kinds), strict=True) for unit in of_slice]
 
 
 def _nothing(search: BoundarySearch) -> Boundaries:

@@ -1,13 +1,24 @@
-"""What the decision boundaries around images have in common, as boundaries.json holds it; nothing needs TensorFlow."""
+"""The decision boundaries of a study put together: rows as boundaries.json holds them; nothing needs TensorFlow."""
 
 import os
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from pydantic import computed_field
 
-from advkeras.files import read_json, require_schema, write_json
+from advkeras.arrays import FloatArray, IntArray
+from advkeras.boundary.found import Boundaries
+from advkeras.boundary.purity import purity
+from advkeras.evaluation.example_files import facts_of, name_for, write_examples
+from advkeras.evaluation.results import BENIGN
+from advkeras.files import arrays_as_bytes
+from advkeras.provenance import UNKNOWN, Provenance
+from advkeras.runs.store import Store
+from advkeras.runs.study import Study
+from advkeras.runs.unit import Find, Result, canonical
 
 SCHEMA_VERSION = 1
 FILE_NAME = "boundaries.json"
@@ -54,6 +65,8 @@ class BoundaryReport:
         region_radius: of region classification, in pixel units.
         models: for each model's name, its rows.
         provenance: what it was made with.
+        units_left: units of an unfinished run that have no result; rows are of the images done so far.
+        plan: digest of the plan that the results are of.
         schema_version: of this structure.
     """
 
@@ -67,32 +80,248 @@ class BoundaryReport:
     checksums: dict[str, str]
     region_radius: float
     models: dict[str, tuple[BoundaryRow, ...]]
-    provenance: dict[str, Any]
+    provenance: Provenance = UNKNOWN
+    units_left: int = 0
+    plan: str = ""
     schema_version: int = SCHEMA_VERSION
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def region_distance(self) -> float:
         """Expected RMS of a point of region classification's hypercube."""
         return self.region_radius / float(np.sqrt(3))
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        return {**asdict(self), "region_distance": self.region_distance}
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "BoundaryReport":
-        """The inverse of :meth:`to_json`."""
-        require_schema(data, SCHEMA_VERSION)
-        models = {
-            name: tuple(BoundaryRow(**{**row, "purity": tuple(row["purity"])}) for row in rows)
-            for name, rows in data["models"].items()
-        }
-        kept = {key: value for key, value in data.items() if key != "region_distance"}
-        return cls(**{**kept, "bounds": tuple(data["bounds"]), "models": models})
+@dataclass(frozen=True, kw_only=True)
+class PlannedKind:
+    """Images of one kind around one model; each list has a unit's digest for each slice.
 
-    def write(self, folder: Path) -> None:
-        """Writes boundaries.json, whole or not at all."""
-        write_json(folder / FILE_NAME, self.to_json())
+    Attributes:
+        kind: ``"benign"`` or the attack's name.
+        title: as tables call it.
+        examples: the units of the images.
+        walks: the units of the search for boundaries around them.
+    """
+
+    kind: str
+    title: str
+    examples: tuple[str, ...]
+    walks: tuple[str, ...]
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """All its units."""
+        return (*self.examples, *self.walks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedBoundaries:
+    """What a study of boundaries was asked for.
+
+    Attributes:
+        report: the results, without rows.
+        images: checksum of all images, and of how they are cut into slices.
+        num_classes: of the data set.
+        starts: for each slice, how many images come before it.
+        models: for each model's name, the kinds of images; benign ones first.
+        version: of advkeras.
+    """
+
+    report: BoundaryReport
+    images: str
+    num_classes: int
+    starts: tuple[int, ...]
+    models: dict[str, tuple[PlannedKind, ...]]
+    version: str
+
+    @property
+    def question(self) -> str:
+        """What rows must have in common to stand in one table."""
+        report = self.report
+        asked = (report.dataset, report.bounds, self.images, report.search, report.region_radius, self.version)
+        return canonical(list(asked))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredBoundaries:
+    """The boundaries around images of one kind: benign ones, or an attack's examples.
+
+    Attributes:
+        kind: ``"benign"`` or the attack's name.
+        title: as tables and figures call it.
+        images: (N, H, W, C) float32: the images that are classified correctly, or the successful examples.
+        labels: (N,) int32, their true classes.
+        indices: (N,) int32, which of the data's images they come from.
+        distortion: (N,) float32, RMS of what the attack changed, in pixel units.
+        found: around them.
+    """
+
+    kind: str
+    title: str
+    images: FloatArray
+    labels: IntArray
+    indices: IntArray
+    distortion: FloatArray
+    found: Boundaries
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def where(self, chosen: npt.NDArray[np.bool_]) -> "MeasuredBoundaries":
+        """Those for which a mask (N,) is true."""
+        return replace(
+            self,
+            images=self.images[chosen],
+            labels=self.labels[chosen],
+            indices=self.indices[chosen],
+            distortion=self.distortion[chosen],
+            found=self.found.where(chosen),
+        )
+
+
+Measured = dict[str, list[MeasuredBoundaries]]
+
+
+@dataclass(frozen=True)
+class BoundaryStudyResults:
+    """The report, and for each model's name the boundaries of each kind."""
+
+    report: BoundaryReport
+    measured: Measured
+
+
+class BoundaryStudy(Study[PlannedBoundaries, BoundaryStudyResults]):
+    """Decision boundaries around benign images and adversarial examples."""
+
+    name, what = "boundaries", "boundaries"
+    asked = PlannedBoundaries
+    file_name, report, schema_version = FILE_NAME, BoundaryReport, SCHEMA_VERSION
+
+    def together(self, plans: Sequence[PlannedBoundaries], there: set[str]) -> PlannedBoundaries:
+        """The last plan, and the kinds of images of those before it that are done and answer the same question."""
+        last = plans[-1]
+        models, attacks, checksums = dict(last.models), dict(last.report.attacks), dict(last.report.checksums)
+        for plan in reversed(plans[:-1]):
+            for name, kinds in plan.models.items() if plan.question == last.question else ():
+                digest = plan.report.checksums[name]
+                if checksums.setdefault(name, digest) != digest:
+                    continue
+                has = {kind.kind for kind in models.get(name, ())}
+                more = tuple(kind for kind in kinds if kind.kind not in has and there.issuperset(kind.units))
+                models[name] = (*models.get(name, ()), *more)
+                attacks |= {kind.title: plan.report.attacks[kind.title] for kind in more if kind.kind != BENIGN}
+        report = replace(last.report, attacks=attacks, checksums=checksums)
+        return replace(last, models={name: kinds for name, kinds in models.items() if kinds}, report=report)
+
+    def fold(self, asked: PlannedBoundaries, find: Find, provenance: Provenance) -> BoundaryStudyResults:
+        """Rows of the slices that are done; kinds of which none is are left out."""
+        measured: Measured = {}
+        for name, kinds in asked.models.items():
+            around = (measured_around(kind, kinds[0], asked.starts, find) for kind in kinds)
+            measured[name] = [each for each in around if each is not None]
+        rows = {name: tuple(row_of(entry, asked.num_classes) for entry in found) for name, found in measured.items()}
+        return BoundaryStudyResults(replace(asked.report, models=rows, provenance=provenance), measured)
+
+    def report_of(self, found: BoundaryStudyResults) -> BoundaryReport:
+        """The report."""
+        return found.report
+
+    def with_facts(self, found: BoundaryStudyResults, **facts: Any) -> BoundaryStudyResults:
+        """Results whose report says more of the run."""
+        return replace(found, report=replace(found.report, **facts))
+
+    def write_files(self, asked: PlannedBoundaries, found: BoundaryStudyResults, store: Store) -> BoundaryStudyResults:
+        """MODEL/KIND.npz, the images, and MODEL/KIND-boundaries.npz, the boundaries around them."""
+        for name, kinds in asked.models.items():
+            for kind, entry in zip(kinds, found.measured[name], strict=True):
+                facts = {"model": name, "attack": kind.kind, "config": found.report.attacks.get(kind.title, {})}
+                write_examples(store, f"{name}/{kind.kind}", kind.examples, kinds[0].examples, facts)
+                write_boundaries(store, f"{name}/{kind.kind}-boundaries", kind.walks, entry)
+        return found
+
+
+BOUNDARIES = BoundaryStudy()
+
+
+def write_boundaries(store: Store, name: str, walks: Sequence[str], measured: MeasuredBoundaries) -> None:
+    """A file of the boundaries around images of one kind.
+
+    Args:
+        store: of the run.
+        name: of the file, without its ending; one that is there, and of the same units, is left as it is.
+        walks: digests of the units.
+        measured: what they found.
+
+    Raises:
+        InvalidInputError: if it cannot be written.
+    """
+    file, written = name_for(store, name, walks)
+    if written:
+        return
+    found = measured.found
+    arrays = {each: getattr(measured, each) for each in ("images", "labels", "indices", "distortion")}
+    arrays |= {each: getattr(found, each) for each in ("distances", "adjacent", "classes")}
+    facts = facts_of({"forward_count": found.forward_count, "seconds": round(found.seconds, 3)}, walks)
+    store.write(file, arrays_as_bytes({**arrays, "facts": facts}))
+
+
+def measured_around(
+    kind: PlannedKind, benign: PlannedKind, starts: Sequence[int], find: Find
+) -> MeasuredBoundaries | None:
+    """The boundaries around images of one kind, of the slices that are done; None where there is none.
+
+    Args:
+        kind: of images.
+        benign: the benign ones, which know the true classes.
+        starts: for each slice, how many images come before it.
+        find: units' results.
+    """
+    parts: list[tuple[int, Result, Result, Result]] = []
+    for start, walks, examples, of_benign in zip(starts, kind.walks, kind.examples, benign.examples, strict=True):
+        results = find(walks), find(examples), find(of_benign)
+        if all(results):
+            parts.append((start, *results))  # type: ignore[arg-type]
+    if not parts:
+        return None
+
+    def joined(of: Any) -> Any:
+        return np.concatenate([of(*part) for part in parts])
+
+    return MeasuredBoundaries(
+        kind=kind.kind,
+        title=kind.title,
+        images=joined(lambda _, walks, examples, __: examples.arrays["adversarials"][walks.arrays["rows"]]),
+        labels=joined(lambda _, walks, __, benign: benign.arrays["labels"][walks.arrays["rows"]]),
+        indices=joined(lambda start, walks, *_: start + walks.arrays["rows"]),
+        distortion=joined(lambda _, walks, examples, __: examples.arrays["distortion"][walks.arrays["rows"]]),
+        found=boundaries_of([walks for _, walks, _, _ in parts]),
+    )
+
+
+def boundaries_of(results: Sequence[Result]) -> Boundaries:
+    """The boundaries that units have found, together."""
+    names = ("distances", "adjacent", "classes")
+    distances, adjacent, classes = (np.concatenate([result.arrays[name] for result in results]) for name in names)
+    forwards, seconds = (sum(result.facts[name] for result in results) for name in ("forward_count", "seconds"))
+    return Boundaries(distances, adjacent, classes, forwards, seconds)
+
+
+def row_of(measured: MeasuredBoundaries, num_classes: int) -> BoundaryRow:
+    """What measured boundaries have in common."""
+    found = measured.found
+    median = float(np.median(found.distances)) if len(found.classes) else float("inf")
+    purities = purity(found.adjacent, num_classes)
+    met = found.met.any(axis=1)
+    return BoundaryRow(
+        kind=measured.kind,
+        title=measured.title,
+        images=len(found.classes),
+        median_distance=median if np.isfinite(median) else None,
+        unmet=float(1 - found.met.mean()) if found.met.size else 0.0,
+        purity=tuple(float(value) for value in purities[met].mean(axis=0)) if met.any() else (),
+        forward_count=found.forward_count,
+        seconds=round(found.seconds, 3),
+    )
 
 
 def read_report(path: str | os.PathLike[str]) -> BoundaryReport:
@@ -101,4 +330,5 @@ def read_report(path: str | os.PathLike[str]) -> BoundaryReport:
     Raises:
         InvalidInputError: if there is none, it is damaged, or another version of advkeras wrote it.
     """
-    return read_json(path, FILE_NAME, BoundaryReport.from_json, what="boundaries")
+    report: BoundaryReport = BOUNDARIES.read(path)
+    return report

@@ -1,15 +1,28 @@
 """What detectors of adversarial examples are worth, as detection.json holds it; nothing needs TensorFlow."""
 
 import os
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from advkeras.files import read_json, require_schema, write_json
+import numpy as np
+from scipy.stats import mannwhitneyu
+
+from advkeras.arrays import FloatArray
+from advkeras.boundary.threshold import balanced_threshold
+from advkeras.errors import require
+from advkeras.evaluation.boundary_results import MeasuredBoundaries, PlannedKind, measured_around, write_boundaries
+from advkeras.evaluation.example_files import write_examples
+from advkeras.evaluation.results import BENIGN, RegionSettings
 from advkeras.proportion import Proportion
+from advkeras.provenance import UNKNOWN, Provenance
+from advkeras.runs.store import Store
+from advkeras.runs.study import Study
+from advkeras.runs.unit import Find
 
 SCHEMA_VERSION = 1
 FILE_NAME = "detection.json"
+BOUNDARIES, AGREEMENT = "boundaries", "agreement"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +60,11 @@ class DetectionReport:
         checksum: of the model's files.
         training: steps, batch size and seed of the detectors' training.
         agreement: radius and number of points of the region whose agreement is the simpler detector's score.
-        rows: one for each detector.
+        rows: one for each detector; none, as long as units are left.
         distortion: for each attack's title, mean RMS of its successful examples in the test part; None without any.
         provenance: what it was made with.
+        units_left: units of an unfinished run that have no result.
+        plan: digest of the plan that the results are of.
         schema_version: of this structure.
     """
 
@@ -62,45 +77,149 @@ class DetectionReport:
     attacks: dict[str, dict[str, Any]]
     checksum: str
     training: dict[str, int]
-    agreement: dict[str, Any]
+    agreement: RegionSettings
     rows: tuple[DetectionRow, ...]
     distortion: dict[str, float | None]
-    provenance: dict[str, Any]
+    provenance: Provenance = UNKNOWN
+    units_left: int = 0
+    plan: str = ""
     schema_version: int = SCHEMA_VERSION
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        rows = [
-            {
-                "detector": row.detector,
-                "trained_on": row.trained_on,
-                "false_positives": row.false_positives.to_json(),
-                "false_negatives": {title: share.to_json() for title, share in row.false_negatives.items()},
-                "auc": row.auc,
-            }
-            for row in self.rows
-        ]
-        return {**asdict(self), "rows": rows}
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "DetectionReport":
-        """The inverse of :meth:`to_json`."""
-        require_schema(data, SCHEMA_VERSION)
-        rows = tuple(
-            DetectionRow(
-                detector=row["detector"],
-                trained_on=row["trained_on"],
-                false_positives=Proportion.from_json(row["false_positives"]),
-                false_negatives={title: Proportion.from_json(share) for title, share in row["false_negatives"].items()},
-                auc=row["auc"],
-            )
-            for row in data["rows"]
+@dataclass(frozen=True, kw_only=True)
+class PlannedDetection:
+    """What a study of detectors was asked for.
+
+    Attributes:
+        report: the results, without rows.
+        starts: for each slice, how many images come before it.
+        first_of_test: the first image of the test part.
+        kinds: of images; benign ones first.
+        agreements: for each kind, the units of the region's agreement around its images; None for a slice whose are
+            not needed.
+        trained: names of the attacks that detectors are trained on.
+        tested: names of the attacks that they are tested on.
+        scores: for each attack that a detector is trained on, and each kind of images, the unit of its scores.
+    """
+
+    report: DetectionReport
+    starts: tuple[int, ...]
+    first_of_test: int
+    kinds: tuple[PlannedKind, ...]
+    agreements: dict[str, tuple[str | None, ...]]
+    trained: tuple[str, ...]
+    tested: tuple[str, ...]
+    scores: dict[str, dict[str, str]]
+
+    def around(self, kind: PlannedKind, find: Find) -> MeasuredBoundaries | None:
+        """The boundaries around images of a kind; None as long as a slice is missing."""
+        if any(find(digest) is None for digest in kind.walks):
+            return None
+        return measured_around(kind, self.kinds[0], self.starts, find)
+
+
+class DetectionStudy(Study[PlannedDetection, DetectionReport]):
+    """Detectors of adversarial examples, trained on some attacks and tested on others."""
+
+    name, what = "detection", "detectors"
+    asked = PlannedDetection
+    file_name, report, schema_version = FILE_NAME, DetectionReport, SCHEMA_VERSION
+
+    def fold(self, asked: PlannedDetection, find: Find, provenance: Provenance) -> DetectionReport:
+        """The rows, once all units are done."""
+        parts = {kind.kind: _part(asked, kind, find) for kind in asked.kinds}
+        found = {name: part for name, part in parts.items() if part is not None}
+        if len(found) < len(parts):
+            return replace(asked.report, provenance=provenance)
+        titles = {kind.kind: kind.title for kind in asked.kinds}
+        test = [BENIGN, *asked.tested]
+        require(
+            bool(found[BENIGN].in_test.any()),
+            "the test part has no benign images that are classified correctly",
+            images=asked.report.examples,
         )
-        return cls(**{**data, "rows": rows})
+        rows = []
+        for name in asked.trained:
+            scores = {kind: found[kind].scores[name][found[kind].in_test] for kind in test}
+            agreements = {kind: found[kind].agreements[found[kind].in_test] for kind in test}
+            threshold = balanced_threshold(*(found[kind].agreements[~found[kind].in_test] for kind in (BENIGN, name)))
+            tested = {kind: titles[kind] for kind in asked.tested}
+            rows += [
+                _row(BOUNDARIES, titles[name], tested, scores, threshold=0.5),
+                _row(AGREEMENT, titles[name], tested, agreements, threshold=threshold),
+            ]
+        distortion = {titles[kind]: _mean(found[kind].distortion[found[kind].in_test]) for kind in asked.tested}
+        return replace(asked.report, rows=tuple(rows), distortion=distortion, provenance=provenance)
 
-    def write(self, folder: Path) -> None:
-        """Writes detection.json, whole or not at all."""
-        write_json(folder / FILE_NAME, self.to_json())
+    def write_files(self, asked: PlannedDetection, found: DetectionReport, store: Store) -> DetectionReport:
+        """MODEL/KIND.npz, the images, and MODEL/KIND-boundaries.npz, the boundaries around them."""
+        for kind in asked.kinds:
+            measured = asked.around(kind, store.result)
+            if measured is not None:
+                facts = {"model": found.model, "attack": kind.kind, "config": found.attacks.get(kind.title, {})}
+                place = f"{found.model}/{kind.kind}"
+                write_examples(store, place, kind.examples, asked.kinds[0].examples, facts)
+                write_boundaries(store, f"{place}-boundaries", kind.walks, measured)
+        return found
+
+
+DETECTION = DetectionStudy()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """What is known of the images of one kind."""
+
+    in_test: Any  # (N,) bool
+    distortion: FloatArray
+    agreements: FloatArray  # NaN where they are not needed
+    scores: Mapping[str, FloatArray]
+
+
+def _part(asked: PlannedDetection, kind: PlannedKind, find: Find) -> _Part | None:
+    measured = asked.around(kind, find)
+    scores = {name: find(of_kind[kind.kind]) for name, of_kind in asked.scores.items() if kind.kind in of_kind}
+    agreements = []
+    for digest, walks in zip(asked.agreements[kind.kind], kind.walks, strict=True):
+        found, rows = find(digest) if digest else None, find(walks)
+        if rows is None or (digest and found is None):
+            return None
+        agreements.append(found.arrays["agreement"] if found else np.full(len(rows.arrays["rows"]), np.nan, np.float32))
+    if measured is None or None in scores.values():
+        return None
+    return _Part(
+        in_test=measured.indices >= asked.first_of_test,
+        distortion=measured.distortion,
+        agreements=np.concatenate(agreements),
+        scores={name: found.arrays["scores"] for name, found in scores.items() if found is not None},
+    )
+
+
+def _row(
+    detector: str, trained_on: str, tested: Mapping[str, str], scores: Mapping[str, FloatArray], *, threshold: float
+) -> DetectionRow:
+    benign = scores[BENIGN]
+    return DetectionRow(
+        detector=detector,
+        trained_on=trained_on,
+        false_positives=Proportion(int((benign > threshold).sum()), len(benign)),
+        false_negatives={
+            title: Proportion(int((scores[kind] <= threshold).sum()), len(scores[kind]))
+            for kind, title in tested.items()
+        },
+        auc={title: _area(scores[kind], benign) for kind, title in tested.items()},
+    )
+
+
+def _area(adversarial: FloatArray, benign: FloatArray) -> float | None:
+    """The area under the ROC curve; None without examples."""
+    if not len(adversarial):
+        return None
+    return float(mannwhitneyu(adversarial, benign).statistic / (len(adversarial) * len(benign)))
+
+
+def _mean(values: Sequence[float] | FloatArray) -> float | None:
+    return float(np.mean(values)) if len(values) else None
 
 
 def read_detection(path: str | os.PathLike[str]) -> DetectionReport:
@@ -109,4 +228,5 @@ def read_detection(path: str | os.PathLike[str]) -> DetectionReport:
     Raises:
         InvalidInputError: if there is none, it is damaged, or another version of advkeras wrote it.
     """
-    return read_json(path, FILE_NAME, DetectionReport.from_json, what="detectors")
+    report: DetectionReport = DETECTION.read(path)
+    return report

@@ -1,11 +1,13 @@
 """What in an evaluation's results says that something is wrong with what was evaluated, rather than with the model."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from advkeras.attacks.base import gradient_free
 from advkeras.evaluation.results import BENIGN, ModelResult, Row
-from advkeras.models import Classifier
 from advkeras.models.reading import OF_PROBABILITIES
+
+if TYPE_CHECKING:
+    from advkeras.models import Classifier
 
 # Accuracy on benign images that is nearer to chance than this share of the way to 1 is no classifier's.
 _FAR_FROM_CHANCE = 0.2
@@ -13,7 +15,7 @@ _FAR_FROM_CHANCE = 0.2
 _FILLED = 0.5
 
 
-def about_classifier(classifier: Classifier) -> str:
+def about_classifier(classifier: "Classifier") -> str:
     """What a user should know of a classifier before anything is measured; empty for most."""
     reading, found = classifier.reading, []
     if reading.random:
@@ -33,7 +35,12 @@ def about_classifier(classifier: Classifier) -> str:
 
 
 def doubts(
-    models: Sequence[ModelResult], *, bounds: tuple[float, float], num_classes: int, pixels: tuple[float, float]
+    models: Sequence[ModelResult],
+    *,
+    bounds: tuple[float, float],
+    num_classes: int,
+    pixels: tuple[float, float],
+    by_queries: Sequence[str],
 ) -> tuple[str, ...]:
     """Lines for the user about an evaluation's results; none where nothing is suspicious.
 
@@ -42,6 +49,7 @@ def doubts(
         bounds: lowest and highest pixel value that the models take.
         num_classes: of the data set.
         pixels: the lowest and the highest one of the images.
+        by_queries: names of the attacks that need no gradients.
     """
     chance = 1 / num_classes
     lines = []
@@ -52,7 +60,8 @@ def doubts(
             "the model's (--bounds)? Attacks use the whole of them"
         )
     for model in models:
-        lines.extend(_about_gradients(model, row) for row in model.rows if row.zero_gradients + row.nonfinite_gradients)
+        weak = (row for row in model.rows if row.zero_gradients + row.nonfinite_gradients)
+        lines.extend(_about_gradients(model, row, by_queries) for row in weak)
         benign = next(row.point for row in model.rows if row.attack == BENIGN)
         if benign.rate < chance + _FAR_FROM_CHANCE * (1 - chance):
             lines.append(
@@ -63,7 +72,7 @@ def doubts(
     return tuple(lines)
 
 
-def _about_gradients(model: ModelResult, row: Row) -> str:
+def _about_gradients(model: ModelResult, row: Row, by_queries: Sequence[str]) -> str:
     found = [
         f"{count:,} were {words}"
         for count, words in (
@@ -72,7 +81,7 @@ def _about_gradients(model: ModelResult, row: Row) -> str:
         )
         if count
     ]
-    others = " and ".join(f"--attack {name}" for name in gradient_free())
+    others = " and ".join(f"--attack {name}" for name in by_queries)
     return (
         f"of the gradients that {row.title} took of {model.name} {' and '.join(found)}: its figures may be "
         f"of the gradients and not of the model; {others} need none"

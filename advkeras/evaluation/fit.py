@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from advkeras.attacks.base import Attack
 from advkeras.datasets import DatasetSpec
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier
@@ -31,3 +32,14 @@ def check_all_fit(classifiers: Sequence[Classifier], spec: DatasetSpec) -> None:
         raise InvalidInputError(
             f"models must have different names: rename a file or folder. Received: {', '.join(names)}"
         )
+
+
+def check_attacks(attacks: Sequence[Attack]) -> None:
+    """Makes sure that no two attacks have the same name, since their examples would replace each other.
+
+    Raises:
+        InvalidInputError: if two do.
+    """
+    names = [attack.name for attack in attacks]
+    if len(set(names)) < len(names):
+        raise InvalidInputError(f"attacks must have different names. Received: {', '.join(names)}")

@@ -1,18 +1,19 @@
 """The results of an evaluation as data: what results.json holds. Tables and reports are made from it alone."""
 
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from advkeras.errors import InvalidInputError
+from advkeras import records
 from advkeras.evaluation.paper import PaperRow
-from advkeras.files import read_json, require_schema, write_json
 from advkeras.models.reading import AS_RETURNED
 from advkeras.proportion import Proportion
+from advkeras.provenance import Provenance
 
 SCHEMA_VERSION = 2
 FILE_NAME = "results.json"
+WHAT = "the results of an evaluation"
 BENIGN = "benign"
 
 
@@ -156,6 +157,19 @@ class ModelResult:
     logits: str = AS_RETURNED
 
 
+@dataclass(frozen=True)
+class RegionSettings:
+    """Of region classification.
+
+    Attributes:
+        radius: half the edge of the hypercube, in pixel units.
+        samples: points drawn from it.
+    """
+
+    radius: float
+    samples: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """One run of ``advkeras evaluate``.
@@ -168,10 +182,12 @@ class Evaluation:
         examples: number of images.
         protocol: ``quick`` or ``paper``.
         seed: of all the randomness.
-        region: radius and samples of region classification.
+        region: of region classification.
         models: their results.
         doubts: lines about what may be wrong with what was evaluated.
-        provenance: command, versions, device, seconds, time of day.
+        units_left: units of an unfinished run that have no result; rows are of the images done so far.
+        plan: digest of the plan that the results are of.
+        provenance: what they were made with.
         schema_version: of this structure.
     """
 
@@ -180,46 +196,20 @@ class Evaluation:
     bounds: tuple[float, float]
     data_source: str
     examples: int
-    protocol: str
+    protocol: Literal["quick", "paper"]
     seed: int
-    region: dict[str, Any]
+    region: RegionSettings
     models: tuple[ModelResult, ...]
+    provenance: Provenance
     doubts: tuple[str, ...] = ()
-    provenance: dict[str, Any] = field(default_factory=dict)
+    units_left: int = 0
+    plan: str = ""
     schema_version: int = SCHEMA_VERSION
-
-    def to_json(self) -> dict[str, Any]:
-        """The structure of results.json."""
-        data = asdict(self)
-        for model, model_data in zip(self.models, data["models"], strict=True):
-            for row, row_data in zip(model.rows, model_data["rows"], strict=True):
-                for key in ("region", "point", "success", "within"):
-                    proportion = getattr(row, key)
-                    row_data[key] = proportion and proportion.to_json()
-            if model.worst:
-                for key in ("within", "success"):
-                    model_data["worst"][key] = getattr(model.worst, key).to_json()
-        return data
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Evaluation":
-        """The inverse of :meth:`to_json`."""
-        require_schema(data, SCHEMA_VERSION)
-        for key in ("command", "versions", "device", "seconds"):
-            data["provenance"][key]
-        models = tuple(
-            ModelResult(
-                **{**model, "rows": tuple(_row(row) for row in model["rows"]), "worst": _worst_case(model["worst"])}
-            )
-            for model in data["models"]
-        )
-        doubts = tuple(str(line) for line in data.get("doubts", ()))
-        return cls(**{**data, "bounds": tuple(data["bounds"]), "models": models, "doubts": doubts})
 
     def write(self, folder: Path) -> Path:
         """Writes results.json into a folder, whole or not at all."""
         path = folder / FILE_NAME
-        write_json(path, self.to_json())
+        records.write(path, self)
         return path
 
 
@@ -229,36 +219,4 @@ def read(path: str | os.PathLike[str]) -> Evaluation:
     Raises:
         InvalidInputError: if there is none, it is damaged, or another version of advkeras wrote it.
     """
-    return read_json(path, FILE_NAME, Evaluation.from_json, what="the results of an evaluation")
-
-
-def rows_held(folder: Path) -> set[str]:
-    """What the results.json of a folder has rows for, ``MODEL: ATTACK``; nothing where there is none to be read."""
-    try:
-        found = read(folder)
-    except InvalidInputError:
-        return set()
-    return {f"{model.name}: {row.title}" for model in found.models for row in model.rows}
-
-
-def _row(data: dict[str, Any]) -> Row:
-    data = dict(data)
-    for key in ("region", "point"):
-        data[key] = Proportion.from_json(data[key])
-    for key in ("success", "within"):
-        data[key] = data[key] and Proportion.from_json(data[key])
-    data["distortion"] = data["distortion"] and Distortion(**data["distortion"])
-    data["convergence"] = data["convergence"] and Convergence(**data["convergence"])
-    data["paper"] = data["paper"] and PaperRow(**data["paper"])
-    return Row(**data)
-
-
-def _worst_case(data: dict[str, Any] | None) -> WorstCase | None:
-    if data is None:
-        return None
-    return WorstCase(
-        epsilon=data["epsilon"],
-        within=Proportion.from_json(data["within"]),
-        success=Proportion.from_json(data["success"]),
-        distortion=data["distortion"] and Distortion(**data["distortion"]),
-    )
+    return records.read(path, FILE_NAME, Evaluation, what=WHAT, schema_version=SCHEMA_VERSION)

@@ -1,32 +1,36 @@
-"""Runs an evaluation as small units, each on disk when it is done, so that a run that was stopped can go on."""
+"""Runs an evaluation: plans its units, has them computed, and puts their results together."""
 
-import time
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from typing import NamedTuple
 
 import numpy as np
 
-from advkeras import datasets, provenance
-from advkeras.arrays import linf
+from advkeras import __version__, datasets
+from advkeras.attacks.base import Attack, gradient_free
 from advkeras.attacks.families import FixedNormAttack, MinimumNormAttack
 from advkeras.datasets import DatasetSpec, LabelledImages
-from advkeras.defenses.region_classification import RegionClassification
 from advkeras.evaluation import paper
-from advkeras.evaluation.convergence import check_convergence
-from advkeras.evaluation.crafting import Unit, Watch, units
-from advkeras.evaluation.distortion import summary
-from advkeras.evaluation.doubts import about_classifier, doubts
-from advkeras.evaluation.examples import Examples
-from advkeras.evaluation.fit import check_all_fit
+from advkeras.evaluation.doubts import about_classifier
+from advkeras.evaluation.fit import check_all_fit, check_attacks
+from advkeras.evaluation.fold import EVALUATION
+from advkeras.evaluation.planned import PlannedEvaluation, PlannedModel, PlannedRow
 from advkeras.evaluation.protocol import Protocol
-from advkeras.evaluation.results import Convergence, Evaluation, ModelResult, Row
-from advkeras.evaluation.worst_case import accuracy_within, worst_case
-from advkeras.files import require_writable_folder
+from advkeras.evaluation.results import BENIGN, Evaluation, RegionSettings
+from advkeras.evaluation.slices import Slice, checksum_of, company, slices_of, usual_size
+from advkeras.evaluation.units import FACTOR, Examples, Recheck, Votes, checksum
 from advkeras.models import Classifier
-from advkeras.proportion import Proportion
 from advkeras.randomness import derive_seed
+from advkeras.runs.execute import Watch, execute
+from advkeras.runs.store import Store
+from advkeras.runs.study import Compute
+from advkeras.runs.unit import Unit
+
+# Images that are attacked again, at most, and the share of a run's images that they are: with twice the work, and in
+# small batches, about a fifth of the attack's time.
+_CHECKED, _CHECKED_SHARE = 8, 1 / 16
 
 
 def evaluate(
@@ -34,9 +38,11 @@ def evaluate(
     data: LabelledImages,
     spec: DatasetSpec,
     protocol: Protocol,
-    output: Path,
+    output: str | PathLike[str],
     *,
     convergence: bool = True,
+    slice_size: int | None = None,
+    compute: Compute = execute,
     watch: Watch | None = None,
 ) -> Evaluation:
     """Attacks classifiers, and measures point and region classification on what the attacks found.
@@ -46,146 +52,147 @@ def evaluate(
         data: images and true classes.
         spec: the data set that they belong to.
         protocol: what to run.
-        output: folder for results.json and, below it, a folder of .npz files for each model. Units that are already
-            there, made by the same version from the same model, images and parameters, are not run again.
+        output: folder or URL of the run: units' results, and made of them results.json and a folder of .npz files for
+            each model. Units that are already there, made by the same version from the same model, images and
+            parameters, are not run again. Models and attacks that are there already, and answer the same question,
+            stay in the tables.
         convergence: run each attack again with twice the work on a few of the images.
-        watch: gives a progress callback for each unit.
+        slice_size: images that one unit works on; by default as many as take about half a minute on two cores.
+        compute: has the units computed; here, one after the other, by default.
+        watch: told as the work goes on.
+
+    Returns:
+        The results; those of an unfinished run, if units are left to others.
 
     Raises:
         InvalidInputError: if the folder cannot be written, two models have the same name, or a model does not take
             the data set's images.
+        UnitsFailedError: if units could not be computed; the others are.
     """
-    start = time.perf_counter()
-    require_writable_folder(output)
     check_all_fit(classifiers, spec)
-    models = tuple(
-        _evaluate_model(classifier, data, spec, protocol, output, convergence=convergence, watch=watch)
-        for classifier in classifiers
+    check_attacks(protocol.attacks)
+    study = _Study(
+        data, spec, protocol, slices_of(data, usual_size(spec) if slice_size is None else slice_size), convergence
     )
-    evaluation = Evaluation(
-        dataset=spec.name,
-        dataset_title=spec.title,
-        bounds=spec.bounds,
-        data_source=data.source,
-        examples=len(data),
-        protocol=protocol.mode,
-        seed=protocol.seed,
-        region={"radius": protocol.region_radius, "samples": protocol.region_samples},
-        models=models,
-        doubts=(
-            *filter(None, map(about_classifier, classifiers)),
-            *doubts(
-                models,
-                bounds=spec.bounds,
-                num_classes=spec.num_classes,
-                pixels=(float(data.images.min()), float(data.images.max())),
+    models = [study.model(classifier) for classifier in classifiers]
+    units = [unit for _, of_model in models for unit in of_model]
+    about = study.about([planned for planned, _ in models])
+    return EVALUATION.carry_out(about, units, Store(output), compute=compute, watch=watch)
+
+
+class _OfSlice(NamedTuple):
+    """What is computed of an attack on a slice."""
+
+    examples: Examples
+    votes: Votes
+    recheck: Recheck | None
+
+    @property
+    def all(self) -> list[Unit]:
+        return [unit for unit in self if unit is not None]
+
+
+@dataclass(frozen=True)
+class _Study:
+    """An evaluation as units."""
+
+    data: LabelledImages
+    spec: DatasetSpec
+    protocol: Protocol
+    slices: tuple[Slice, ...]
+    convergence: bool
+
+    def about(self, models: Sequence[PlannedModel]) -> PlannedEvaluation:
+        """What puts the results together."""
+        data, spec, protocol = self.data, self.spec, self.protocol
+        return PlannedEvaluation(
+            dataset=spec.name,
+            dataset_title=spec.title,
+            bounds=spec.bounds,
+            num_classes=spec.num_classes,
+            data_source=data.source,
+            examples=len(data),
+            images=checksum_of(self.slices),
+            pixels=(float(data.images.min()), float(data.images.max())),
+            protocol=protocol.mode,
+            seed=protocol.seed,
+            epsilon=protocol.epsilon,
+            region=RegionSettings(protocol.region_radius, protocol.region_samples),
+            by_queries=gradient_free(),
+            models=tuple(models),
+            version=__version__,
+        )
+
+    def model(self, classifier: Classifier) -> tuple[PlannedModel, list[Unit]]:
+        """A model and its units, slice by slice, so that a run that is stopped has all attacks on some images."""
+        digest, among = checksum(classifier), company(self.data)
+        attacks = (None, *(attack.among(among) for attack in self.protocol.attacks))
+        rows = [[self._of_slice(classifier, digest, attack, part) for part in self.slices] for attack in attacks]
+        known = self._paper_rows(classifier)
+        planned = PlannedModel(
+            name=classifier.name,
+            source=classifier.source or "in memory",
+            checksum=digest,
+            logits=classifier.reading.how,
+            remark=about_classifier(classifier),
+            rows=tuple(
+                _planned(attack, units, self._paper(attack, known)) for attack, units in zip(attacks, rows, strict=True)
             ),
-        ),
-        provenance=provenance.of_run(time.perf_counter() - start),
-    )
-    evaluation.write(output)
-    return evaluation
+        )
+        return planned, [unit for column in zip(*rows, strict=True) for units in column for unit in units.all]
+
+    def _of_slice(self, classifier: Classifier, digest: str, attack: Attack | None, part: Slice) -> "_OfSlice":
+        examples = Examples.planned(classifier, digest, part, attack)
+        protocol, checked = self.protocol, self._checked[part.number]
+        votes = Votes(
+            radius=protocol.region_radius,
+            samples=protocol.region_samples,
+            seed=derive_seed(protocol.seed, "evaluation", classifier.name)[0],
+            follows=(examples,),
+            **examples.asked,
+        )
+        more = attack is not None and attack.work_setting is not None and checked
+        return _OfSlice(
+            examples,
+            votes,
+            Recheck(examples=examples, count=checked, follows=(examples,), **examples.asked) if more else None,
+        )
+
+    @cached_property
+    def _checked(self) -> list[int]:
+        """Images of each slice that are attacked again: spread over all of them."""
+        total = len(self.data)
+        count = min(_CHECKED, total, max(1, int(_CHECKED_SHARE * total))) if self.convergence else 0
+        places = np.linspace(0, total - 1, count).round().astype(int) // len(self.slices[0].data)
+        return [int((places == part.number).sum()) for part in self.slices]
+
+    def _paper_rows(self, classifier: Classifier) -> dict[str, paper.PaperRow]:
+        spec, card = self.spec, classifier.card
+        as_published = spec.name in datasets.names() and (spec.bounds, self.protocol.region_radius) == (
+            datasets.get(spec.name).bounds,
+            spec.region_radius,
+        )
+        return paper.rows_for(spec.name, card.defense if as_published and card and card.dataset == spec.name else None)
+
+    def _paper(self, attack: Attack | None, known: dict[str, paper.PaperRow]) -> paper.PaperRow | None:
+        if isinstance(attack, FixedNormAttack) and attack.epsilon != self.spec.epsilon:
+            return None
+        return known.get(attack.name if attack else BENIGN)
 
 
-def _evaluate_model(
-    classifier: Classifier,
-    data: LabelledImages,
-    spec: DatasetSpec,
-    protocol: Protocol,
-    output: Path,
-    *,
-    convergence: bool,
-    watch: Watch | None,
-) -> ModelResult:
-    region = RegionClassification(
-        classifier,
-        radius=protocol.region_radius,
-        samples=protocol.region_samples,
-        stop="exact",  # the full vote's answer, for fewer points
-        seed=derive_seed(protocol.seed, "evaluation", classifier.name)[0],
-    )
-    card = classifier.card
-    as_published = spec.name in datasets.names() and (spec.bounds, protocol.region_radius) == (
-        datasets.get(spec.name).bounds,
-        spec.region_radius,
-    )
-    paper_rows = paper.rows_for(
-        spec.name, card.defense if as_published and card and card.dataset == spec.name else None
-    )
-    rows, found = [], []
-    planned = units(classifier, protocol.attacks, output)
-    for unit in planned:
-        examples = _run_unit(unit, data, region, watch, convergence=convergence)
-        attack = unit.attack
-        as_in_paper = not isinstance(attack, FixedNormAttack) or attack.epsilon == spec.epsilon
-        rows.append(_row(unit, examples, protocol.epsilon, paper_rows.get(unit.name) if as_in_paper else None))
-        if attack is not None:
-            found.append((attack, examples))
-    return ModelResult(
-        name=classifier.name,
-        source=classifier.source or "in memory",
-        checksum=planned[0].checksum,
-        rows=tuple(rows),
-        worst=worst_case(found, epsilon=protocol.epsilon, bounds=classifier.bounds),
-        logits=classifier.reading.how,
-    )
-
-
-def _run_unit(
-    unit: Unit, data: LabelledImages, region: RegionClassification, watch: Watch | None, *, convergence: bool
-) -> Examples:
-    """The unit's examples with the region's votes on them, and the check of convergence; made, if not on disk."""
-    voting = {"radius": region.vote.region.radius, "samples": region.vote.samples, "seed": region.seed}
-    known = unit.on_disk(data)
-    voted = known is not None and known.facts.get("region", {}).get("identity") == voting
-    checked = not convergence or unit.attack is None or (known is not None and "convergence" in known.facts)
-    complete = voted and checked
-    with watch(unit.classifier.name, unit.title, complete) if watch else nullcontext() as progress:
-        if known is not None and complete:
-            return known
-        examples = known or unit.craft(data, progress)
-        facts = dict(examples.facts)
-        if not voted:
-            start = time.perf_counter()
-            classes = region.predict(examples.adversarials, places=data.places)["class"]
-            facts["region"] = {
-                "identity": voting,
-                "correct": int((classes == data.labels).sum()),
-                "seconds": round(time.perf_counter() - start, 3),
-            }
-        if unit.attack is not None and not checked:
-            again = check_convergence(unit.attack, unit.classifier, data, examples)
-            facts["convergence"] = again and asdict(again)
-        examples = replace(examples, facts=facts)
-        examples.write(unit.path)
-    return examples
-
-
-def _row(unit: Unit, examples: Examples, epsilon: float, paper_row: paper.PaperRow | None) -> Row:
-    count = len(examples.labels)
-    facts = examples.facts
-    again = facts.get("convergence")
-    in_linf = unit.attack is not None and unit.attack.norm == "linf"
-    minimises_linf = in_linf and isinstance(unit.attack, MinimumNormAttack)
-    return Row(
-        attack=unit.name,
-        title=unit.title,
-        config=unit.attack.get_config() if unit.attack else {},
-        region=Proportion(facts["region"]["correct"], count),
-        point=Proportion(int((examples.predictions == examples.labels).sum()), count),
-        success=Proportion(int(examples.success.sum()), int(examples.attacked.sum())) if unit.attack else None,
-        distortion=summary(examples.distortion[examples.success]),
-        within=accuracy_within(examples, epsilon, unit.classifier.bounds) if in_linf else None,
-        median_linf=float(np.median(linf(examples.adversarials - examples.images)[examples.success]))
-        if minimises_linf and examples.success.any()
-        else None,
-        convergence=again and Convergence(**again),
-        zero_gradients=facts["zero_gradients"],
-        nonfinite_gradients=facts["nonfinite_gradients"],
-        forward_count=facts["forward_count"],
-        gradient_count=facts["gradient_count"],
-        seconds=facts["seconds"],
-        region_seconds=facts["region"]["seconds"],
+def _planned(attack: Attack | None, units: Sequence[_OfSlice], paper_row: paper.PaperRow | None) -> PlannedRow:
+    first = units[0].examples
+    more = attack.with_work(FACTOR).work_setting if attack else None
+    rechecks = tuple(each.recheck.digest for each in units if each.recheck)
+    return PlannedRow(
+        attack=first.of,
+        title=first.shown,
+        config=attack.get_config() if attack else {},
+        norm=attack.norm if attack else None,
+        minimises=isinstance(attack, MinimumNormAttack),
         paper=paper_row,
-        examples_file=f"{unit.classifier.name}/{unit.path.name}",
+        examples=tuple(each.examples.digest for each in units),
+        votes=tuple(each.votes.digest for each in units),
+        rechecks=rechecks,
+        more_work=f"{first.of}.{more[0]}={more[1]}" if more and rechecks else None,
     )

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from advkeras.arrays import NO_CLASS
 from advkeras.errors import InvalidInputError, require_count, require_increasing
 from advkeras.models import layout, lite, memory, outputs, saved_model, zoo
 from advkeras.models.card import ModelCard
@@ -18,6 +19,7 @@ from advkeras.models.intake import in_batches_of
 from advkeras.models.networks import Network, keras_network, load_keras_file
 from advkeras.models.number_types import scaled
 from advkeras.models.pixel_grid import on_grid, settled_arrays
+from advkeras.models.references import load_again, reference
 from advkeras.models.usage import Preprocessing, Usage
 
 if TYPE_CHECKING:
@@ -26,9 +28,6 @@ if TYPE_CHECKING:
 LogitsFunction = Callable[[Any], Any]
 
 _PROBE_IMAGES = 8
-
-# The class of an image whose logits are no numbers: the classifier does not classify it.
-NO_CLASS = -1
 
 
 class Classifier:
@@ -118,6 +117,10 @@ class Classifier:
     def __call__(self, images: Any) -> Any:
         """Logits (N, classes) float32 of images (N, H, W, C) float32, as tensors; usable inside a tf.function."""
         return self._function(images)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, it is where it was loaded from: another process loads it from there."""
+        return load_again, reference(self)
 
     def __repr__(self) -> str:
         return (

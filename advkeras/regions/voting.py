@@ -11,8 +11,9 @@ import numpy.typing as npt
 import tensorflow as tf
 from scipy.stats import binom
 
+from advkeras.arrays import NO_CLASS
 from advkeras.errors import InvalidInputError, require_count
-from advkeras.models.classifier import NO_CLASS, classes_of
+from advkeras.models.classifier import classes_of
 from advkeras.regions.shapes import Region
 
 Combination = Literal["majority", "mean_softmax", "mean_logits"]

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from advkeras.evaluation.boundaries import MeasuredBoundaries
-from advkeras.evaluation.boundary_results import BoundaryReport
+from advkeras.evaluation.boundary_results import BoundaryReport, MeasuredBoundaries
 from advkeras.reporting.figures import save_figure, show_image
 
 Measured = Mapping[str, Sequence[MeasuredBoundaries]]

@@ -3,7 +3,7 @@
 from rich.table import Table
 
 from advkeras.evaluation.boundary_results import BoundaryReport, BoundaryRow
-from advkeras.reporting.layout import NOTHING, made_with, markdown_table, plain_table
+from advkeras.reporting.layout import NOTHING, made_with, markdown_table, plain_table, unfinished_text
 
 _HEADINGS = ("Images", "Number", "Median RMS", "Unmet %", "Purity 1", "Purity 3", "Forwards/img")
 
@@ -25,6 +25,7 @@ def boundary_caption(report: BoundaryReport) -> str:
     low, high = report.bounds
     stride = f", {search['stride']} at a time until a boundary lies behind" if search["stride"] > 1 else ""
     return (
+        f"{unfinished_text(report.units_left)}"
         f"{report.examples:,} images: {report.data_source}; benign ones that are classified correctly, and successful "
         f"examples. Distances in steps of {search['step']:g} up to {search['reach']:g}{stride}, in pixels of "
         f"[{low:g}, {high:g}]; unmet: directions in which no boundary was met; purity of the top 1 and 3 classes "

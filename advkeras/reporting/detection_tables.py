@@ -3,7 +3,7 @@
 from rich.table import Table
 
 from advkeras.evaluation.detection_results import DetectionReport
-from advkeras.reporting.layout import NOTHING, made_with, markdown_table, plain_table, share_text
+from advkeras.reporting.layout import NOTHING, made_with, markdown_table, plain_table, share_text, unfinished_text
 
 _HEADINGS = ("Trained on", "Tested on", "RMS", "FP %", "FN %", "AUC")
 
@@ -21,8 +21,9 @@ def detection_markdown(report: DetectionReport) -> str:
 
 def detection_caption(report: DetectionReport) -> str:
     """What the tables show and what they were made with."""
-    radius, samples = report.agreement["radius"], report.agreement["samples"]
+    radius, samples = report.agreement.radius, report.agreement.samples
     return (
+        f"{unfinished_text(report.units_left)}"
         f"{report.examples:,} images: {report.data_source}; trained on the first four fifths, tested on the rest; only "
         "benign ones that are classified correctly and successful examples count. Boundaries along "
         f"{report.search['directions']:,} directions; agreement: of {samples} points of the region of radius "

@@ -9,10 +9,15 @@ from typing import Any
 from rich.table import Table
 
 from advkeras.errors import InvalidInputError
-from advkeras.evaluation import boundary_results, detection_results, results
+from advkeras.evaluation.boundary_results import BOUNDARIES
+from advkeras.evaluation.detection_results import DETECTION
+from advkeras.evaluation.fold import EVALUATION
 from advkeras.reporting.boundary_tables import boundary_caption, boundary_markdown, boundary_tables
 from advkeras.reporting.detection_tables import detection_caption, detection_markdown, detection_tables
 from advkeras.reporting.tables import caption, markdown_tables, rich_tables
+from advkeras.runs.plan import Plan, kept
+from advkeras.runs.store import Store
+from advkeras.runs.study import Study
 
 
 @dataclass(frozen=True)
@@ -32,56 +37,70 @@ class Document:
 
 @dataclass(frozen=True)
 class _Kind:
-    file_name: str
-    read: Callable[[Path], Any]
+    study: Study[Any, Any]
     tables: Callable[[Any], list[Table]]
     markdown: Callable[[Any], str]
     caption: Callable[[Any], str]
 
+    def document(self, report: Any) -> Document:
+        """Results, ready to be shown."""
+        return Document(self.tables(report), self.markdown(report), self.caption(report))
+
 
 _KINDS = (
-    _Kind(results.FILE_NAME, results.read, rich_tables, markdown_tables, caption),
-    _Kind(
-        boundary_results.FILE_NAME, boundary_results.read_report, boundary_tables, boundary_markdown, boundary_caption
-    ),
-    _Kind(
-        detection_results.FILE_NAME,
-        detection_results.read_detection,
-        detection_tables,
-        detection_markdown,
-        detection_caption,
-    ),
+    _Kind(EVALUATION, rich_tables, markdown_tables, caption),
+    _Kind(BOUNDARIES, boundary_tables, boundary_markdown, boundary_caption),
+    _Kind(DETECTION, detection_tables, detection_markdown, detection_caption),
 )
 
 
-def read_document(path: str | os.PathLike[str]) -> Document:
+def read_documents(path: str | os.PathLike[str]) -> list[Document]:
     """Reads results of ``advkeras evaluate``, ``boundary`` or ``detect``.
 
     Args:
-        path: a results.json, boundaries.json or detection.json, whatever its name, or a folder that holds one.
+        path: a results.json, boundaries.json or detection.json, whatever its name; or the folder or URL of a run. Of an
+            unfinished run it is what there is so far. What several machines have computed is put together.
 
     Raises:
         InvalidInputError: if there is none, it is damaged, or another version of advkeras wrote it.
     """
-    given = Path(path)
-    if given.is_dir():
-        kinds = [kind for kind in _KINDS if (given / kind.file_name).is_file()]
-    else:
-        kinds = sorted(_KINDS, key=lambda kind: kind.file_name != given.name)
-    errors = []
-    for kind in kinds:
+    if "://" not in str(path) and not Path(path).is_dir():
+        return [_of_file(Path(path))]
+    store = Store(path)
+    asked = {plan.study: plan for plan in kept(store)}
+    reports = [(kind, _of_run(kind, store, asked.get(kind.study.name))) for kind in _KINDS]
+    documents = [kind.document(report) for kind, report in reports if report is not None]
+    if not documents:
+        names = ", ".join(kind.study.file_name for kind in _KINDS)
+        raise InvalidInputError(f"{path} holds none of {names}")
+    return documents
+
+
+def _of_run(kind: _Kind, store: Store, plan: Plan | None) -> Any:
+    """The report of a run's last study of a kind; None where there is none."""
+    study = kind.study
+    there = (store.folder / study.file_name).exists()
+    if plan is not None:
         try:
-            found = kind.read(given)
+            report = study.read(store.folder) if there else None
+        except InvalidInputError:
+            report = None
+        whole = report is not None and report.plan == plan.digest
+        return report if whole else study.report_of(study.put_together(store))
+    return study.read(store.folder) if there else None
+
+
+def _of_file(path: Path) -> Document:
+    errors = []
+    for kind in sorted(_KINDS, key=lambda kind: kind.study.file_name != path.name):
+        try:
+            report = kind.study.read(path)
         except InvalidInputError as error:
             errors.append(error)
             continue
-        return Document(kind.tables(found), kind.markdown(found), kind.caption(found))
-    if given.is_dir() or not given.is_file():
-        raise (
-            errors[0]
-            if errors
-            else InvalidInputError(f"{given} holds none of {', '.join(kind.file_name for kind in _KINDS)}")
-        )
+        return kind.document(report)
+    if not path.is_file():
+        raise errors[0]
     raise next((error for error in errors if "schema version" in str(error)), errors[0])
 
 

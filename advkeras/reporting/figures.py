@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from advkeras.arrays import FloatArray
-from advkeras.evaluation.examples import Examples
+from advkeras.attacks.result import AttackResult
 from advkeras.files import write_atomically
 
 _SHOWN = 8
@@ -15,7 +15,7 @@ _PANEL_INCHES = 1.35
 
 
 def example_picture(
-    examples: Examples, path: Path, *, bounds: tuple[float, float], class_names: tuple[str, ...], title: str
+    examples: AttackResult, path: Path, *, bounds: tuple[float, float], class_names: tuple[str, ...], title: str
 ) -> None:
     """Draws benign images, adversarial examples and their differences, one above the other.
 
@@ -69,13 +69,13 @@ def show_image(axes: Any, image: FloatArray, bounds: tuple[float, float]) -> Non
     axes.set_yticks([])
 
 
-def _benign_caption(examples: Examples, index: int, class_names: tuple[str, ...]) -> str:
+def _benign_caption(examples: AttackResult, index: int, class_names: tuple[str, ...]) -> str:
     """The class, and what the model takes it for where that is another one."""
     label, answer = class_names[examples.labels[index]], class_names[examples.benign_predictions[index]]
     return label if label == answer else f"{label}, taken for {answer}"
 
 
-def _remark(examples: Examples, index: int) -> str:
+def _remark(examples: AttackResult, index: int) -> str:
     if not examples.attacked[index]:
         return " (not attacked)"
     if not examples.success[index]:

@@ -1,12 +1,12 @@
 """How tables and the figures in them look, in the terminal and as Markdown."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from rich.box import SIMPLE
 from rich.table import Table
 
 from advkeras.proportion import Proportion
+from advkeras.provenance import Provenance
 
 NOTHING = "-"
 
@@ -43,10 +43,17 @@ def percent_text(share: float | None) -> str:
     return f"{percent:.0f}" if abs(percent - round(percent)) < 0.05 else f"{percent:.1f}"
 
 
-def made_with(provenance: dict[str, Any]) -> str:
-    """What results were made with, as the end of a caption."""
-    versions = provenance["versions"]
+def unfinished_text(units_left: int) -> str:
+    """What a caption begins with where a run is unfinished."""
+    if not units_left:
+        return ""
     return (
-        f"advkeras {versions['advkeras']}, TensorFlow {versions['tensorflow']}, Keras {versions['keras']}, "
-        f"{provenance['device']}"
+        f"Unfinished: {units_left:,} {'unit is' if units_left == 1 else 'units are'} left; rows are of what is done. "
     )
+
+
+def made_with(provenance: Provenance) -> str:
+    """What results were made with, as the end of a caption."""
+    versions = provenance.versions
+    packages = (("advkeras", "advkeras"), ("TensorFlow", "tensorflow"), ("Keras", "keras"))
+    return ", ".join(f"{title} {versions.get(name, 'unknown')}" for title, name in packages) + f", {provenance.device}"

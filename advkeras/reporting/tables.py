@@ -8,7 +8,15 @@ from rich.table import Table
 from advkeras.evaluation.paper import PaperRow
 from advkeras.evaluation.results import BENIGN, Convergence, Distortion, Evaluation, ModelResult, Row, WorstCase
 from advkeras.models.reading import AS_RETURNED
-from advkeras.reporting.layout import NOTHING, made_with, markdown_table, percent_text, plain_table, share_text
+from advkeras.reporting.layout import (
+    NOTHING,
+    made_with,
+    markdown_table,
+    percent_text,
+    plain_table,
+    share_text,
+    unfinished_text,
+)
 
 # At a row whose attack had not ended.
 MARK = "†"
@@ -92,8 +100,9 @@ def caption(evaluation: Evaluation) -> str:
     )
     by_vote = " (for OptRegion, by the vote)" if any(row.attack == "optregion" for row in rows) else ""
     return (
+        f"{unfinished_text(evaluation.units_left)}"
         f"{evaluation.examples:,} images: {evaluation.data_source}. Region classification by "
-        f"{region['samples']} points of the hypercube of radius {region['radius']:g}. 95% intervals in brackets and "
+        f"{region.samples} points of the hypercube of radius {region.radius:g}. 95% intervals in brackets and "
         f"after ±; success over the images that are classified correctly{by_vote}, RMS over the "
         f"successful examples in pixels of [{low:g}, {high:g}].{_readings(evaluation)}{_searches(rows)}"
         f"{_convergence(evaluation)} Protocol {evaluation.protocol}, seed {evaluation.seed}, "

@@ -3,20 +3,22 @@
 import fcntl
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from etils import epath
 
 from advkeras.errors import InvalidInputError, first_line
-from advkeras.files import arrays_as_bytes, read_arrays_of, sweep, write_atomically
-from advkeras.runs.unit import Result, Unit
+from advkeras.files import arrays_as_bytes, read_arrays_of, require_writable_folder, sweep, write_atomically, writing
+from advkeras.runs.unit import Result, Unit, digest_of
 
 _UNITS, _FAILURES, _CLAIMS, _SUFFIX = "units", "failures", "claims", ".npz"
+_ALONE = "alone"
 _FACTS, _IDENTITY, _CHECKSUM = "facts.json", "identity.json", "sha256"
 
 
@@ -31,13 +33,26 @@ class Store:
         self.folder = epath.Path(folder)
         self._local = "://" not in str(folder)
 
+    def require_writable(self) -> None:
+        """Makes sure that results can be written.
+
+        Raises:
+            InvalidInputError: if not.
+        """
+        if self._local:
+            require_writable_folder(Path(self.folder))
+
     def __contains__(self, unit: Unit) -> bool:
         """Whether there is a result, which may be damaged."""
-        return bool(self._file(unit).exists())
+        return bool(self._file(unit.digest).exists())
 
     def get(self, unit: Unit) -> Result | None:
         """The unit's result; None where there is none. One that is damaged is removed."""
-        file = self._file(unit)
+        return self.result(unit.digest)
+
+    def result(self, digest: str) -> Result | None:
+        """The result of the unit that has a digest, as :meth:`get` gives it."""
+        file = self._file(digest)
         try:
             content = file.read_bytes()
         except OSError:
@@ -47,7 +62,7 @@ class Store:
             checksum = str(arrays.pop(_CHECKSUM))
             identity, facts = (str(arrays.pop(name)) for name in (_IDENTITY, _FACTS))
             result = Result(arrays, json.loads(facts))
-            if (identity, checksum) == (unit.identity, result.checksum):
+            if (digest_of(identity), checksum) == (digest, result.checksum):
                 return result
         except (InvalidInputError, KeyError, ValueError):
             pass
@@ -118,11 +133,48 @@ class Store:
         except Exception as error:  # whatever the cloud's library raises
             raise InvalidInputError(f"cannot write {path}: {first_line(error)}") from error
 
+    def times(self) -> dict[str, float]:
+        """When each result was written, in seconds since 1970, by the digests of the units."""
+        folder = self.folder / _UNITS
+        return {digest: folder.joinpath(f"{digest}{_SUFFIX}").stat().mtime for digest in self.digests()}
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[BinaryIO]:
+        """A file of the run's folder that is written bit by bit, and is whole or not there.
+
+        Raises:
+            InvalidInputError: if it cannot be written.
+        """
+        if self._local:
+            with writing(self.folder / name) as stream:
+                yield stream
+            return
+        with tempfile.TemporaryDirectory() as scratch:
+            path = epath.Path(scratch) / "content"
+            with path.open("wb") as stream:
+                yield stream
+            try:
+                path.copy(self.folder / name, overwrite=True)
+            except Exception as error:  # whatever the cloud's library raises
+                raise InvalidInputError(f"cannot write {self.folder / name}: {first_line(error)}") from error
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While this holds, no other process has it; behind a URL nobody can tell."""
+        if not self._local:
+            yield
+            return
+        path = Path(self.folder) / _CLAIMS / _ALONE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield
+
     def sweep(self) -> None:
         """Removes what processes that were killed have left half written."""
         if self._local:
             for folder in (self.folder, self.folder / _UNITS, self.folder / _FAILURES):
                 sweep(folder)
 
-    def _file(self, unit: Unit) -> Any:
-        return self.folder / _UNITS / f"{unit.digest}{_SUFFIX}"
+    def _file(self, digest: str) -> Any:
+        return self.folder / _UNITS / f"{digest}{_SUFFIX}"

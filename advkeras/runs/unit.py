@@ -3,7 +3,7 @@
 import abc
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -34,6 +34,10 @@ class Result:
             head = (name, values.dtype.str, values.shape)
             digest.update(repr(head).encode() + np.ascontiguousarray(values).tobytes())
         return digest.hexdigest()
+
+
+Find = Callable[[str], Result | None]
+"""A unit's result by its digest; None where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,7 +91,12 @@ class Unit(abc.ABC):
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the identity: the unit's name in a store."""
-        return hashlib.sha256(self.identity.encode()).hexdigest()
+        return digest_of(self.identity)
+
+
+def digest_of(identity: str) -> str:
+    """The digest of a unit that has an identity."""
+    return hashlib.sha256(identity.encode()).hexdigest()
 
 
 def canonical(value: Any) -> str:

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from advkeras.arrays import BoolArray, FloatArray, IntArray
-from advkeras.models.classifier import NO_CLASS
+from advkeras.arrays import NO_CLASS, BoolArray, FloatArray, IntArray
 
 
 class WeakGradients:

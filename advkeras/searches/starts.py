@@ -6,9 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from advkeras.arrays import FloatArray, IntArray
+from advkeras.arrays import NO_CLASS, FloatArray, IntArray
 from advkeras.models import Classifier
-from advkeras.models.classifier import NO_CLASS
 from advkeras.searches.problem import Problem
 
 # Shares of the noise in its blends with an image.
@@ -20,7 +19,8 @@ class KnownImages:
     """Images that may serve each attacked image as a start, with the classes that the classifier gives them.
 
     Attributes:
-        images: (K, H, W, C) float32: those that were handed over, and after them the attacked images.
+        images: (K, H, W, C) float32: those that were handed over, and after them the attacked images, or the company
+            that they are in.
         classes: (K,) int32; NO_CLASS where it is not known.
         given: how many were handed over.
     """
@@ -30,22 +30,30 @@ class KnownImages:
     given: int
 
     @classmethod
-    def of(cls, classifier: Classifier, problem: Problem, given: FloatArray, *, batch_size: int) -> "KnownImages":
-        """Asks for the classes that are needed and not known, once for all attacked images."""
+    def of(
+        cls,
+        classifier: Classifier,
+        problem: Problem,
+        given: FloatArray,
+        company: FloatArray | None = None,
+        *,
+        batch_size: int,
+    ) -> "KnownImages":
+        """Asks for the classes that are needed and not known, once for all attacked images.
 
-        def ask(images: FloatArray) -> IntArray:
-            return classifier.predict(images, batch_size=batch_size)
-
-        if not problem.targeted:
-            attacked = problem.goals  # Only images that are classified correctly are attacked.
-        elif np.unique(problem.goals).size > 1:
-            attacked = ask(problem.images)
-        else:
-            # No attacked image is of its own target's class, so none is of the one that all have.
-            attacked = np.full(len(problem), NO_CLASS, np.int32)
-        classes = np.concatenate([ask(given), attacked]) if len(given) else attacked
-        images = np.concatenate([given, problem.images]) if len(given) else problem.images
-        return cls(images, classes, len(given))
+        Args:
+            classifier: that is asked.
+            problem: the attacked images, which serve each other unless there is other company.
+            given: images (S, H, W, C) that come first.
+            company: images (C, H, W, C) that serve in the attacked ones' place.
+            batch_size: images that are sent at once.
+        """
+        asked = given if company is None else np.concatenate([given, company])
+        classes = classifier.predict(asked, batch_size=batch_size) if len(asked) else np.zeros(0, np.int32)
+        if company is not None:
+            return cls(asked, classes, len(given))
+        attacked = _classes_of_attacked(classifier, problem, batch_size)
+        return cls(np.concatenate([given, problem.images]), np.concatenate([classes, attacked]), len(given))
 
     @cached_property
     def _rows(self) -> FloatArray:
@@ -67,6 +75,15 @@ class KnownImages:
         distances = self._squares[fitting] - 2 * (self._rows @ problem.images[place].reshape(-1))[fitting]
         for index in np.lexsort((distances, fitting >= self.given)):
             yield self.images[fitting[index]]
+
+
+def _classes_of_attacked(classifier: Classifier, problem: Problem, batch_size: int) -> IntArray:
+    if not problem.targeted:
+        return problem.goals  # Only images that are classified correctly are attacked.
+    if np.unique(problem.goals).size > 1:
+        return np.asarray(classifier.predict(problem.images, batch_size=batch_size))
+    # No attacked image is of its own target's class, so none is of the one that all have.
+    return np.full(len(problem), NO_CLASS, np.int32)
 
 
 def noise_starts(

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -109,11 +109,6 @@ class ProbeReport:
     comparison: Comparison
     load: Load
     attack: QueryAttack | None = field(default=None)
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        plain: dict[str, Any] = _plain(asdict(self))
-        return plain
 
 
 def compare(served: ServedClassifier, local: Classifier, data: LabelledImages, names: tuple[str, ...]) -> Comparison:
@@ -248,11 +243,3 @@ def attack_served(
 
 def _share(right: npt.NDArray[np.bool_]) -> Proportion:
     return Proportion(int(right.sum()), len(right))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        if set(value) == {"count", "of"}:
-            return Proportion(**value).to_json()
-        return {key: _plain(entry) for key, entry in value.items()}
-    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value

@@ -11,9 +11,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from advkeras import records
 from advkeras.datasets import LabelledImages
 from advkeras.errors import InvalidInputError
-from advkeras.files import read_json, scratch_prefix, sweep, write_atomically, write_json
+from advkeras.files import scratch_prefix, sweep, write_atomically, write_json
 from advkeras.training.recipes import TrainingRecipe
 
 _CLAIM, _FIGURES, _EPOCHS = "recipe.json", "history.json", "epochs"
@@ -54,7 +55,9 @@ class RunState:
         self.history: list[dict[str, float]] = []
         """Figures of each epoch so far."""
         if (folder / _FIGURES).is_file():
-            self.history = read_json(folder / _FIGURES, _FIGURES, list, what="the figures of a training run's epochs")
+            self.history = records.read(
+                folder / _FIGURES, _FIGURES, list[dict[str, Any]], what="the figures of a training run's epochs"
+            )
 
     @property
     def best(self) -> Path:

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import advkeras
+from advkeras.arrays import NO_CLASS
 from advkeras.attacks import (
     FGSM,
     PGD,
@@ -28,7 +29,6 @@ from advkeras.datasets import MNIST
 from advkeras.errors import InvalidInputError
 from advkeras.evaluation.protocol import Protocol
 from advkeras.models import Classifier
-from advkeras.models.classifier import NO_CLASS
 from advkeras.searches.decoupled_search import DecoupledSearch
 from advkeras.searches.penalty_search import PenaltySearch
 

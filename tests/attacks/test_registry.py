@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -24,7 +24,10 @@ from advkeras.attacks.accuracy import robust_accuracy
 from advkeras.attacks.base import gradient_free
 from advkeras.datasets import MNIST, LabelledImages
 from advkeras.errors import InvalidInputError
-from advkeras.evaluation.crafting import units
+from advkeras.evaluation.slices import slices_of
+from advkeras.evaluation.units import Examples, checksum
+from advkeras.runs.execute import execute
+from advkeras.runs.store import Store
 
 from ..commands import error_of
 from ..conftest import FEATURES
@@ -247,21 +250,25 @@ def test_an_attack_below_hopskipjump_keeps_what_is_its_own():
         extra: int = 1
 
     images = np.zeros((2, 4, 4, 1), np.float32)
-    started = Mine(extra=7).starting_at(images).beside(images)
+    started = Mine(extra=7).among(images[:1]).starting_at(images)
     assert isinstance(started, Mine)
     assert started.get_config() == Mine(extra=7).get_config()
-    assert len(started._given_starts(type("Any", (), {"check_images": staticmethod(lambda images: images)}))) == 4
+    assert (len(started._starts.images), len(started._starts.company)) == (2, 1)
 
 
 def test_examples_of_an_attack_with_a_list_are_found_again(half_space, grey_images, tmp_path):
     classifier, _ = half_space()
     images = grey_images()
     data = LabelledImages(images, classifier.predict(images), "made up", "test")
-    unit = units(classifier, [Plain(epsilon=0.1)], tmp_path)[1]
-    unit.craft(data)
-    assert unit.on_disk(data) is not None
-    other = units(classifier, [replace(unit.attack, shares=(0.5,))], tmp_path)[1]
-    assert other.on_disk(data) is None
+    (part,) = slices_of(data, len(data))
+    unit, same, other = (
+        Examples.planned(classifier, checksum(classifier), part, Plain(epsilon=0.1, shares=shares))
+        for shares in ((0.5, 1.0), (0.5, 1.0), (0.5,))
+    )
+    store = Store(tmp_path)
+    execute([unit], store)
+    assert same in store
+    assert other not in store
 
 
 def test_a_norm_of_ones_own_is_the_one_that_counts():

@@ -14,7 +14,8 @@ from advkeras.evaluation.boundary_results import read_report
 from advkeras.evaluation.protocol import boundary_search
 from advkeras.reporting.boundary_figures import distances_figure, instance_figure, purity_figure
 from advkeras.reporting.boundary_tables import boundary_markdown
-from advkeras.reporting.documents import read_document
+from advkeras.reporting.documents import read_documents
+from advkeras.runs.execute import Watch
 
 from ..conftest import FEATURES, SHAPE, linear_classifier
 
@@ -50,7 +51,7 @@ def test_rows_say_what_was_found(data, tmp_path):
     assert brittle.purity[0] == pytest.approx(1.0)
     assert (fgsm.median_distance, fgsm.purity) == (None, ())
     assert read_report(tmp_path) == report
-    document = read_document(tmp_path)
+    document = read_documents(tmp_path)[0]
     assert len(document.tables) == 1
     assert document.markdown.count("| OptBrittle | 9 |") == 1
     assert document.caption in document.markdown
@@ -60,25 +61,25 @@ def test_what_is_there_is_not_made_again(data, tmp_path, monkeypatch):
     first, measured = measure_boundaries([CLASSIFIER], data, SPEC, ATTACKS[:1], SEARCH, tmp_path)
     known = []
 
-    def watch(model, title, there):
-        known.append(there)
-        from contextlib import nullcontext
+    class Asked(Watch):
+        def planned(self, units, there):
+            known.append([unit.title for unit in units if unit.digest not in there])
 
-        return nullcontext()
-
-    again, remeasured = measure_boundaries([CLASSIFIER], data, SPEC, ATTACKS[:1], SEARCH, tmp_path, watch=watch)
-    assert known == [True, True]
+    again, remeasured = measure_boundaries([CLASSIFIER], data, SPEC, ATTACKS[:1], SEARCH, tmp_path, watch=Asked())
+    assert known == [[]]
     assert again.models == first.models
     np.testing.assert_array_equal(remeasured["linear"][1].found.adjacent, measured["linear"][1].found.adjacent)
     other = replace(SEARCH, seed=1)
     monkeypatch.setattr(OptBrittle, "run", lambda *_: pytest.fail("the examples were crafted again"))
-    measure_boundaries([CLASSIFIER], data, SPEC, ATTACKS[:1], other, tmp_path, watch=watch)
-    assert known[2:] == [False, False]
+    measure_boundaries([CLASSIFIER], data, SPEC, ATTACKS[:1], other, tmp_path, watch=Asked())
+    assert known[1] == ["linear: boundaries, Benign", "linear: boundaries, OptBrittle"]
 
 
 def test_damaged_results_are_named_or_made_again(data, tmp_path):
     report, _ = measure_boundaries([CLASSIFIER], data, SPEC, (), SEARCH, tmp_path)
     (tmp_path / "linear" / "benign-boundaries.npz").write_text("damaged")
+    for path in (tmp_path / "units").iterdir():
+        path.write_bytes(b"PK")
     again, _ = measure_boundaries([CLASSIFIER], data, SPEC, (), SEARCH, tmp_path)
     assert again.models["linear"][0].median_distance == report.models["linear"][0].median_distance
     (tmp_path / "boundaries.json").write_text("{}")

@@ -10,11 +10,13 @@ from advkeras.boundary import BoundarySearch
 from advkeras.boundary.detector import BoundaryDetector
 from advkeras.boundary.threshold import balanced_threshold
 from advkeras.datasets import LabelledImages, registry
+from advkeras.defenses.region_classification import RegionClassification
 from advkeras.errors import InvalidInputError
-from advkeras.evaluation import detection
-from advkeras.evaluation.detection import AGREEMENT, BOUNDARIES, detect
-from advkeras.evaluation.detection_results import read_detection
-from advkeras.reporting.documents import read_document
+from advkeras.evaluation import detection_results
+from advkeras.evaluation.detection import detect
+from advkeras.evaluation.detection_results import AGREEMENT, BOUNDARIES, read_detection
+from advkeras.randomness import derive_seed
+from advkeras.reporting.documents import read_documents
 
 from ..conftest import FEATURES, SHAPE, linear_classifier
 
@@ -49,7 +51,7 @@ def test_examples_right_behind_a_boundary_are_detected(data, tmp_path):
         assert row.false_negatives["OptBrittle"].rate <= 0.2
     assert report.distortion["OptBrittle"] < report.distortion["OptRegion"]
     assert read_detection(tmp_path) == report
-    assert read_document(tmp_path / "detection.json").markdown.count("| OptBrittle | OptRegion |") == 2
+    assert read_documents(tmp_path / "detection.json")[0].markdown.count("| OptBrittle | OptRegion |") == 2
     loaded = BoundaryDetector.load(tmp_path / "linear" / "detector-optbrittle.keras")
     found = SEARCH(CLASSIFIER, data.images[80:])
     assert (loaded.score(found) > 0.5).sum() == boundaries.false_positives.count
@@ -72,13 +74,14 @@ def test_the_threshold_of_agreement_is_fitted_to_the_training_part(data, tmp_pat
         given.append((benign, adversarial))
         return balanced_threshold(benign, adversarial)
 
-    monkeypatch.setattr(detection, "balanced_threshold", threshold)
+    monkeypatch.setattr(detection_results, "balanced_threshold", threshold)
     attacks = [OptBrittle()]
     detect(CLASSIFIER, data, SPEC, train_attacks=attacks, test_attacks=attacks, search=SEARCH, output=tmp_path, steps=1)
     ((benign, brittle),) = given
     assert len(benign) == len(brittle) == 80
-    layer = detection._Agreement(CLASSIFIER, SPEC, 0)
-    votes = layer._layer.predict(data.images[:80])["votes"]
+    seed = derive_seed(0, "region agreement")[0]
+    layer = RegionClassification(CLASSIFIER, radius=SPEC.region_radius, samples=SPEC.region_samples, seed=seed)
+    votes = layer.predict(data.images[:80])["votes"]
     np.testing.assert_allclose(benign, 1 - votes[np.arange(80), data.labels[:80]] / votes.sum(axis=1), atol=1e-6)
 
 
@@ -95,7 +98,7 @@ def test_an_attack_that_never_succeeds_on_the_test_part_has_no_figures(data, tmp
     )
     assert [row.auc["FGSM"] for row in report.rows] == [None, None]
     assert read_detection(tmp_path) == report
-    assert "| OptBrittle | FGSM | - |" in read_document(tmp_path).markdown
+    assert "| OptBrittle | FGSM | - |" in read_documents(tmp_path)[0].markdown
     assert report.attacks["FGSM"]["epsilon"] == 0.0
 
 
@@ -113,20 +116,20 @@ def test_what_cannot_be_done_is_refused_before_anything_is_crafted(data, tmp_pat
             detect(data=data, spec=SPEC, **{"classifier": CLASSIFIER, **common, **arguments})
 
 
-def test_a_part_without_images_is_refused(data, tmp_path):
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (slice(0, 4), "the training part has no Benign images. Received: images=3"),
+        (slice(3, 4), "the test part has no benign images that are classified correctly. Received: images=4"),
+    ],
+)
+def test_a_part_without_images_is_refused(data, tmp_path, wrong, message):
     few = data.first(4)
-    wrong = LabelledImages(few.images, (few.labels + 1) % 3, few.source, few.split)
-    with pytest.raises(
-        InvalidInputError, match="the test part has no benign images that are classified correctly. Received: images=4"
-    ):
+    few.labels[wrong] = (few.labels[wrong] + 1) % 3
+    attacks = [OptBrittle()]
+    with pytest.raises(InvalidInputError, match=message):
         detect(
-            CLASSIFIER,
-            wrong,
-            SPEC,
-            train_attacks=[OptBrittle()],
-            test_attacks=[OptBrittle()],
-            search=SEARCH,
-            output=tmp_path,
+            CLASSIFIER, few, SPEC, train_attacks=attacks, test_attacks=attacks, search=SEARCH, output=tmp_path, steps=1
         )
     (tmp_path / "detection.json").write_text("[]")
     with pytest.raises(InvalidInputError, match="does not hold detectors"):

@@ -3,7 +3,6 @@
 import json
 import shutil
 from dataclasses import replace
-from importlib import resources
 
 import jsonschema
 import keras
@@ -11,20 +10,25 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from advkeras.attacks import FGSM, HopSkipJump, OptBrittle
+from advkeras import records
+from advkeras.arrays import NO_CLASS, no_progress
+from advkeras.attacks import FGSM, AttackResult, HopSkipJump
 from advkeras.datasets import MNIST
 from advkeras.errors import InvalidInputError
 from advkeras.evaluation import paper
-from advkeras.evaluation.convergence import check_convergence
-from advkeras.evaluation.crafting import checksum, units
 from advkeras.evaluation.doubts import doubts
-from advkeras.evaluation.examples import Examples
+from advkeras.evaluation.fold import EVALUATION
+from advkeras.evaluation.planned import PlannedEvaluation, PlannedModel, PlannedRow
 from advkeras.evaluation.protocol import TABLE_ATTACKS, Protocol
-from advkeras.evaluation.results import Convergence, read
+from advkeras.evaluation.results import Convergence, Evaluation, RegionSettings, read
 from advkeras.evaluation.runner import evaluate
-from advkeras.evaluation.worst_case import accuracy_within, worst_case
+from advkeras.evaluation.slices import slices_of
+from advkeras.evaluation.units import Examples, Recheck, checksum
 from advkeras.models import Classifier
-from advkeras.models.classifier import NO_CLASS
+from advkeras.provenance import UNKNOWN
+from advkeras.runs.plan import kept
+from advkeras.runs.store import Store
+from advkeras.runs.unit import Result
 
 FAST = ("fgsm", "pgd")
 
@@ -48,7 +52,7 @@ def test_rows_hold_what_the_examples_on_disk_say(evaluation, natural, sample, tm
     (model,) = evaluation.models
     assert [row.attack for row in model.rows] == ["benign", *FAST]
     for row in model.rows:
-        examples = Examples.read(tmp_path / row.examples_file)
+        examples = AttackResult.read(tmp_path / row.examples_file)
         np.testing.assert_array_equal(examples.images, sample.images[:12])
         np.testing.assert_array_equal(natural.predict(examples.adversarials), examples.predictions)
         assert row.point.count == (examples.predictions == sample.labels[:12]).sum()
@@ -70,7 +74,7 @@ def test_rows_hold_what_the_examples_on_disk_say(evaluation, natural, sample, tm
 def test_results_survive_the_disk_and_fit_their_schema(evaluation, tmp_path):
     assert read(tmp_path) == evaluation
     assert read(tmp_path / "results.json") == evaluation
-    schema = json.loads((resources.files("advkeras.evaluation") / "results.schema.json").read_text())
+    schema = records.schema(Evaluation)
     data = json.loads((tmp_path / "results.json").read_text())
     jsonschema.validate(data, schema)
     del data["models"][0]["rows"][0]["point"]
@@ -82,6 +86,11 @@ def test_a_second_run_does_only_what_is_missing_and_gives_the_same_figures(
     evaluation, natural, sample, tmp_path, monkeypatch
 ):
     (tmp_path / "mnist-natural" / "pgd.npz").unlink()
+    store = Store(tmp_path)
+    (plan,) = kept(store)
+    for unit in plan.units:
+        if unit.title == "mnist-natural: PGD":
+            (tmp_path / "units" / f"{unit.digest}.npz").unlink()
     monkeypatch.setattr(FGSM, "run", lambda *_: pytest.fail("FGSM was run again"))
     again = evaluate([natural], sample.first(12), MNIST, Protocol.build(MNIST, attacks=FAST), tmp_path)
     for before, after in zip(evaluation.models[0].rows, again.models[0].rows, strict=True):
@@ -89,22 +98,43 @@ def test_a_second_run_does_only_what_is_missing_and_gives_the_same_figures(
         assert before.distortion == after.distortion
 
 
-@pytest.mark.parametrize("change", ["seed", "epsilon", "images", "damage"])
-def test_what_was_made_otherwise_is_made_again(evaluation, natural, sample, tmp_path, change):
-    path = tmp_path / "mnist-natural" / "fgsm.npz"
+@pytest.mark.parametrize("change", ["seed", "epsilon", "images"])
+def test_what_is_made_otherwise_replaces_nothing(evaluation, natural, sample, tmp_path, change):
+    before = (tmp_path / "mnist-natural" / "fgsm.npz").read_bytes()
     data = sample.first(12)
     options = {"attacks": ("fgsm",)}
     if change in ("seed", "epsilon"):
         options[change] = {"seed": 1, "epsilon": 0.2}[change]
-    elif change == "images":
-        data = sample.where(np.arange(1000) >= 988)
     else:
-        path.write_bytes(path.read_bytes()[:-1000])
-    evaluate([natural], data, MNIST, Protocol.build(MNIST, **options), tmp_path)
-    facts = Examples.read(path).facts["identity"]
-    assert facts["config"]["seed"] == (1 if change == "seed" else 0)
-    assert facts["config"]["epsilon"] == (0.2 if change == "epsilon" else 0.3)
-    np.testing.assert_array_equal(Examples.read(path).images, data.images)
+        data = sample.where(np.arange(1000) >= 988)
+    other = evaluate([natural], data, MNIST, Protocol.build(MNIST, **options), tmp_path)
+    (row,) = (row for row in other.models[0].rows if row.attack == "fgsm")
+    assert row.examples_file == "mnist-natural/fgsm-2.npz"
+    found = AttackResult.read(tmp_path / row.examples_file)
+    assert found.facts["config"]["seed"] == (1 if change == "seed" else 0)
+    assert found.facts["config"]["epsilon"] == (0.2 if change == "epsilon" else 0.3)
+    np.testing.assert_array_equal(found.images, data.images)
+    assert (tmp_path / "mnist-natural" / "fgsm.npz").read_bytes() == before
+    assert read(tmp_path) == other
+
+
+def test_damaged_results_are_made_again(evaluation, natural, sample, tmp_path):
+    for path in (tmp_path / "units").iterdir():
+        path.write_bytes(path.read_bytes()[:-100])
+    (tmp_path / "mnist-natural" / "fgsm.npz").write_bytes(b"PK")
+    again = evaluate([natural], sample.first(12), MNIST, Protocol.build(MNIST, attacks=FAST), tmp_path)
+    assert figures(again) == figures(evaluation)
+    assert AttackResult.read(tmp_path / "mnist-natural" / "fgsm.npz").success.any()
+
+
+def figures(evaluation):
+    """What an evaluation says, times aside."""
+    still = {"seconds": 0.0, "region_seconds": 0.0}
+    return [
+        replace(row, **still, convergence=row.convergence and replace(row.convergence, seconds=0.0))
+        for model in evaluation.models
+        for row in model.rows
+    ]
 
 
 def test_results_do_not_depend_on_what_else_is_run(evaluation, natural, sample, tmp_path):
@@ -130,7 +160,7 @@ def test_what_does_not_fit_is_refused(natural, sample, tmp_path, half_space):
         (lambda: read(tmp_path / "nowhere"), "cannot read"),
         (lambda: read(tmp_path / "other"), "schema version 99"),
         (lambda: read(tmp_path / "text"), "does not hold the results"),
-        (lambda: Examples.read(tmp_path / "text"), "no .npz file with the arrays"),
+        (lambda: AttackResult.read(tmp_path / "text"), "no .npz file with the arrays"),
     ):
         with pytest.raises(InvalidInputError, match=message):
             call()
@@ -179,6 +209,7 @@ def test_a_model_that_is_fed_the_wrong_pixels_is_doubted(evaluation, natural, sa
 
 def test_images_that_fill_little_of_the_bounds_are_doubted(evaluation):
     known = {"bounds": evaluation.bounds, "num_classes": 10}
+    known["by_queries"] = ("square",)
     assert doubts(evaluation.models, pixels=(0.1, 0.7), **known) == ()
     (line,) = doubts(evaluation.models, pixels=(0.0, 1 / 255), **known)
     assert line.startswith("the images' pixels lie in [0, 0.00392], and the bounds are [0, 1]")
@@ -207,8 +238,9 @@ def test_other_bounds_make_other_examples(sample, tmp_path):
         )
         labelled = replace(data, labels=classifier.predict(data.images))
         protocol = Protocol.build(known, attacks=["fgsm"], epsilon=0.9)
-        evaluate([classifier], labelled, known, protocol, tmp_path, convergence=False)
-        found.append(Examples.read(tmp_path / "m" / "fgsm.npz").adversarials.max())
+        evaluation = evaluate([classifier], labelled, known, protocol, tmp_path, convergence=False)
+        file = evaluation.models[0].rows[1].examples_file
+        found.append(AttackResult.read(tmp_path / file).adversarials.max())
     assert found[0] > 1
     assert found[1] <= 1
 
@@ -249,58 +281,99 @@ def test_more_successes_are_not_converged_either():
 
 def test_the_worst_case_is_made_image_by_image():
     """Five images: wrong already; fooled within epsilon by either attack; by none within it; not at all."""
-    images = np.zeros((5, 2, 2, 1), np.float32)
     labels = np.array([1, 0, 0, 0, 0], np.int32)
 
-    def examples(changes, fooled):
-        changes, fooled = np.array(changes, np.float32), np.array(fooled)
-        return Examples(
-            images=images,
-            adversarials=images + changes[:, None, None, None],
-            labels=labels,
-            predictions=np.where(fooled, 1 - labels, 0).astype(np.int32),
-            benign_predictions=np.zeros(5, np.int32),
-            success=fooled,
-            attacked=labels == 0,
-            distortion=np.abs(changes),
-            facts={},
+    def row(name, norm, minimises=False):
+        return PlannedRow(
+            **{"attack": name, "title": name, "config": {}, "norm": norm, "minimises": minimises, "paper": None},
+            **{"examples": (f"{name} examples",), "votes": ("votes",)},
         )
 
-    fixed = examples([0.0, 0.1, 0.1, 0.1, 0.1], [False, True, False, False, False])
-    least = examples([0.0, 0.3, 0.05, 0.2, 0.0], [False, True, True, True, False])
-    found = worst_case([(FGSM(epsilon=0.1), fixed), (OptBrittle(), least)], epsilon=0.1, bounds=(0.0, 1.0))
+    def examples(changes, fooled):
+        distances = np.array(changes, np.float32)
+        return Result(
+            {
+                "labels": labels,
+                "predictions": np.where(fooled, 1 - labels, 0).astype(np.int32),
+                "benign_predictions": np.zeros(5, np.int32),
+                "success": np.array(fooled),
+                "attacked": labels == 0,
+                "distortion": distances,
+                "linf": distances,
+                "zero_gradients": np.zeros(5, np.int32),
+                "nonfinite_gradients": np.zeros(5, np.int32),
+            },
+            {"forward_count": 5, "gradient_count": 0, "seconds": 0.0},
+        )
+
+    store = {
+        "votes": Result({"classes": labels}, {"seconds": 0.0}),
+        "benign examples": examples([0.0] * 5, [False] * 5),
+        "fixed examples": examples([0.0, 0.1, 0.1, 0.1, 0.1], [False, True, False, False, False]),
+        "least examples": examples([0.0, 0.3, 0.05, 0.2, 0.0], [False, True, True, True, False]),
+    }
+    rows = (row("benign", None), row("fixed", "linf"), row("least", "l2", minimises=True))
+
+    def folded(rows, changed):
+        model = PlannedModel(name="m", source="", checksum="", logits="", remark="", rows=rows)
+        asked = PlannedEvaluation(
+            **{"dataset": "d", "dataset_title": "d", "bounds": (0.0, 1.0), "num_classes": 2, "data_source": ""},
+            **{"examples": 5, "images": "", "pixels": (0.0, 1.0), "protocol": "quick", "seed": 0, "epsilon": 0.1},
+            **{"region": RegionSettings(0.3, 1), "by_queries": (), "models": (model,)},
+            version="",
+        )
+        return EVALUATION.fold(asked, {**store, **changed}.get, UNKNOWN).models[0]
+
+    found = folded(rows, {}).worst
     assert (found.within.count, found.within.of) == (2, 5)
     assert (found.success.count, found.success.of) == (3, 4)
     assert found.distortion.mean == pytest.approx(np.mean([0.3, 0.05, 0.2]))
-    assert worst_case([], epsilon=0.1, bounds=(0.0, 1.0)) is None
-    unclassified = replace(fixed, predictions=np.full(5, NO_CLASS, np.int32))
-    assert worst_case([(FGSM(epsilon=0.1), unclassified)], epsilon=0.1, bounds=(0.0, 1.0)).within.count == 4
-    assert accuracy_within(unclassified, 0.1, (0.0, 1.0)).count == 4
+    assert folded(rows[:1], {}).worst is None
+    fixed = store["fixed examples"]
+    unclassified = {"fixed examples": replace(fixed, arrays={**fixed.arrays, "predictions": np.full(5, NO_CLASS)})}
+    model = folded(rows[:2], unclassified)
+    assert model.worst.within.count == 4
+    assert model.rows[1].within.count == 4
 
 
-def test_hopskipjump_is_checked_in_the_company_in_which_it_ran(natural, sample, monkeypatch):
-    """Its starts are the other images: alone it would begin farther away, and would not come as near."""
-    data, attack = sample.first(40), HopSkipJump(queries=30)
-    result = attack(natural, data.images, data.labels)
-    starts = []
-    given = HopSkipJump._given_starts
-    monkeypatch.setattr(
-        HopSkipJump,
-        "_given_starts",
-        lambda self, classifier: starts.append(given(self, classifier)) or starts[-1],
-    )
-    again = check_convergence(attack, natural, data, Examples.of(data, result, {}))
-    assert again.setting == "hopskipjump.queries=60"
-    np.testing.assert_array_equal(starts[0], data.images[result.attacked])
-
-
-def test_what_an_attack_is_given_besides_its_parameters_makes_other_examples(natural, sample, tmp_path):
-    data, attack = sample.first(2), HopSkipJump(queries=20)
-    identities = [
-        units(natural, [each], tmp_path)[1]._identity(data)
-        for each in (attack, attack.starting_at(data.images), attack.starting_at(data.images[:1]))
+def test_hopskipjump_starts_from_the_same_images_whatever_the_slice(natural, sample, tmp_path):
+    data, protocol = sample.first(12), Protocol.build(MNIST, attacks=("hopskipjump",))
+    protocol = replace(protocol, attacks=(HopSkipJump(queries=40),), region_samples=4)
+    found = [
+        evaluate([natural], data, MNIST, protocol, tmp_path / str(size), slice_size=size, convergence=False)
+        for size in (12, 5)
     ]
-    assert identities[0] != identities[1] != identities[2] != identities[0]
+    whole, parts = (
+        AttackResult.read(tmp_path / size / "mnist-natural" / "hopskipjump.npz").adversarials for size in ("12", "5")
+    )
+    np.testing.assert_allclose(parts, whole, atol=1e-5)
+    assert [row.distortion for row in found[0].models[0].rows] == [row.distortion for row in found[1].models[0].rows]
+
+
+def test_a_recheck_takes_some_of_the_attacked_images_of_its_slice(natural, sample):
+    data = sample.first(20)
+    wrong = np.arange(20) < 10
+    data = replace(data, labels=np.where(wrong, (data.labels + 1) % 10, data.labels).astype(np.int32))
+    (part,) = slices_of(data, 20)
+    examples = Examples.planned(natural, "natural", part, FGSM(epsilon=0.3))
+    result = examples.compute([], no_progress)
+    recheck = Recheck(examples=examples, count=3, follows=(examples,), **examples.asked)
+    again = recheck.compute([result], no_progress)
+    np.testing.assert_array_equal(again.arrays["success"], result.arrays["success"][[10, 14, 19]])
+    np.testing.assert_allclose(again.arrays["distance"], again.arrays["distance_again"])
+    nothing = replace(result, arrays={**result.arrays, "attacked": np.zeros(20, bool)})
+    assert len(recheck.compute([nothing], no_progress).arrays["success"]) == 0
+
+
+def test_what_an_attack_is_given_besides_its_parameters_makes_other_examples(natural, sample):
+    (part,), attack = slices_of(sample.first(2), 2), HopSkipJump(queries=20)
+    given = (
+        attack,
+        attack.starting_at(part.data.images),
+        attack.starting_at(part.data.images[:1]),
+        attack.among(part.data.images),
+    )
+    assert len({Examples.planned(natural, "natural", part, each).digest for each in given}) == 4
 
 
 def test_a_keras_model_that_was_trained_further_is_another_one(tmp_path):
@@ -323,6 +396,6 @@ def test_a_slice_is_evaluated_as_it_is_among_others(evaluation, natural, sample,
     evaluate([natural], part, MNIST, Protocol.build(MNIST, attacks=FAST), tmp_path / "part")
     for name in FAST:
         whole, few = (
-            Examples.read(folder / "mnist-natural" / f"{name}.npz") for folder in (tmp_path, tmp_path / "part")
+            AttackResult.read(folder / "mnist-natural" / f"{name}.npz") for folder in (tmp_path, tmp_path / "part")
         )
         np.testing.assert_allclose(few.adversarials, whole.adversarials[6:], atol=1e-5)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from advkeras.errors import InvalidInputError
-from advkeras.evaluation.crafting import checksum
+from advkeras.evaluation.units import checksum
 from advkeras.models import Classifier
 from advkeras.models.preprocessing import Standardising
 

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from advkeras.attacks import AttackResult
 from advkeras.errors import InvalidInputError
-from advkeras.evaluation.examples import Examples
 from advkeras.evaluation.paper import PaperRow
-from advkeras.evaluation.results import Distortion, Evaluation, ModelResult, Row
+from advkeras.evaluation.results import Distortion, Evaluation, ModelResult, RegionSettings, Row
 from advkeras.proportion import Proportion
-from advkeras.reporting.documents import block_marks, read_document, replace_block
+from advkeras.provenance import Provenance
+from advkeras.reporting.documents import block_marks, read_documents, replace_block
 from advkeras.reporting.figures import example_picture
 from advkeras.reporting.tables import markdown_tables, rich_tables
 
@@ -27,7 +28,7 @@ EVALUATION = Evaluation(
     examples=100,
     protocol="quick",
     seed=0,
-    region={"radius": 0.3, "samples": 100},
+    region=RegionSettings(0.3, 100),
     models=(
         ModelResult(
             name="made-up",
@@ -57,13 +58,13 @@ EVALUATION = Evaluation(
             ),
         ),
     ),
-    provenance={
-        "command": "advkeras evaluate",
-        "versions": {"advkeras": "0", "tensorflow": "2", "keras": "3"},
-        "device": "made-up device",
-        "seconds": 12.0,
-        "finished": "",
-    },
+    provenance=Provenance(
+        command="advkeras evaluate",
+        versions={"advkeras": "0", "tensorflow": "2", "keras": "3"},
+        device="made-up device",
+        seconds=12.0,
+        finished="",
+    ),
 )
 
 
@@ -101,7 +102,7 @@ def test_markdown_tables_replace_the_block_of_a_document():
     ],
 )
 def test_documents_show_the_results_that_are_in_the_repository(document, results, block):
-    found = read_document(REPOSITORY / "docs" / "results" / f"{results}.json")
+    found = read_documents(REPOSITORY / "docs" / "results" / f"{results}.json")[0]
     start, end = block_marks(block)
     assert f"{start}\n{found.markdown}{end}" in (REPOSITORY / document).read_text()
 
@@ -115,12 +116,12 @@ def test_without_the_papers_figures_there_are_no_columns_for_them():
 
 def test_files_that_hold_no_results_are_refused(tmp_path):
     with pytest.raises(InvalidInputError, match=r"holds none of results.json, boundaries.json, detection.json"):
-        read_document(tmp_path)
+        read_documents(tmp_path)
     (tmp_path / "other.json").write_text("{}")
     with pytest.raises(InvalidInputError, match=r"other.json does not hold the results of an evaluation"):
-        read_document(tmp_path / "other.json")
+        read_documents(tmp_path / "other.json")
     with pytest.raises(InvalidInputError, match=r"cannot read .*missing.json: No such file"):
-        read_document(tmp_path / "missing.json")
+        read_documents(tmp_path / "missing.json")
 
 
 def test_proportions_have_wilsons_interval():
@@ -134,7 +135,7 @@ def test_proportions_have_wilsons_interval():
 @pytest.mark.parametrize("count", [1, 12])
 def test_a_picture_is_drawn(tmp_path, sample, suffix, count):
     images = sample.images[:count]
-    examples = Examples(
+    examples = AttackResult(
         images=images,
         adversarials=np.clip(images + 0.1, 0, 1),
         labels=sample.labels[:count],
@@ -143,7 +144,11 @@ def test_a_picture_is_drawn(tmp_path, sample, suffix, count):
         success=np.arange(count) % 2 == 0,
         attacked=np.ones(count, bool),
         distortion=np.full(count, 0.1, np.float32),
-        facts={},
+        zero_gradients=np.zeros(count, np.int32),
+        nonfinite_gradients=np.zeros(count, np.int32),
+        forward_count=count,
+        gradient_count=count,
+        seconds=1.0,
     )
     path = tmp_path / f"picture{suffix}"
     example_picture(examples, path, bounds=(0, 1), class_names=tuple("0123456789"), title="Made up")

@@ -5,9 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -16,50 +14,11 @@ from advkeras.errors import InvalidInputError
 from advkeras.files import scratch_prefix, write_atomically
 from advkeras.runs.execute import UnitsFailedError, Watch, execute
 from advkeras.runs.store import Store
-from advkeras.runs.unit import Result, Unit, canonical, in_order
+from advkeras.runs.unit import Result, canonical, in_order
+
+from .sums import Sum, chain, computed
 
 REPOSITORY = Path(__file__).parents[2]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Sum(Unit):
-    """The sum of what it follows on and of a number of its own; notes that it was computed, and may take its time."""
-
-    number: int
-    notes: Path
-    seconds: float = 0.0
-    wrong: type[Exception] | None = None
-
-    kind: ClassVar[str] = "sum"
-
-    @property
-    def title(self):
-        return f"sum of {self.number}"
-
-    @property
-    def subject(self):
-        return {"number": self.number}
-
-    def compute(self, found, progress):
-        with (self.notes / "computed").open("a") as stream:
-            stream.write(f"{self.number}\n")
-        time.sleep(self.seconds)
-        if self.wrong is not None and not (self.notes / "mended").exists():
-            raise self.wrong("no good")
-        total = np.array([self.number]) + sum(result.arrays["total"] for result in found)
-        return Result({"total": total}, {"followed": len(found)})
-
-
-def chain(notes, **options):
-    """Two units, one that follows on both, and one on that."""
-    first, second = (Sum(number=number, notes=notes, **options) for number in (1, 2))
-    third = Sum(number=3, notes=notes, follows=(first, second), **options)
-    return first, second, third, Sum(number=4, notes=notes, follows=(third,), **options)
-
-
-def computed(notes):
-    path = notes / "computed"
-    return [int(line) for line in path.read_text().split()] if path.exists() else []
 
 
 def test_what_decides_the_result_is_the_identity(tmp_path):
@@ -149,7 +108,7 @@ import sys
 from pathlib import Path
 from advkeras.runs.execute import execute
 from advkeras.runs.store import Store
-from tests.runs.test_runs import Sum
+from tests.runs.sums import Sum
 folder = Path(sys.argv[1])
 execute([Sum(number=number, notes=folder, seconds=float(sys.argv[2])) for number in range(6)], Store(folder / "run"))
 """

@@ -1,0 +1,254 @@
+"""An evaluation's results, put together from those of its units; nothing is computed, and nothing needs TensorFlow."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from advkeras.arrays import NO_CLASS, BoolArray, slack
+from advkeras.evaluation.distortion import summary
+from advkeras.evaluation.doubts import doubts
+from advkeras.evaluation.example_files import write_examples
+from advkeras.evaluation.planned import PlannedEvaluation, PlannedModel, PlannedRow, together
+from advkeras.evaluation.results import (
+    FILE_NAME,
+    SCHEMA_VERSION,
+    WHAT,
+    Convergence,
+    Evaluation,
+    ModelResult,
+    Row,
+    WorstCase,
+)
+from advkeras.proportion import Proportion
+from advkeras.provenance import Provenance
+from advkeras.runs.store import Store
+from advkeras.runs.study import Study
+from advkeras.runs.unit import Find
+
+# What is kept of each image.
+_ARRAYS = ("success", "attacked", "distortion", "linf", "predictions", "benign_predictions")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Slice:
+    """What is known of each image of a slice under one attack, without its pixels."""
+
+    labels: npt.NDArray[Any]
+    arrays: dict[str, npt.NDArray[Any]]
+    facts: dict[str, Any]
+    classes: npt.NDArray[Any]
+    region_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """What an attack found: the slices that are done, by their number."""
+
+    row: PlannedRow
+    slices: dict[int, _Slice]
+
+    def all(self, name: str, numbers: Iterable[int] | None = None) -> npt.NDArray[Any]:
+        """An array of all images, or of those of some slices."""
+        chosen = self.slices if numbers is None else numbers
+        return np.concatenate([self.slices[each].arrays[name] for each in chosen])
+
+    def labels(self, numbers: Iterable[int] | None = None) -> npt.NDArray[Any]:
+        return np.concatenate([self.slices[each].labels for each in (self.slices if numbers is None else numbers)])
+
+    def total(self, name: str) -> Any:
+        return sum(part.facts[name] for part in self.slices.values())
+
+
+class EvaluationStudy(Study[PlannedEvaluation, Evaluation]):
+    """Attacks on models, and region classification's votes on what they found."""
+
+    name, what = "evaluation", WHAT
+    asked = PlannedEvaluation
+    file_name, report, schema_version = FILE_NAME, Evaluation, SCHEMA_VERSION
+
+    def together(self, plans: Sequence[PlannedEvaluation], there: set[str]) -> PlannedEvaluation:
+        """The last plan, and the rows of those before it that are done and answer the same question."""
+        return together(plans, there)
+
+    def fold(self, asked: PlannedEvaluation, find: Find, provenance: Provenance) -> Evaluation:
+        """Rows of the slices of which examples and votes are there; models and rows without one are left out."""
+        models = tuple(found for model in asked.models if (found := _model(model, asked, find)) is not None)
+        remarks = tuple(model.remark for model in asked.models if model.remark)
+        return Evaluation(
+            dataset=asked.dataset,
+            dataset_title=asked.dataset_title,
+            bounds=asked.bounds,
+            data_source=asked.data_source,
+            examples=asked.examples,
+            protocol=asked.protocol,
+            seed=asked.seed,
+            region=asked.region,
+            models=models,
+            doubts=(
+                *remarks,
+                *doubts(
+                    models,
+                    bounds=asked.bounds,
+                    num_classes=asked.num_classes,
+                    pixels=asked.pixels,
+                    by_queries=asked.by_queries,
+                ),
+            ),
+            provenance=provenance,
+        )
+
+    def write_files(self, asked: PlannedEvaluation, found: Evaluation, store: Store) -> Evaluation:
+        """MODEL/ATTACK.npz: what each attack returned."""
+        files = {
+            (model.name, row.attack): write_examples(
+                store,
+                f"{model.name}/{row.attack}",
+                row.examples,
+                model.rows[0].examples,
+                {"model": model.name, "attack": row.attack, "config": row.config},
+            )
+            for model in asked.models
+            for row in model.rows
+        }
+        models = tuple(
+            replace(model, rows=tuple(replace(row, examples_file=files[model.name, row.attack]) for row in model.rows))
+            for model in found.models
+        )
+        return replace(found, models=models)
+
+
+EVALUATION = EvaluationStudy()
+
+
+def _model(model: PlannedModel, plan: PlannedEvaluation, find: Find) -> ModelResult | None:
+    labels: dict[int, npt.NDArray[Any]] = {}
+    found = [each for row in model.rows if (each := _found(row, find, labels)).slices]
+    if not found or found[0].row.norm is not None:
+        return None
+    return ModelResult(
+        name=model.name,
+        source=model.source,
+        checksum=model.checksum,
+        rows=tuple(_row(each, plan, find) for each in found),
+        worst=_worst_case(found[1:], plan.epsilon, plan.bounds),
+        logits=model.logits,
+    )
+
+
+def _found(row: PlannedRow, find: Find, labels: dict[int, npt.NDArray[Any]]) -> _Found:
+    """What is there of a row; benign images tell the true classes."""
+    slices = {}
+    for number, (of_examples, of_votes) in enumerate(zip(row.examples, row.votes, strict=True)):
+        examples, votes = find(of_examples), find(of_votes)
+        if examples is None or votes is None:
+            continue
+        if row.norm is None:
+            labels[number] = examples.arrays["labels"]
+        if number in labels:
+            slices[number] = _Slice(
+                labels=labels[number],
+                arrays={name: examples.arrays[name] for name in _ARRAYS},
+                facts={
+                    **examples.facts,
+                    **{name: int(examples.arrays[name].sum()) for name in ("zero_gradients", "nonfinite_gradients")},
+                },
+                classes=votes.arrays["classes"],
+                region_seconds=votes.facts["seconds"],
+            )
+    return _Found(row=row, slices=slices)
+
+
+def _row(found: _Found, plan: PlannedEvaluation, find: Find) -> Row:
+    row, labels = found.row, found.labels()
+    success, predictions = found.all("success"), found.all("predictions")
+    in_region = np.concatenate([part.classes for part in found.slices.values()])
+    attacked = row.norm is not None
+    in_linf, distances = row.norm == "linf", found.all("linf")
+    return Row(
+        attack=row.attack,
+        title=row.title,
+        config=row.config,
+        region=_share(in_region == labels),
+        point=_share(predictions == labels),
+        success=Proportion(int(success.sum()), int(found.all("attacked").sum())) if attacked else None,
+        distortion=summary(found.all("distortion")[success]),
+        within=_share(_left(found, plan.epsilon, plan.bounds)) if in_linf else None,
+        median_linf=float(np.median(distances[success])) if in_linf and row.minimises and success.any() else None,
+        convergence=_convergence(row, find),
+        zero_gradients=found.total("zero_gradients"),
+        nonfinite_gradients=found.total("nonfinite_gradients"),
+        forward_count=found.total("forward_count"),
+        gradient_count=found.total("gradient_count"),
+        seconds=round(found.total("seconds"), 3) if attacked else 0.0,
+        region_seconds=round(sum(part.region_seconds for part in found.slices.values()), 3),
+        paper=row.paper,
+    )
+
+
+def _convergence(row: PlannedRow, find: Find) -> Convergence | None:
+    results = [result for digest in row.rechecks if (result := find(digest)) is not None]
+    if row.more_work is None or not results:
+        return None
+    names = ("success", "success_again", "distance", "distance_again")
+    success, again, before, after = (np.concatenate([result.arrays[name] for result in results]) for name in names)
+    if not len(success):
+        return None
+    both = success & again
+    small = row.minimises and bool(both.any())
+    return Convergence(
+        setting=row.more_work,
+        images=len(success),
+        success=int(success.sum()),
+        success_again=int(again.sum()),
+        distortion=float(before[both].mean()) if small else None,
+        distortion_again=float(after[both].mean()) if small else None,
+        seconds=round(sum(result.facts["seconds"] for result in results), 3),
+    )
+
+
+def _worst_case(found: Sequence[_Found], epsilon: float, bounds: tuple[float, float]) -> WorstCase | None:
+    """What all attacks together leave, image by image, of the slices that all of them have done.
+
+    The accuracy left, and the least distortion over all attacks that make it small. Whatever attack made it, an example
+    counts where it is misclassified and, for the accuracy, lies within epsilon.
+    """
+    common = set.intersection(*(set(each.slices) for each in found)) if found else set()
+    if not common:
+        return None
+    numbers = sorted(common)
+    labels = found[0].labels(numbers)
+    right = found[0].all("benign_predictions", numbers) == labels
+    left, least = right.copy(), np.full(len(right), np.inf)
+    for each in found:
+        left &= _left(each, epsilon, bounds, numbers)
+        if each.row.minimises:
+            wrong = right & _fooled(each, numbers)
+            least = np.where(wrong, np.minimum(least, each.all("distortion", numbers)), least)
+    reached = np.isfinite(least)
+    return WorstCase(
+        epsilon=epsilon,
+        within=_share(left),
+        success=Proportion(int(reached.sum()), int(right.sum())),
+        distortion=summary(least[reached]),
+    )
+
+
+def _left(
+    found: _Found, epsilon: float, bounds: tuple[float, float], numbers: Iterable[int] | None = None
+) -> BoolArray:
+    """Images that are classified correctly, and no misclassified example was found within epsilon, L-inf."""
+    right = found.all("benign_predictions", numbers) == found.labels(numbers)
+    near = found.all("linf", numbers) <= epsilon + slack(bounds)
+    return np.asarray(right & ~(near & _fooled(found, numbers)))
+
+
+def _fooled(found: _Found, numbers: Iterable[int] | None = None) -> BoolArray:
+    predictions = found.all("predictions", numbers)
+    return np.asarray((predictions != found.labels(numbers)) & (predictions != NO_CLASS))
+
+
+def _share(chosen: npt.NDArray[Any]) -> Proportion:
+    return Proportion(int(chosen.sum()), len(chosen))

@@ -1,0 +1,135 @@
+"""What an evaluation was asked for, as data: enough to make its tables of units' results without a model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from advkeras.evaluation.paper import PaperRow
+from advkeras.evaluation.results import RegionSettings
+from advkeras.runs.unit import canonical
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRow:
+    """One attack, or benign images, on one model; each list has a unit's digest for each slice of images.
+
+    Attributes:
+        attack: its name, or ``"benign"``.
+        title: as tables call it.
+        config: its hyperparameters.
+        norm: that counts for the attack; None for benign images.
+        minimises: whether it makes the norm small.
+        paper: the paper's figures for it.
+        examples: the units of its examples.
+        votes: the units of region classification's votes on them.
+        rechecks: the units of the check of convergence.
+        more_work: the hyperparameter that they raise, as ``--set`` takes it; None without a check.
+    """
+
+    attack: str
+    title: str
+    config: dict[str, Any]
+    norm: Literal["linf", "l2"] | None
+    minimises: bool
+    paper: PaperRow | None
+    examples: tuple[str, ...]
+    votes: tuple[str, ...]
+    rechecks: tuple[str, ...] = ()
+    more_work: str | None = None
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """All its units."""
+        return (*self.examples, *self.votes, *self.rechecks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedModel:
+    """A model of an evaluation.
+
+    Attributes:
+        name: of the model.
+        source: what it was loaded from, as given.
+        checksum: of its files, or of its answers.
+        logits: how they are had from what the model returns, in words.
+        remark: what is doubtful about it; empty for most.
+        rows: benign images, then the attacks.
+    """
+
+    name: str
+    source: str
+    checksum: str
+    logits: str
+    remark: str
+    rows: tuple[PlannedRow, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedEvaluation:
+    """What an evaluation was asked for.
+
+    Attributes:
+        dataset: name of the data set.
+        dataset_title: as tables call it.
+        bounds: lowest and highest pixel value.
+        num_classes: of the data set.
+        data_source: where the images come from, in words.
+        examples: number of images.
+        images: checksum of all of them, and of how they are cut into slices.
+        pixels: the lowest and the highest one of the images.
+        protocol: ``quick`` or ``paper``.
+        seed: of all the randomness.
+        epsilon: L-inf, in pixel units, at which the accuracy that is left is told.
+        region: of region classification.
+        by_queries: names of the attacks that need no gradients.
+        models: what is attacked, and how.
+        version: of advkeras.
+    """
+
+    dataset: str
+    dataset_title: str
+    bounds: tuple[float, float]
+    num_classes: int
+    data_source: str
+    examples: int
+    images: str
+    pixels: tuple[float, float]
+    protocol: Literal["quick", "paper"]
+    seed: int
+    epsilon: float
+    region: RegionSettings
+    by_queries: tuple[str, ...]
+    models: tuple[PlannedModel, ...]
+    version: str
+
+    @property
+    def question(self) -> str:
+        """What rows must have in common to stand in one table."""
+        asked = (self.dataset, self.bounds, self.images, self.protocol, self.seed, self.epsilon)
+        return canonical([*asked, self.region.radius, self.region.samples, self.version])
+
+
+def together(plans: Sequence[PlannedEvaluation], there: set[str]) -> PlannedEvaluation:
+    """The last plan, and of those before it what is done and answers the same question.
+
+    Args:
+        plans: in the order in which they were asked for, one at least.
+        there: digests of the units that have a result.
+
+    Returns:
+        A plan with the last one's rows first. A row of the same model and attack counts as asked for last.
+    """
+    last = plans[-1]
+    models = {model.name: model for model in last.models}
+    for plan in reversed(plans[:-1]):
+        if plan.question != last.question:
+            continue
+        for model in plan.models:
+            known = models.get(model.name)
+            has = {row.attack for row in known.rows} if known else set()
+            rows = tuple(row for row in model.rows if row.attack not in has and there.issuperset(row.units))
+            if known is None and rows and rows[0].norm is None:
+                models[model.name] = replace(model, rows=rows)
+            elif known is not None and known.checksum == model.checksum:
+                models[model.name] = replace(known, rows=(*known.rows, *rows))
+    return replace(last, models=tuple(models.values()))
