@@ -14,7 +14,10 @@ REPOSITORY = Path(__file__).parents[1]
 PAGES = REPOSITORY / "docs"
 BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```\n```text\n(?P<output>.*?)^```", re.MULTILINE | re.DOTALL)
 # Benchmarks that no page quotes.
-NOT_ON_A_PAGE = {"checkouts", "copies", "growth", "half_precision", "minimum_norm_peers", "overhead", "reuse", "xla"}
+NOT_ON_A_PAGE = {
+    *("checkouts", "copies", "growth", "half_precision", "minimum_norm_peers", "overhead"),
+    *("ray_overhead", "reuse", "xla"),
+}
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 

@@ -66,7 +66,14 @@ def boundary(
     err.print(f"{len(data):,} images: {data.source}", soft_wrap=True)
     with progress_bar() as progress:
         report, measured = measure_boundaries(
-            classifiers, data, spec, asked.attacks, search, folder, watch=ProgressWatch(progress), **run.how
+            classifiers,
+            data,
+            spec,
+            asked.attacks,
+            search,
+            folder,
+            watch=ProgressWatch(progress, run.workers or 1),
+            **run.how,
         )
     if run.is_unfinished(folder, report.units_left):
         return

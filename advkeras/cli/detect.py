@@ -80,7 +80,7 @@ def detect(
             output=folder,
             steps=steps,
             seed=seed,
-            watch=ProgressWatch(progress),
+            watch=ProgressWatch(progress, run.workers or 1),
             **run.how,
         )
     if run.is_unfinished(folder, report.units_left):

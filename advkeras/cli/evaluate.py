@@ -101,7 +101,7 @@ def evaluate(
             asked,
             folder,
             convergence=convergence_check,
-            watch=ProgressWatch(progress),
+            watch=ProgressWatch(progress, run.workers or 1),
             **run.how,
         )
     if run.is_unfinished(folder, evaluation.units_left):

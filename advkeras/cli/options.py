@@ -185,6 +185,21 @@ Shard = Annotated[
         rich_help_panel="Run",
     ),
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        help="Processes that share the work by Ray, each with a GPU of its own where there are some.",
+        rich_help_panel="Run",
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="Of a Ray cluster whose machines share the work; auto on one of them.",
+        rich_help_panel="Run",
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Of all the randomness.", rich_help_panel="Run")]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON.", rich_help_panel="Run")]
 

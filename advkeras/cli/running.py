@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from advkeras.cli import options
 from advkeras.cli.console import err
 from advkeras.cli.shared_options import with_options_of
+from advkeras.errors import require
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,8 @@ class Run:
     output: options.Output = None
     slice_size: options.SliceSize = None
     shard: options.Shard = None
+    workers: options.Workers = None
+    ray_address: options.RayAddress = None
 
     def open(self, default: str) -> str:
         """The run's folder or URL, once it is known that it can be written."""
@@ -28,10 +32,21 @@ class Run:
     @property
     def how(self) -> dict[str, Any]:
         """Arguments of a study: the size of slices, and what computes them."""
+        return {"slice_size": self.slice_size, "compute": self._compute()}
+
+    def _compute(self) -> Any:
         from advkeras.runs.execute import execute
         from advkeras.runs.shard import shard
 
-        return {"slice_size": self.slice_size, "compute": shard(self.shard) if self.shard else execute}
+        by_ray = self.workers is not None or self.ray_address is not None
+        if self.shard is not None:
+            require(not by_ray, "--shard is for machines without Ray: leave out --workers", shard=self.shard)
+            return shard(self.shard)
+        if not by_ray:
+            return execute
+        from advkeras.runs.ray_workers import execute_on_ray
+
+        return partial(execute_on_ray, workers=self.workers, address=self.ray_address)
 
     def is_unfinished(self, place: str, units_left: int) -> bool:
         """Whether units are left to others; says so."""

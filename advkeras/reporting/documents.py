@@ -16,7 +16,7 @@ from advkeras.reporting.boundary_tables import boundary_caption, boundary_markdo
 from advkeras.reporting.detection_tables import detection_caption, detection_markdown, detection_tables
 from advkeras.reporting.tables import caption, markdown_tables, rich_tables
 from advkeras.runs.plan import Plan, kept
-from advkeras.runs.store import Store
+from advkeras.runs.store import Store, is_url
 from advkeras.runs.study import Study
 
 
@@ -64,7 +64,7 @@ def read_documents(path: str | os.PathLike[str]) -> list[Document]:
     Raises:
         InvalidInputError: if there is none, it is damaged, or another version of advkeras wrote it.
     """
-    if "://" not in str(path) and not Path(path).is_dir():
+    if not is_url(path) and not Path(path).is_dir():
         return [_of_file(Path(path))]
     store = Store(path)
     asked = {plan.study: plan for plan in kept(store)}
@@ -79,15 +79,12 @@ def read_documents(path: str | os.PathLike[str]) -> list[Document]:
 def _of_run(kind: _Kind, store: Store, plan: Plan | None) -> Any:
     """The report of a run's last study of a kind; None where there is none."""
     study = kind.study
-    there = (store.folder / study.file_name).exists()
-    if plan is not None:
-        try:
-            report = study.read(store.folder) if there else None
-        except InvalidInputError:
-            report = None
-        whole = report is not None and report.plan == plan.digest
-        return report if whole else study.report_of(study.put_together(store))
-    return study.read(store.folder) if there else None
+    if plan is None:
+        return study.read(store.folder) if (store.folder / study.file_name).exists() else None
+    report = study.kept(store)
+    if report is not None and report.plan == plan.digest:
+        return report
+    return study.report_of(study.put_together(store))
 
 
 def _of_file(path: Path) -> Document:

@@ -11,10 +11,18 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from etils import epath
 
 from advkeras.errors import InvalidInputError, first_line
-from advkeras.files import arrays_as_bytes, read_arrays_of, require_writable_folder, sweep, write_atomically, writing
+from advkeras.files import (
+    arrays_as_bytes,
+    read_arrays_of,
+    require_writable_folder,
+    scratch_prefix,
+    sweep,
+    write_atomically,
+    writing,
+)
+from advkeras.runs.remote import RemotePath
 from advkeras.runs.unit import Result, Unit, digest_of
 
 _UNITS, _FAILURES, _CLAIMS, _SUFFIX = "units", "failures", "claims", ".npz"
@@ -27,20 +35,19 @@ class Store:
 
     Args:
         folder: of a run; a path or a URL. It need not exist.
+
+    Raises:
+        InvalidInputError: if the package that reaches the URL is not installed. All methods raise it if they cannot
+            reach what is behind the URL.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = epath.Path(folder)
-        self._local = "://" not in str(folder)
+        self._local = not is_url(folder)
+        self.folder: Any = Path(folder) if self._local else RemotePath(str(folder))
 
-    def require_writable(self) -> None:
-        """Makes sure that results can be written.
-
-        Raises:
-            InvalidInputError: if not.
-        """
-        if self._local:
-            require_writable_folder(Path(self.folder))
+    def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
+        """Pickled, it finds the folder from any working directory of another process."""
+        return Store, (str(Path(self.folder).absolute() if self._local else self.folder),)
 
     def __contains__(self, unit: Unit) -> bool:
         """Whether there is a result, which may be damaged."""
@@ -78,8 +85,7 @@ class Store:
         told = {_FACTS: json.dumps(result.facts), _IDENTITY: unit.identity, _CHECKSUM: result.checksum}
         arrays = {**result.arrays, **{name: np.array(text) for name, text in told.items()}}
         self.write(f"{_UNITS}/{unit.digest}{_SUFFIX}", arrays_as_bytes(arrays))
-        if unit.digest in self.failures():
-            (self.folder / _FAILURES / unit.digest).unlink(missing_ok=True)
+        (self.folder / _FAILURES / unit.digest).unlink(missing_ok=True)
 
     @contextmanager
     def claim(self, unit: Unit) -> Iterator[bool]:
@@ -127,16 +133,26 @@ class Store:
         path = self.folder / name
         if self._local:
             write_atomically(path, content)
-            return
-        try:
-            path.write_bytes(content)  # an object appears when all of it is there
-        except Exception as error:  # whatever the cloud's library raises
-            raise InvalidInputError(f"cannot write {path}: {first_line(error)}") from error
+        else:
+            path.write_bytes(content)
+
+    def require_writable(self) -> None:
+        """Makes sure that results can be written, before there are any.
+
+        Raises:
+            InvalidInputError: if not.
+        """
+        if self._local:
+            require_writable_folder(Path(self.folder))
+        else:
+            attempt = self.folder / f"{scratch_prefix()}attempt"
+            attempt.write_bytes(b"")
+            attempt.unlink(missing_ok=True)
 
     def times(self) -> dict[str, float]:
         """When each result was written, in seconds since 1970, by the digests of the units."""
         folder = self.folder / _UNITS
-        return {digest: folder.joinpath(f"{digest}{_SUFFIX}").stat().mtime for digest in self.digests()}
+        return {digest: folder.joinpath(f"{digest}{_SUFFIX}").stat().st_mtime for digest in self.digests()}
 
     @contextmanager
     def writing(self, name: str) -> Iterator[BinaryIO]:
@@ -150,13 +166,10 @@ class Store:
                 yield stream
             return
         with tempfile.TemporaryDirectory() as scratch:
-            path = epath.Path(scratch) / "content"
+            path = Path(scratch) / "content"
             with path.open("wb") as stream:
                 yield stream
-            try:
-                path.copy(self.folder / name, overwrite=True)
-            except Exception as error:  # whatever the cloud's library raises
-                raise InvalidInputError(f"cannot write {self.folder / name}: {first_line(error)}") from error
+            (self.folder / name).upload(path)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -178,3 +191,8 @@ class Store:
 
     def _file(self, digest: str) -> Any:
         return self.folder / _UNITS / f"{digest}{_SUFFIX}"
+
+
+def is_url(place: str | os.PathLike[str]) -> bool:
+    """Whether a place is behind a URL."""
+    return "://" in str(place)

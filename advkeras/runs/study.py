@@ -79,6 +79,14 @@ class Study(abc.ABC, Generic[A, R]):
         """
         return records.read(path, self.file_name, self.report, what=self.what, schema_version=self.schema_version)
 
+    def kept(self, store: Store) -> Any:
+        """The record that a run's folder holds; None where there is none that can be read."""
+        try:
+            content = (store.folder / self.file_name).read_bytes()
+            return records.record_of(self.report, content, what=self.what, schema_version=self.schema_version)
+        except (FileNotFoundError, InvalidInputError):
+            return None
+
     def put_together(self, store: Store, provenance: Provenance | None = None) -> R:
         """The results of the last study of this kind in a folder; written there, where nothing is missing.
 

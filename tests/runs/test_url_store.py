@@ -1,0 +1,126 @@
+"""A run behind a URL, on a stand-in of S3; and what is told of what cannot be reached."""
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+
+import pytest
+
+from advkeras.errors import InvalidInputError
+from advkeras.runs.execute import UnitsFailedError, execute
+from advkeras.runs.ray_workers import execute_on_ray
+from advkeras.runs.remote import RemotePath
+from advkeras.runs.store import Store
+
+from .test_runs import Sum, chain, computed
+
+needs_s3 = pytest.mark.skipif(not (find_spec("moto") and find_spec("s3fs")), reason="moto or s3fs is not installed")
+
+
+@pytest.fixture(scope="module")
+def s3():
+    """A bucket; gives its URL."""
+    from moto.server import ThreadedMotoServer
+
+    with pytest.MonkeyPatch.context() as patch:
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        import s3fs
+
+        s3fs.S3FileSystem.clear_instance_cache()
+        s3fs.S3FileSystem().mkdir("bucket")
+        yield "s3://bucket"
+        server.stop()
+        s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture(params=["memory", pytest.param("s3", marks=[needs_s3, pytest.mark.slow])])
+def url(request, tmp_path):
+    """Of a run that has a folder of its own."""
+    start = "memory://" if request.param == "memory" else f"{request.getfixturevalue('s3')}/"
+    return f"{start}{tmp_path.name}/run"
+
+
+def test_units_are_computed_once_damaged_and_failed_ones_again(url, tmp_path):
+    store, units = Store(url), chain(tmp_path)
+    broken = Sum(number=5, notes=tmp_path, wrong=RuntimeError)
+    assert (store.digests(), store.failures()) == (set(), {})
+    assert units[0] not in store
+    assert store.get(units[0]) is None
+    with pytest.raises(UnitsFailedError, match="1 of 5 units failed: sum of 5: RuntimeError: no good"):
+        execute([*units, broken], store)
+    assert computed(tmp_path) == [1, 2, 3, 4, 5, 5, 5]
+    # Another process sees the same.
+    other = Store(url)
+    assert other.digests() == {unit.digest for unit in units}
+    assert other.failures() == {broken.digest: "RuntimeError: no good"}
+    assert other.get(units[3]).arrays["total"].tolist() == [10]
+    (other.folder / "units" / f"{units[1].digest}.npz").write_bytes(b"PK")
+    assert units[1] in store
+    assert store.get(units[1]) is None
+    assert units[1] not in store
+    (tmp_path / "mended").touch()
+    execute([*units, broken], store)
+    assert computed(tmp_path)[7:] == [2, 5]
+    assert store.failures() == {}
+    assert sorted(path.name for path in store.folder.iterdir() if path.name != "failures") == ["units"]
+
+
+def test_objects_have_the_methods_of_a_path(url, tmp_path):
+    folder = RemotePath(url)
+    (tmp_path / "file").write_bytes(b"content")
+    folder.joinpath("a", "b").upload(tmp_path / "file")
+    assert (folder / "a" / "b").read_text() == "content"
+    assert abs(folder.joinpath("a", "b").stat().st_mtime - (tmp_path / "file").stat().st_mtime) < 60
+    assert [str(path) for path in (folder / "a").iterdir()] == [f"{url}/a/b"]
+    (folder / "a" / "b").unlink()
+    (folder / "a" / "b").unlink(missing_ok=True)
+    assert not (folder / "a" / "b").exists()
+    with pytest.raises(FileNotFoundError):
+        (folder / "a" / "b").read_bytes()
+
+
+@needs_s3
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")
+def test_workers_put_results_behind_a_url(s3, tmp_path):
+    store, units = Store(f"{s3}/shared/run"), chain(tmp_path)
+    execute_on_ray(units, store, workers=2)
+    assert sorted(computed(tmp_path)) == [1, 2, 3, 4]
+    assert store.get(units[3]).arrays["total"].tolist() == [10]
+
+
+@needs_s3
+@pytest.mark.slow
+def test_what_cannot_be_reached_is_one_line_before_anything_is_computed(s3, tmp_path, monkeypatch):
+    import s3fs
+
+    units = [Sum(number=1, notes=tmp_path)]
+    with pytest.raises(
+        InvalidInputError, match=r"^cannot write s3://nowhere/run/.*bucket does not exist; check the .*$"
+    ):
+        execute(units, Store("s3://nowhere/run"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(InvalidInputError, match=r"^cannot write s3://bucket/run/.*127.0.0.1:1.*; check the .*$"):
+        execute(units, Store("s3://bucket/run"))
+    assert computed(tmp_path) == []
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.mark.parametrize(("scheme", "package"), [("s3", "s3fs"), ("gs", "gcsfs")])
+def test_a_package_that_is_missing_is_named(monkeypatch, scheme, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(import_module("fsspec.registry")._registry, scheme, raising=False)
+    with pytest.raises(InvalidInputError, match=rf"^cannot reach {scheme}://bucket/run: pip install '{package}'$"):
+        Store(f"{scheme}://bucket/run")
+
+
+def test_an_unknown_scheme_is_refused():
+    with pytest.raises(InvalidInputError, match="^cannot reach nothing://bucket/run: Protocol not known: nothing"):
+        Store("nothing://bucket/run")
