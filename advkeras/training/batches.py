@@ -47,4 +47,7 @@ def shuffled_batches(
             ]
         )
         batches = batches.map(plain(lambda images, labels: (layers(images, training=True), labels)))
-    return batches.prefetch(4)
+    # There is nothing to tune, and a tuner may hold up the end of an epoch for a minute, deaf to signals.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.prefetch(4).with_options(options)
