@@ -9,11 +9,13 @@ import typer
 
 from advkeras.cli import options
 from advkeras.cli.console import describe_accuracy, err, import_tensorflow, out, progress_bar
+from advkeras.cli.signals import ends_at_once
 from advkeras.errors import AdvkerasError
 
 _RECIPE = "Recipe; by default the one for the defence and the data set"
 
 
+@ends_at_once("stopped: to go on, give the same command again (on every worker; without --no-resume)")
 def train(
     output: Annotated[Path, typer.Option(help="Folder above the model's versions, for example saved_models/my-model.")],
     dataset: options.Dataset = "mnist",
@@ -27,6 +29,9 @@ def train(
             help="none, mirrored (all GPUs of this machine) or multiworker (the machines that TF_CONFIG names)."
         ),
     ] = "none",
+    wait: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for the other workers of multiworker.")
+    ] = 600.0,
     resume: Annotated[
         bool, typer.Option(help="Continue an unfinished run in the folder, or throw it away and start again.")
     ] = True,
@@ -99,7 +104,7 @@ def train(
     from advkeras.training.recipes import TrainingRecipe, batch_size_for
     from advkeras.training.trainer import train as run_training
 
-    devices = distribution.strategy(strategy)
+    devices = distribution.strategy(strategy, wait=wait, report=lambda line: err.print(line, soft_wrap=True))
     source = datasets.find(dataset, bounds=bounds, class_names=options.split_classes(classes), data_dir=data_dir)
     recipe = TrainingRecipe.default(
         source.spec,

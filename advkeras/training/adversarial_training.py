@@ -10,6 +10,7 @@ from advkeras.randomness import derive_seed
 from advkeras.regions import Hypercube
 from advkeras.searches.gradients import Slope, divergence, divergence_slope, loss_slope
 from advkeras.searches.projected_gradient import last_iterate
+from advkeras.training import distribution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +163,7 @@ class AdversarialTraining(keras.Model):  # type: ignore[misc]
 
     @property
     def _has_workers(self) -> bool:
-        return isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        return distribution.has_workers(self.distribute_strategy)
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         # Keras 3 takes a batch from the distributed data to build what is not built yet, and cannot when there are

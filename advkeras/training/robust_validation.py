@@ -14,6 +14,7 @@ from advkeras.randomness import derive_seeds
 from advkeras.regions import Hypercube
 from advkeras.searches.gradients import adversarial_margin, loss_slope
 from advkeras.searches.projected_gradient import projected_gradient
+from advkeras.training import distribution
 
 _ITERATIONS = 20
 _COLLAPSE_RATIO = 0.5
@@ -53,7 +54,8 @@ class RobustValidation(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Adds ``val_accuracy`` and ``val_robust_accuracy`` to the epoch's logs."""
         logs = {} if logs is None else logs
-        benign, robust = self.accuracies()
+        # Workers differ in what batch normalisation has seen, and have to stop after the same epoch.
+        benign, robust = distribution.of_the_chief(self.model.distribute_strategy, self.accuracies())
         logs["val_accuracy"], logs["val_robust_accuracy"] = benign, robust
         crafted = float(logs.get("accuracy", 0.0))
         self.collapsed = (

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import h5py  # type: ignore[import-untyped]
 import keras
 import numpy as np
 
@@ -20,6 +21,12 @@ from advkeras.training.recipes import TrainingRecipe
 _CLAIM, _FIGURES, _EPOCHS = "recipe.json", "history.json", "epochs"
 _BEST, _WEIGHTS = "best.weights.h5", "state.weights.h5"
 MONITORED = "val_robust_accuracy"
+_DIGITS = 5
+
+
+def begun(folder: Path) -> bool:
+    """Whether a folder holds a run that is unfinished."""
+    return (folder / _CLAIM).is_file()
 
 
 class RunState:
@@ -40,7 +47,7 @@ class RunState:
         images = hashlib.sha256(data.images.tobytes() + data.labels.tobytes()).hexdigest()
         claim = json.dumps({"recipe": asdict(recipe), "images": images}, indent=2)
         path = folder / _CLAIM
-        if not path.is_file():
+        if not begun(folder):
             # What a finished run has left.
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
@@ -65,9 +72,9 @@ class RunState:
         return self.folder / _BEST
 
     @property
-    def best_so_far(self) -> float | None:
-        """The largest figure that epochs are judged by."""
-        return max((epoch[MONITORED] for epoch in self.history), default=None)
+    def best_so_far(self) -> float:
+        """The largest figure that epochs are judged by; -1 before the first one."""
+        return max((epoch[MONITORED] for epoch in self.history), default=-1.0)
 
     @property
     def stopped(self) -> bool:
@@ -77,34 +84,55 @@ class RunState:
             return False
         return len(reached) - 1 - int(np.argmax(reached)) >= self._patience
 
-    def restore(self, model: Any) -> int:
-        """Loads the weights of the last epoch that was kept whole.
+    def kept(self) -> list[int]:
+        """After how many epochs weights were kept whole, 0 included; damaged ones are removed."""
+        kept = self.folder / _EPOCHS
+        kept.mkdir(exist_ok=True)
+        whole = [0]
+        for path in kept.iterdir():
+            if path.name.isdigit() and int(path.name) <= len(self.history):
+                try:
+                    h5py.File(path / _WEIGHTS).close()
+                except OSError:
+                    shutil.rmtree(path)
+                else:
+                    whole.append(int(path.name))
+        return sorted(whole)
+
+    def restore(self, model: Any, epochs: int) -> None:
+        """Loads the weights after so many epochs, and forgets those that followed.
 
         Args:
             model: with everything built, the optimiser included.
-
-        Returns:
-            How many epochs are done.
+            epochs: one of :meth:`kept`.
         """
-        kept = self.folder / _EPOCHS
-        kept.mkdir(exist_ok=True)
-        done = sorted((int(path.name) for path in kept.iterdir() if path.name.isdigit()), reverse=True)
-        for epochs in (each for each in done if each <= len(self.history)):
-            try:
-                model.load_weights(kept / str(epochs) / _WEIGHTS)
-            except (OSError, ValueError, KeyError):
-                shutil.rmtree(kept / str(epochs))  # damaged; the one before it is still there
-                continue
-            del self.history[epochs:]
-            return epochs
-        self.history.clear()
-        return 0
+        if epochs:
+            model.load_weights(self.folder / _EPOCHS / str(epochs) / _WEIGHTS)
+        del self.history[epochs:]
+        for path in (self.folder / _EPOCHS).iterdir():
+            if path.name.isdigit() and int(path.name) > epochs:
+                shutil.rmtree(path)
 
     def finish(self) -> None:
         """Leaves the logs; the next run in this folder starts from the beginning."""
         shutil.rmtree(self.folder / _EPOCHS, ignore_errors=True)
         self.best.unlink(missing_ok=True)
         (self.folder / _CLAIM).unlink()
+
+
+class KeepBest(keras.callbacks.Callback):  # type: ignore[misc]
+    """Keeps the weights of the best epoch, whole at all times; comes after validation, and before the figures."""
+
+    def __init__(self, state: RunState) -> None:
+        super().__init__()
+        self._state = state
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Keeps what is better than everything before."""
+        if logs is not None and round(float(logs[MONITORED]), _DIGITS) > self._state.best_so_far:
+            scratch = self._state.folder / f"{scratch_prefix()}{_BEST}"
+            self.model.save_weights(scratch)
+            scratch.rename(self._state.best)
 
 
 class KeepFigures(keras.callbacks.Callback):  # type: ignore[misc]
@@ -116,7 +144,7 @@ class KeepFigures(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Adds the epoch's figures."""
-        figures = {name: round(float(value), 5) for name, value in (logs or {}).items()}
+        figures = {name: round(float(value), _DIGITS) for name, value in (logs or {}).items()}
         self._state.history.append({"epoch": epoch, **figures})
         write_json(self._state.folder / _FIGURES, self._state.history)
         if self._state.stopped:

@@ -22,7 +22,7 @@ from advkeras.training.adversarial_training import AdversarialTraining, Training
 from advkeras.training.batches import shuffled_batches
 from advkeras.training.recipes import TrainingRecipe
 from advkeras.training.robust_validation import CraftedPictures, EpochSeconds, RobustValidation
-from advkeras.training.run_state import MONITORED, KeepFigures, KeepWeights, RunState
+from advkeras.training.run_state import KeepBest, KeepFigures, KeepWeights, RunState, begun
 
 _VALIDATION_IMAGES = 500
 _MOMENTUM = 0.9
@@ -92,36 +92,12 @@ def train(
     require(steps >= 1, "there must be at least one batch of images to train on", images=count)
     if not resume:
         shutil.rmtree(state, ignore_errors=True)
-    run = RunState(state, recipe, training_data)
-    kept = training_data.first(count)
-    held_out = training_data.where(np.arange(len(training_data)) >= count) if recipe.validation else None
-    keras.utils.set_random_seed(recipe.seed)
-    with strategy.scope():
-        model = _model(recipe, spec, steps)
-        model.prepare(training_data.images[:2], training_data.labels[:2])
-    validated = held_out or kept.first(min(count, _VALIDATION_IMAGES))
-    report(f"val_ figures: {len(validated):,} images {'held out' if held_out else 'of those trained on'}")
-    validation = RobustValidation(
-        *_arrays(validated),
-        epsilon=recipe.epsilon or spec.epsilon,
-        grown_after=recipe.ramp_epochs,
-        report=report,
-    )
-    done = run.restore(model)
-    model.fit(
-        shuffled_batches(
-            *_arrays(kept), batch_size=recipe.batch_size, seed=recipe.seed, augmentation=recipe.augmentation
-        ),
-        initial_epoch=done,
-        epochs=done if run.stopped else recipe.epochs,
-        shuffle=False,
-        verbose=0,
-        callbacks=_callbacks(recipe, run, validation, kept, callbacks),
-    )
-    if held_out and run.best.is_file():
-        model.load_weights(run.best)
-    # On all workers, since reading weights may need them all.
-    weights = model.network.get_weights()
+    with distribution.naming_lost_workers(strategy):
+        if distribution.in_common(strategy, [0] if worker or begun(state) else [], 1) < 0:
+            # The chief has finished what this worker's state belongs to.
+            shutil.rmtree(state, ignore_errors=True)
+        run = RunState(state, recipe, training_data)
+        weights, collapsed = _fit(recipe, spec, training_data, run, strategy, callbacks, report)
     if worker != 0:
         return None
     network = architectures.build(recipe.architecture, spec)
@@ -160,7 +136,50 @@ def train(
 
     folder = saved_model.save(network, parent, complete=complete)
     run.finish()
-    return TrainingOutcome(cards[-1], folder, validation.collapsed)
+    return TrainingOutcome(cards[-1], folder, collapsed)
+
+
+def _fit(
+    recipe: TrainingRecipe,
+    spec: DatasetSpec,
+    data: LabelledImages,
+    run: RunState,
+    strategy: Any,
+    callbacks: Sequence[Any],
+    report: Callable[[str], None],
+) -> tuple[list[Any], bool]:
+    """Trains from the epoch on that all workers have; the network's weights, and whether training has collapsed."""
+    count = len(data) - recipe.validation
+    kept = data.first(count)
+    held_out = data.where(np.arange(len(data)) >= count) if recipe.validation else None
+    keras.utils.set_random_seed(recipe.seed)
+    with strategy.scope():
+        model = _model(recipe, spec, count // recipe.batch_size)
+        model.prepare(data.images[:2], data.labels[:2])
+    validated = held_out or kept.first(min(count, _VALIDATION_IMAGES))
+    report(f"val_ figures: {len(validated):,} images {'held out' if held_out else 'of those trained on'}")
+    validation = RobustValidation(
+        *_arrays(validated),
+        epsilon=recipe.epsilon or spec.epsilon,
+        grown_after=recipe.ramp_epochs,
+        report=report,
+    )
+    done = distribution.in_common(strategy, run.kept(), recipe.epochs + 1)
+    run.restore(model, done)
+    model.fit(
+        shuffled_batches(
+            *_arrays(kept), batch_size=recipe.batch_size, seed=recipe.seed, augmentation=recipe.augmentation
+        ),
+        initial_epoch=done,
+        epochs=done if run.stopped else recipe.epochs,
+        shuffle=False,
+        verbose=0,
+        callbacks=_callbacks(recipe, run, validation, kept, callbacks),
+    )
+    if held_out and run.best.is_file():
+        model.load_weights(run.best)
+    # On all workers, since reading weights may need them all.
+    return model.network.get_weights(), validation.collapsed
 
 
 def _model(recipe: TrainingRecipe, spec: DatasetSpec, steps: int) -> AdversarialTraining:
@@ -235,16 +254,7 @@ def _callbacks(
         keras.callbacks.TensorBoard(str(logs), write_graph=False),
     ]
     if recipe.validation:
-        callbacks.append(
-            keras.callbacks.ModelCheckpoint(
-                str(run.best),
-                monitor=MONITORED,
-                mode="max",
-                save_best_only=True,
-                save_weights_only=True,
-                initial_value_threshold=run.best_so_far,
-            )
-        )
+        callbacks.append(KeepBest(run))
     return [*callbacks, *given, KeepFigures(run), KeepWeights(run)]
 
 

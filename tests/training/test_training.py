@@ -10,7 +10,7 @@ import pytest
 from advkeras.datasets import MNIST, LabelledImages
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier, layout
-from advkeras.training import run_state
+from advkeras.training import distribution, run_state
 from advkeras.training import trainer as run_training
 from advkeras.training.batches import shuffled_batches
 from advkeras.training.recipes import TrainingRecipe, batch_size_for
@@ -217,6 +217,65 @@ def test_an_epoch_that_was_stopped_before_all_of_it_was_kept_is_trained_again(
     assert [epoch["epoch"] for epoch in outcome.card.history] == [0, 1, 2]
     rates = [run.card.accuracies["benign"]["rate"] for run in (outcome, plain_run)]
     assert rates[0] == pytest.approx(rates[1], abs=0.1)
+
+
+def test_workers_go_on_from_an_epoch_that_all_of_them_have(tmp_path, sample, small, monkeypatch):
+    recipe = replace(PLAIN, epochs=4)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, MNIST, *halves(sample), tmp_path, callbacks=[Kill(3)], report=lambda _: None)
+    asked, seen = [], []
+
+    def agreed(strategy, numbers, below):
+        asked.append((numbers, below))
+        return 2 if numbers == [0, 2, 3] else 0
+
+    monkeypatch.setattr(distribution, "in_common", agreed)
+    watch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(epoch))
+    outcome = train(recipe, MNIST, *halves(sample), tmp_path, callbacks=[watch], report=lambda _: None)
+    assert asked == [([0], 1), ([0, 2, 3], 5)]
+    assert seen == [2, 3]
+    assert [epoch["epoch"] for epoch in outcome.card.history] == [0, 1, 2, 3]
+
+
+def test_a_worker_begins_anew_when_the_chief_does(tmp_path, sample, small, monkeypatch):
+    """It leaves the model, and what is finished, to the chief; what it keeps itself may belong to a finished run."""
+    monkeypatch.setattr(distribution, "worker", lambda strategy: 1)
+    begun = []
+    watch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: begun.append(epoch))
+
+    def run(recipe):
+        assert train(recipe, MNIST, *halves(sample), tmp_path, callbacks=[watch], report=lambda _: None) is None
+
+    run(PLAIN)
+    run(PLAIN)
+    assert begun == [0, 1, 2]
+    in_common = distribution.in_common
+    chief = iter([-1])
+    monkeypatch.setattr(distribution, "in_common", lambda *given: next(chief, None) or in_common(*given))
+    run(replace(PLAIN, seed=1))
+    assert begun == [0, 1, 2, 0, 1, 2]
+    assert layout.versions(tmp_path) == []
+
+
+def test_the_best_weights_stay_whole_when_better_ones_are_half_written(tmp_path, sample):
+    state = run_state.RunState(tmp_path / "training", PLAIN, sample)
+    best = run_state.KeepBest(state)
+
+    class Model:
+        def save_weights(self, path):
+            path.write_text(self.written)
+            if self.written == "half":
+                raise KeyboardInterrupt
+
+    best.set_model(Model())
+    for written, figure in (("first", 0.0), ("second", 0.5), ("worse", 0.2), ("as good", 0.5)):
+        best.model.written = written
+        best.on_epoch_end(0, {run_state.MONITORED: figure})
+        state.history.append({run_state.MONITORED: figure})
+    best.model.written = "half"
+    with pytest.raises(KeyboardInterrupt):
+        best.on_epoch_end(0, {run_state.MONITORED: 0.9})
+    assert state.best.read_text() == "second"
 
 
 def test_damaged_weights_of_the_last_epoch_are_those_of_the_one_before(tmp_path, sample, small, plain_run):
