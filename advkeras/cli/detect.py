@@ -7,12 +7,14 @@ import typer
 
 from advkeras.cli import options
 from advkeras.cli.console import err, import_tensorflow, out, progress_bar
-from advkeras.cli.running import Run, on_run
+from advkeras.cli.running import STOPPED, Run, on_run
+from advkeras.cli.signals import ends_at_once
 from advkeras.cli.subjects import Subject, on_subject
 
 
 @on_subject
 @on_run
+@ends_at_once(STOPPED)
 def detect(
     subject: Subject,
     run: Run,

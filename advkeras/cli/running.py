@@ -10,6 +10,8 @@ from advkeras.cli.console import err
 from advkeras.cli.shared_options import with_options_of
 from advkeras.errors import require
 
+STOPPED = "stopped: give the same command again to go on; what is done is kept"
+
 
 @dataclass(frozen=True)
 class Run:
