@@ -7,6 +7,8 @@ import keras
 import numpy as np
 import pytest
 
+from advkeras.models import ModelCard
+
 from ..zygote import Zygote
 
 COMMANDS = {
@@ -110,3 +112,61 @@ def check_going_on(zygote, folder, arguments, expected):
 def written(folder):
     """When each unit's result was written."""
     return {path.name: path.stat().st_mtime_ns for path in (folder / "units").glob("*.npz")}
+
+
+QUICK = """
+import keras
+from advkeras.models import architectures
+from advkeras.training import robust_validation
+
+robust_validation._ITERATIONS = 2
+
+def quick(spec):
+    return keras.Sequential([keras.Input(spec.shape), keras.layers.Flatten(), keras.layers.Dense(3)])
+
+architectures._REGISTRY["resnet-small"] = quick
+"""
+EPOCHS = 4
+
+
+@pytest.fixture
+def training(small, tmp_path):
+    """The command that trains a small network."""
+    (tmp_path / "quick.py").write_text(QUICK)
+    _, _, _, data, *classes = small
+    return (
+        *("--load", tmp_path / "quick.py", "train", "--dataset", data, *classes[:5], "--defense", "pgd"),
+        *("--epochs", EPOCHS, "--batch-size", 2, "--validation", 2),
+    )
+
+
+def check_card(folder, whole):
+    """All epochs are there with all their figures, the model answers, and nothing of the run is left."""
+    card, expected = (ModelCard.read(each / "1") for each in (folder, whole))
+    assert [set(epoch) for epoch in card.history] == [set(epoch) for epoch in expected.history]
+    assert [epoch["epoch"] for epoch in card.history] == list(range(EPOCHS))
+    assert abs(card.accuracies["benign"]["rate"] - expected.accuracies["benign"]["rate"]) <= 0.5
+    assert not list(folder.rglob(".writing-*"))
+
+
+def test_a_training_that_is_killed_three_times_goes_on(zygote, training, tmp_path):
+    code, seconds = zygote.run(*training, "--output", tmp_path / "whole")
+    assert code == 0, zygote.said
+    folder = tmp_path / "killed"
+    codes = [zygote.run(*training, "--output", folder, stop_after=part * seconds)[0] for part in (0.8, 0.6, 0.7)]
+    assert -9 in codes
+    assert zygote.run(*training, "--output", folder)[0] == 0, zygote.said
+    check_card(folder, tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_training_that_is_killed_at_any_moment_goes_on(zygote, training, tmp_path):
+    code, seconds = zygote.run(*training, "--output", tmp_path / "whole")
+    assert code == 0, zygote.said
+    codes = []
+    for moment in np.linspace(0.05, 0.95, 20):
+        folder = tmp_path / f"killed-{moment:.2f}"
+        codes.append(zygote.run(*training, "--output", folder, stop_after=moment * seconds)[0])
+        assert zygote.run(*training, "--output", folder)[0] == 0, zygote.said
+        check_card(folder, tmp_path / "whole")
+    assert codes.count(-9) > 10
