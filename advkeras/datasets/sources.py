@@ -18,6 +18,7 @@ from advkeras.datasets.pipelines import collected
 from advkeras.datasets.prepared_sets import open_tfds, tfds_folder
 from advkeras.datasets.registry import DatasetSpec
 from advkeras.errors import InvalidInputError, require_increasing, unknown_name
+from advkeras.runs.remote import fetched, is_url
 
 _HELD_OUT = 0.1
 
@@ -35,6 +36,15 @@ class Source:
     spec: DatasetSpec
     splits: tuple[str, ...]
     read: Callable[[str, int | None], LabelledImages]
+
+    def called(self, before: str, after: str) -> "Source":
+        """The same data set, whose place is called otherwise in words."""
+
+        def read(split: str, examples: int | None) -> LabelledImages:
+            data = self.read(split, examples)
+            return replace(data, source=data.source.replace(before, after))
+
+        return self if before == after else replace(self, read=read)
 
     def load(self, *, split: str = "test", examples: int | None = None, at_most: int | None = None) -> LabelledImages:
         """The first images of a split; all there are by default.
@@ -98,9 +108,9 @@ def find(
     """The data set that a name stands for.
 
     Args:
-        name: a registered data set; a file of arrays (.npz, .npy, .h5, .csv); a folder with a subfolder of pictures for
-            each class, or with such folders for ``train`` and ``test``, or of pictures that ``labels`` names; or a
-            prepared image classification set of tensorflow-datasets.
+        name: a registered data set; a file of arrays (.npz, .npy, .h5, .csv) or a folder, here or behind a URL: with a
+            subfolder of pictures for each class, or with such folders for ``train`` and ``test``, or of pictures that
+            ``labels`` names; or a prepared image classification set of tensorflow-datasets.
         bounds: lowest and highest pixel value; pixels of 8 bits are scaled to them. By default those of a registered
             data set, and 0 and 255 for pixels of 8 bits.
         class_names: one for each class; by default the data set's own, else the classes' numbers. The names of a
@@ -118,6 +128,7 @@ def find(
     Raises:
         InvalidInputError: if there is no such data set, it cannot be read, or what it needs to know is not given.
     """
+    given, name = name, fetched(str(name)) if is_url(name) else name
     path = Path(name).expanduser()
     if bounds is not None:
         require_increasing(bounds)
@@ -148,7 +159,7 @@ def find(
             + f"; or give a file of arrays ({', '.join(array_files.SUFFIXES)}), a folder with a subfolder for each "
             "class, or an image classification set that tensorflow-datasets has prepared"
         )
-    return _source(found, class_names, num_classes)
+    return _source(found, class_names, num_classes).called(str(name), str(given))
 
 
 def from_arrays(

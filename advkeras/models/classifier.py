@@ -214,7 +214,7 @@ class Classifier:
                 lite.lite_network(path),
                 bounds=_require_bounds(bounds, path),
                 name=path.stem,
-                source=str(path),
+                source=str(source),
                 usage=usage,
             )
         if path.is_file():
@@ -223,7 +223,7 @@ class Classifier:
                 keras_network(model),
                 bounds=_require_bounds(bounds, path),
                 name=path.stem,
-                source=str(path),
+                source=str(source),
                 model=model,
                 usage=usage,
             )

@@ -6,6 +6,7 @@ from pathlib import Path
 from advkeras.errors import InvalidInputError, unknown_name
 from advkeras.models import layout
 from advkeras.models.card import ModelCard
+from advkeras.runs.remote import fetched, is_url
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -44,9 +45,13 @@ def path(name: str) -> Path:
 def locate(source: str | os.PathLike[str]) -> Path:
     """The place of a model: its folder in the zoo where the source is a name of the zoo, else the source itself.
 
+    What is behind a URL is fetched.
+
     Raises:
         InvalidInputError: if there is nothing.
     """
+    if is_url(source):
+        return fetched(str(source))
     if str(source) in names():
         return path(str(source))
     if not Path(source).exists():

@@ -16,7 +16,8 @@ from advkeras.reporting.boundary_tables import boundary_caption, boundary_markdo
 from advkeras.reporting.detection_tables import detection_caption, detection_markdown, detection_tables
 from advkeras.reporting.tables import caption, markdown_tables, rich_tables
 from advkeras.runs.plan import Plan, kept
-from advkeras.runs.store import Store, is_url
+from advkeras.runs.remote import is_url
+from advkeras.runs.store import Store
 from advkeras.runs.study import Study
 
 

@@ -3,7 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from os import PathLike
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 import fsspec
@@ -116,6 +119,16 @@ class RemotePath:
         with self._reached("write", missing_ok=False):
             self._system.put_file(str(file), self._path)
 
+    def download(self, place: str | PathLike[str]) -> None:
+        """Puts the object, or all that is in the folder, into a place on this machine.
+
+        Raises:
+            FileNotFoundError: if there is none.
+        """
+        with self._reached("read"):
+            folder = self._system.isdir(self._path)
+            self._system.get(self._path + "/" * folder, str(place), recursive=folder)
+
     def unlink(self, missing_ok: bool = False) -> None:
         """Removes the object.
 
@@ -149,3 +162,29 @@ class RemotePath:
             raise InvalidInputError(
                 f"cannot {action} {self}: {first_line(error)}; check the address, the network and the credentials"
             ) from None
+
+
+def is_url(place: str | PathLike[str]) -> bool:
+    """Whether a place is behind a URL."""
+    return "://" in str(place)
+
+
+@cache
+def fetched(url: str) -> Path:
+    """A copy of an object or a folder on this machine, for as long as the process lives; fetched once.
+
+    Raises:
+        InvalidInputError: if it cannot be reached, or is not there.
+    """
+    place = Path(_scratch().name) / str(len(list(Path(_scratch().name).iterdir()))) / RemotePath(url).name
+    place.parent.mkdir()
+    try:
+        RemotePath(url).download(place)
+    except FileNotFoundError:
+        raise InvalidInputError(f"there is nothing at {url}") from None
+    return place
+
+
+@cache
+def _scratch() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix="advkeras-")

@@ -22,7 +22,7 @@ from advkeras.files import (
     write_atomically,
     writing,
 )
-from advkeras.runs.remote import RemotePath
+from advkeras.runs.remote import RemotePath, is_url
 from advkeras.runs.unit import Result, Unit, digest_of
 
 _UNITS, _FAILURES, _CLAIMS, _SUFFIX = "units", "failures", "claims", ".npz"
@@ -191,8 +191,3 @@ class Store:
 
     def _file(self, digest: str) -> Any:
         return self.folder / _UNITS / f"{digest}{_SUFFIX}"
-
-
-def is_url(place: str | os.PathLike[str]) -> bool:
-    """Whether a place is behind a URL."""
-    return "://" in str(place)

@@ -156,10 +156,10 @@ def test_what_shares_have_computed_is_put_together_by_the_report(data, tmp_path)
 
 
 def test_two_at_once_have_all_rows(data, tmp_path):
-    def run(name):
+    def evaluated(name):
         evaluate([CLASSIFIER], data, SPEC, protocol(name), tmp_path, slice_size=5)
 
-    threads = [threading.Thread(target=run, args=(name,)) for name in ("fgsm", "square")]
+    threads = [threading.Thread(target=evaluated, args=(name,)) for name in ("fgsm", "square")]
     for thread in threads:
         thread.start()
     for thread in threads:

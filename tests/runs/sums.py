@@ -9,6 +9,8 @@ import numpy as np
 
 from advkeras.runs.unit import Result, Unit
 
+REPOSITORY = Path(__file__).parents[2]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sum(Unit):
@@ -49,3 +51,10 @@ def chain(notes, **options):
 def computed(notes):
     path = notes / "computed"
     return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)

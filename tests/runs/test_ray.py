@@ -20,7 +20,7 @@ from advkeras.runs.ray_workers import WorkerDiedError, execute_on_ray
 from advkeras.runs.store import Store
 from advkeras.runs.unit import Result
 
-from .test_runs import REPOSITORY, Sum, chain, computed, wait_for
+from .sums import REPOSITORY, Sum, chain, computed, wait_for
 
 # Not imported here: how Ray is imported is part of what is tested.
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")

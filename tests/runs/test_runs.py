@@ -4,8 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +14,7 @@ from advkeras.runs.execute import UnitsFailedError, Watch, execute
 from advkeras.runs.store import Store
 from advkeras.runs.unit import Result, canonical, in_order
 
-from .sums import Sum, chain, computed
-
-REPOSITORY = Path(__file__).parents[2]
+from .sums import REPOSITORY, Sum, chain, computed, wait_for
 
 
 def test_what_decides_the_result_is_the_identity(tmp_path):
@@ -116,13 +112,6 @@ execute([Sum(number=number, notes=folder, seconds=float(sys.argv[2])) for number
 
 def started(folder, seconds):
     return subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder), str(seconds)], cwd=REPOSITORY)
-
-
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.02)
 
 
 def test_two_processes_share_the_work_and_a_dead_one_holds_nothing(tmp_path):

@@ -4,15 +4,21 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 
+import keras
+import numpy as np
 import pytest
 
+from advkeras.attacks import AttackResult
 from advkeras.errors import InvalidInputError
+from advkeras.files import read_arrays_of
 from advkeras.runs.execute import UnitsFailedError, execute
 from advkeras.runs.ray_workers import execute_on_ray
 from advkeras.runs.remote import RemotePath
 from advkeras.runs.store import Store
 
-from .test_runs import Sum, chain, computed
+from ..commands import error_of, run
+from ..conftest import SHAPE
+from .sums import Sum, chain, computed
 
 needs_s3 = pytest.mark.skipif(not (find_spec("moto") and find_spec("s3fs")), reason="moto or s3fs is not installed")
 
@@ -83,6 +89,28 @@ def test_objects_have_the_methods_of_a_path(url, tmp_path):
     assert not (folder / "a" / "b").exists()
     with pytest.raises(FileNotFoundError):
         (folder / "a" / "b").read_bytes()
+
+
+def test_run_model_and_images_may_be_behind_urls(url, tmp_path):
+    model = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(3)])
+    model.save(tmp_path / "model.keras")
+    images = np.random.default_rng(0).uniform(0.2, 0.8, (20, *SHAPE)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", images=images, labels=np.arange(20) % 3)
+    for name in ("model.keras", "data.npz"):
+        RemotePath(f"{url}/{name}").upload(tmp_path / name)
+    known = ("--bounds", 0, 1, "--classes", "ant,bee,cow", "--attack", "fgsm", "--slice", 10)
+    for place in (tmp_path, url):
+        given = ("--model", f"{place}/model.keras", "--dataset", f"{place}/data.npz", "--output", f"{place}/run")
+        shown = run("evaluate", *known, *given)
+    assert f"file {url}/data.npz" in shown.stderr
+    assert "model: FGSM: already there" in run("evaluate", *known, *given).stderr
+    assert "| FGSM |" in run("report", f"{url}/run", "--markdown").stdout
+    assert "0 left" in run("status", f"{url}/run").stdout
+    found = AttackResult.read(tmp_path / "run" / "model" / "fgsm.npz")
+    with RemotePath(f"{url}/run/model/fgsm.npz").open() as stream:
+        there = read_arrays_of(stream, ("adversarials", "success"))
+    np.testing.assert_array_equal(there["adversarials"], found.adversarials)
+    assert "there is nothing at" in error_of("evaluate", "--model", f"{url}/nothing.keras", *known)
 
 
 @needs_s3
