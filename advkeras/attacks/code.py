@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from advkeras.errors import require
+from advkeras.runs.worker import send_by_value
 
 _LOADED = "_loaded_"
 
@@ -22,6 +23,7 @@ def run_file(path: Path) -> None:
     if folder not in sys.path:
         sys.path.append(folder)
     sys.modules[module.__name__] = module
+    send_by_value(module)
     spec.loader.exec_module(module)  # type: ignore[union-attr]
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from types import ModuleType
 from typing import Any
 
 from advkeras.arrays import Progress
@@ -102,6 +103,14 @@ class _Relay(Watch):
         self.tell("failed", unit.digest, _portable(error), attempts_left)
 
 
+_BY_VALUE: list[ModuleType] = []
+
+
+def send_by_value(module: ModuleType) -> None:
+    """Says that workers cannot import a module: what units hold of it is sent along."""
+    _BY_VALUE.append(module)
+
+
 def pickled(unit: Unit) -> bytes:
     """A unit as a worker takes it; its class may be defined in a script.
 
@@ -110,6 +119,8 @@ def pickled(unit: Unit) -> bytes:
     """
     from ray import cloudpickle
 
+    for module in _BY_VALUE:
+        cloudpickle.register_pickle_by_value(module)
     try:
         return bytes(cloudpickle.dumps(unit))
     except Exception as error:

@@ -112,7 +112,8 @@ def _total(chosen: Any, values: Sequence[float]) -> npt.NDArray[np.float64]:
     own = tf.constant(values, tf.float64)
 
     def add() -> Any:
-        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, own)
+        # A tensor of each replica's own; one that they share would count once.
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(own))
 
     summed = tf.function(lambda: chosen.run(add), autograph=False)()
     return np.asarray(chosen.experimental_local_results(summed)[0])
