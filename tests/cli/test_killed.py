@@ -89,7 +89,7 @@ def test_a_command_that_is_killed_at_any_moment_goes_on(zygote, small, tmp_path,
         folder = tmp_path / f"killed-{moment:.2f}"
         codes.append(zygote.run(*COMMANDS[command], *small, "--output", folder, stop_after=moment * seconds)[0])
         check_going_on(zygote, folder, (*COMMANDS[command], *small), expected)
-    assert codes.count(-9) > 10
+    assert codes.count(-9) > 5
 
 
 def expected_of(zygote, tmp_path, arguments):
@@ -169,4 +169,4 @@ def test_a_training_that_is_killed_at_any_moment_goes_on(zygote, training, tmp_p
         codes.append(zygote.run(*training, "--output", folder, stop_after=moment * seconds)[0])
         assert zygote.run(*training, "--output", folder)[0] == 0, zygote.said
         check_card(folder, tmp_path / "whole")
-    assert codes.count(-9) > 10
+    assert codes.count(-9) > 5
