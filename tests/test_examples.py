@@ -46,8 +46,9 @@ def test_attacks_from_outside_stand_in_the_table_are_counted_and_resumed(tmp_pat
     assert (tmp_path / "run" / "mnist-natural" / "deepfool.npz").stat().st_mtime_ns == made
     # Other code makes other examples.
     files[0].write_text(files[0].read_text() + "\n# changed\n")
-    run(*command)
-    assert (tmp_path / "run" / "mnist-natural" / "deepfool.npz").stat().st_mtime_ns > made
+    changed = json.loads(run(*command).stdout)
+    made_of = {row["attack"]: row["examples_file"] for row in changed["models"][0]["rows"]}
+    assert made_of["deepfool"] == "mnist-natural/deepfool-2.npz"
 
 
 def test_deepfool_finds_the_projection_on_a_hyperplane(half_space, grey_images):

@@ -27,19 +27,17 @@ class _Starts:
     """Images (S, H, W, C) float32 to start at, in the classifier's pixel unit; equal to itself only.
 
     Attributes:
-        images: the user's.
+        images: the user's; None for none.
         company: instead of the other images of the call; None for those.
     """
 
-    images: FloatArray
+    images: FloatArray | None = None
     company: FloatArray | None = None
 
     @property
     def checksum(self) -> str:
-        digest = hashlib.sha256(self.images.tobytes())
-        if self.company is not None:
-            digest.update(b"company" + self.company.tobytes())
-        return digest.hexdigest()
+        parts = (b"nothing" if each is None else each.tobytes() for each in (self.images, self.company))
+        return hashlib.sha256(b"company".join(parts)).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +136,7 @@ class HopSkipJump(MinimumNormAttack):
 
     def among(self, images: FloatArray) -> "HopSkipJump":
         """These images are starts, beside those that it has, and the other images of the call are none."""
-        given = images[:0] if self._starts is None else self._starts.images
+        given = None if self._starts is None else self._starts.images
         return replace(self, _starts=_Starts(given, np.array(images, np.float32)))
 
     @property
@@ -148,16 +146,9 @@ class HopSkipJump(MinimumNormAttack):
         return code if self._starts is None else hashlib.sha256((code + self._starts.checksum).encode()).hexdigest()
 
     def _known(self, classifier: Classifier, problem: Problem) -> KnownImages:
-        nothing = np.empty((0, *classifier.input_shape), np.float32)
-        starts = self._starts or _Starts(nothing)
-        given, company = (
-            classifier.check_images(images) if images is not None and len(images) else nothing
-            for images in (starts.images, starts.company)
-        )
-        return KnownImages.of(
-            classifier,
-            problem,
-            given,
-            company if starts.company is not None else None,
-            batch_size=self.batch_size,
-        )
+        starts = self._starts or _Starts()
+        given = np.empty((0, *classifier.input_shape), np.float32)
+        if starts.images is not None:
+            given = classifier.check_images(starts.images)
+        company = None if starts.company is None else classifier.check_images(starts.company)
+        return KnownImages.of(classifier, problem, given, company, batch_size=self.batch_size)
