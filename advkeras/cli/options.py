@@ -173,7 +173,7 @@ SliceSize = Annotated[
     int | None,
     typer.Option(
         "--slice",
-        help="Images that are worked on and kept at once; about half a minute's work on two cores by default.",
+        help="Images that are worked on and kept at once; at most a minute of work on two cores by default.",
         rich_help_panel="Run",
     ),
 ]

@@ -57,7 +57,7 @@ def evaluate(
             parameters, are not run again. Models and attacks that are there already, and answer the same question,
             stay in the tables.
         convergence: run each attack again with twice the work on a few of the images.
-        slice_size: images that one unit works on; by default as many as take about half a minute on two cores.
+        slice_size: images that one unit works on; by default as many as take at most a minute on two cores.
         compute: has the units computed; here, one after the other, by default.
         watch: told as the work goes on.
 

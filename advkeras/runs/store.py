@@ -5,7 +5,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -173,14 +173,13 @@ class Store:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """While this holds, no other process has it; behind a URL nobody can tell."""
-        if not self._local:
-            yield
-            return
-        path = Path(self.folder) / _CLAIMS / _ALONE
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as held:
-            fcntl.flock(held, fcntl.LOCK_EX)
+        """While this holds, no other process has it; behind a URL, or where nothing can be written, nobody can tell."""
+        with ExitStack() as until_done:
+            if self._local:
+                path = Path(self.folder) / _CLAIMS / _ALONE
+                with suppress(OSError):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    fcntl.flock(until_done.enter_context(path.open("w")), fcntl.LOCK_EX)
             yield
 
     def sweep(self) -> None:

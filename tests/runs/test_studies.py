@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from dataclasses import dataclass, replace
 
 import pytest
@@ -80,6 +81,18 @@ def test_what_is_unfinished_is_put_together_and_not_written(tmp_path):
     execute(units, store)
     assert Adding().put_together(store).total == 19
     assert (tmp_path / "run" / "total.json").exists()
+
+
+def test_what_is_unfinished_can_be_looked_at_where_nothing_can_be_written(tmp_path, monkeypatch):
+    store, units = Store(tmp_path / "run"), chain(tmp_path)
+    Adding().carry_out(asked_for(units), units, store, compute=lambda *_: execute(units[:2], store))
+    shutil.rmtree(tmp_path / "run" / "claims")
+
+    def read_only(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.mkdir", read_only)
+    assert Adding().put_together(store).found == 2
 
 
 def test_plans_are_kept_in_the_order_in_which_they_were_asked_for(tmp_path):
