@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
@@ -53,11 +54,11 @@ class Zygote:
         """What the last command printed."""
         return self._log.read_text()
 
-    def run(self, *arguments: object, stop_after: float | None = None, by: int = signal.SIGKILL) -> tuple[int, float]:
-        """Runs a command, and stops it by a signal after some seconds if it is still running.
+    def run(self, *arguments: object, kill_when: Callable[[float], bool] | None = None) -> tuple[int, float]:
+        """Runs a command; kills it when a function of the seconds since its start says so, if it is still running.
 
         Returns:
-            Its exit code, -9 where it was killed, and the seconds that it took; after a signal, those after it.
+            Its exit code, -9 where it was killed, and the seconds that it took.
         """
         self._log.unlink(missing_ok=True)
         print(
@@ -66,12 +67,11 @@ class Zygote:
             flush=True,
         )
         child, start = int(self._server.stdout.readline()), time.monotonic()
-        if stop_after is not None:
-            while time.monotonic() < start + stop_after and _is_running(child):
-                time.sleep(0.02)
-            start = time.monotonic()
+        if kill_when is not None:
+            while _is_running(child) and not kill_when(time.monotonic() - start):
+                time.sleep(0.01)
             if _is_running(child):
-                os.kill(child, by)
+                os.kill(child, signal.SIGKILL)
         return int(self._server.stdout.readline()), time.monotonic() - start
 
 

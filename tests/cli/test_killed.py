@@ -69,14 +69,17 @@ def results_of(folder: Path) -> dict:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_that_is_killed_three_times_goes_on(zygote, small, tmp_path, command):
-    expected, seconds = expected_of(zygote, tmp_path, (*COMMANDS[command], *small))
+    expected, _ = expected_of(zygote, tmp_path, (*COMMANDS[command], *small))
     folder = tmp_path / "killed"
-    codes = []
-    for moment in (0.7, 0.6, 0.5):
+    units = len(written(tmp_path / "whole"))
+    for share in (0.2, 0.5, 0.8):
         done = written(folder)
-        codes.append(zygote.run(*COMMANDS[command], *small, "--output", folder, stop_after=moment * seconds)[0])
+        code, _ = zygote.run(
+            *(*COMMANDS[command], *small, "--output", folder),
+            kill_when=lambda _, share=share: len(written(folder)) >= share * units,
+        )
+        assert code == -9
         assert done.items() <= written(folder).items()
-    assert -9 in codes
     check_going_on(zygote, folder, (*COMMANDS[command], *small), expected)
 
 
@@ -87,7 +90,8 @@ def test_a_command_that_is_killed_at_any_moment_goes_on(zygote, small, tmp_path,
     codes = []
     for moment in np.linspace(0.05, 0.95, 20):
         folder = tmp_path / f"killed-{moment:.2f}"
-        codes.append(zygote.run(*COMMANDS[command], *small, "--output", folder, stop_after=moment * seconds)[0])
+        arguments = (*COMMANDS[command], *small, "--output", folder)
+        codes.append(zygote.run(*arguments, kill_when=lambda now, end=moment * seconds: now >= end)[0])
         check_going_on(zygote, folder, (*COMMANDS[command], *small), expected)
     assert codes.count(-9) > 5
 
@@ -150,11 +154,17 @@ def check_card(folder, whole):
 
 
 def test_a_training_that_is_killed_three_times_goes_on(zygote, training, tmp_path):
-    code, seconds = zygote.run(*training, "--output", tmp_path / "whole")
+    code, _ = zygote.run(*training, "--output", tmp_path / "whole")
     assert code == 0, zygote.said
     folder = tmp_path / "killed"
-    codes = [zygote.run(*training, "--output", folder, stop_after=part * seconds)[0] for part in (0.8, 0.6, 0.7)]
-    assert -9 in codes
+    figures = folder / "training" / "history.json"
+
+    def epochs():
+        return len(json.loads(figures.read_text())) if figures.is_file() else 0
+
+    for done in (1, 2, 3):
+        arguments = (*training, "--output", folder)
+        assert zygote.run(*arguments, kill_when=lambda _, done=done: epochs() >= done)[0] == -9
     assert zygote.run(*training, "--output", folder)[0] == 0, zygote.said
     check_card(folder, tmp_path / "whole")
 
@@ -166,7 +176,8 @@ def test_a_training_that_is_killed_at_any_moment_goes_on(zygote, training, tmp_p
     codes = []
     for moment in np.linspace(0.05, 0.95, 20):
         folder = tmp_path / f"killed-{moment:.2f}"
-        codes.append(zygote.run(*training, "--output", folder, stop_after=moment * seconds)[0])
+        arguments = (*training, "--output", folder)
+        codes.append(zygote.run(*arguments, kill_when=lambda now, end=moment * seconds: now >= end)[0])
         assert zygote.run(*training, "--output", folder)[0] == 0, zygote.said
         check_card(folder, tmp_path / "whole")
     assert codes.count(-9) > 5
