@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from advkeras.errors import InvalidInputError
-from advkeras.files import write_atomically
 
 T = TypeVar("T")
 
@@ -30,11 +29,6 @@ def plain(record: Any) -> Any:
 def as_json(record: Any) -> bytes:
     """A record as indented JSON."""
     return (json.dumps(plain(record), indent=2) + "\n").encode()
-
-
-def write(path: Path, record: Any) -> None:
-    """Writes a record as JSON, whole or not at all."""
-    write_atomically(path, as_json(record))
 
 
 def of_plain(kind: type[T], values: Any, *, what: str) -> T:

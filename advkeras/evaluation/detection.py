@@ -16,7 +16,6 @@ from advkeras.attacks.base import Attack
 from advkeras.boundary import Boundaries, BoundarySearch
 from advkeras.boundary.detector import BoundaryDetector
 from advkeras.datasets import DatasetSpec, LabelledImages
-from advkeras.defenses.region_classification import RegionClassification
 from advkeras.errors import require, require_count
 from advkeras.evaluation.boundaries import KindUnits, Walks, kinds_around
 from advkeras.evaluation.boundary_results import boundaries_of
@@ -24,9 +23,8 @@ from advkeras.evaluation.detection_results import DETECTION, DetectionReport, Pl
 from advkeras.evaluation.fit import check_attacks, check_fit
 from advkeras.evaluation.results import BENIGN, RegionSettings
 from advkeras.evaluation.slices import Slice, company, slices_of, usual_size
-from advkeras.evaluation.units import Examples, OfModel, checksum
+from advkeras.evaluation.units import Examples, OverRegion, checksum
 from advkeras.models import Classifier
-from advkeras.models.counted import Passes
 from advkeras.randomness import derive_seed
 from advkeras.runs.execute import Watch, execute
 from advkeras.runs.store import Store
@@ -39,40 +37,20 @@ _TRAINING = {"mnist": (2_000, 128), "cifar10": (4_000, 150)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Agreement(OfModel):
+class Agreement(OverRegion):
     """The simpler detector: how many points of the region around an image have another class than the image.
 
     It follows on the units of the examples and of the boundaries around them, which say which images count.
-
-    Attributes:
-        radius: of the hypercube, in pixel units.
-        samples: points.
-        seed: of the points.
     """
 
-    radius: float
-    samples: int
-    seed: int
-
     kind: ClassVar[str] = "agreement"
-
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        """Of the region."""
-        return {"radius": self.radius, "samples": self.samples, "seed": self.seed}
-
-    @property
-    def passes(self) -> Passes:
-        """All points."""
-        return Passes(len(self.part.data) * self.samples, 0)
 
     def compute(self, found: Sequence[Result], progress: Progress) -> Result:
         """The share of points that disagree, for each image."""
         rows, own = found[1].arrays["rows"], found[1].arrays["classes"]
         if not len(rows):
             return Result({"agreement": np.zeros(0, np.float32)}, {})
-        layer = RegionClassification(self.classifier, radius=self.radius, samples=self.samples, seed=self.seed)
-        votes = layer.predict(found[0].arrays["adversarials"][rows], places=self.part.data.places[rows])["votes"]
+        votes = self.layer().predict(found[0].arrays["adversarials"][rows], places=self.part.data.places[rows])["votes"]
         agreeing = np.take_along_axis(votes, own[:, None].astype(np.int64), axis=1)[:, 0]
         return Result({"agreement": np.asarray(1.0 - agreeing / votes.sum(axis=1), np.float32)}, {})
 

@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from advkeras import records
@@ -205,12 +204,6 @@ class Evaluation:
     units_left: int = 0
     plan: str = ""
     schema_version: int = SCHEMA_VERSION
-
-    def write(self, folder: Path) -> Path:
-        """Writes results.json into a folder, whole or not at all."""
-        path = folder / FILE_NAME
-        records.write(path, self)
-        return path
 
 
 def read(path: str | os.PathLike[str]) -> Evaluation:

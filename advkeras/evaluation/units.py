@@ -21,6 +21,7 @@ from advkeras.evaluation.results import BENIGN
 from advkeras.evaluation.slices import Slice
 from advkeras.models import Classifier, layout
 from advkeras.models.counted import Passes
+from advkeras.regions.voting import Stop
 from advkeras.runs.unit import Result, Unit
 
 # How much more work the check of convergence gives an attack.
@@ -134,8 +135,8 @@ class Examples(OfModel):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Votes(OfModel):
-    """What region classification makes of a slice's examples.
+class OverRegion(OfModel):
+    """A unit that asks a model about points of a hypercube around a slice's examples.
 
     Attributes:
         radius: of the hypercube, in pixel units.
@@ -147,11 +148,9 @@ class Votes(OfModel):
     samples: int
     seed: int
 
-    kind: ClassVar[str] = "votes"
-
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """Of region classification."""
+        """Of the region."""
         return {"radius": self.radius, "samples": self.samples, "seed": self.seed}
 
     @property
@@ -159,16 +158,23 @@ class Votes(OfModel):
         """All points."""
         return Passes(len(self.part.data) * self.samples, 0)
 
+    def layer(self, stop: Stop = "never") -> RegionClassification:
+        """What takes the vote, and when it may stop."""
+        return RegionClassification(
+            self.classifier, radius=self.radius, samples=self.samples, stop=stop, seed=self.seed
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Votes(OverRegion):
+    """What region classification makes of a slice's examples."""
+
+    kind: ClassVar[str] = "votes"
+
     def compute(self, found: Sequence[Result], progress: Progress) -> Result:
         """Takes the votes."""
         start = time.perf_counter()
-        region = RegionClassification(
-            self.classifier,
-            radius=self.radius,
-            samples=self.samples,
-            stop="exact",  # the full vote's answer, for fewer points
-            seed=self.seed,
-        )
+        region = self.layer("exact")  # the full vote's answer, for fewer points
         classes = region.predict(found[0].arrays["adversarials"], places=self.part.data.places)["class"]
         return Result({"classes": classes}, {"seconds": round(time.perf_counter() - start, 3)})
 
