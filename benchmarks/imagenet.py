@@ -2,10 +2,12 @@
 
 Random weights, images and labels at 224 x 224, 1,000 classes, the quick protocol. A unit of FGSM and the votes on its
 examples are computed; of the other attacks the passes through the network are counted, and what a pass takes is
-measured. Whether that is right is told by what was computed. Hours are of this machine, for one process.
+measured. Whether that is right is told by what was computed. Hours are of this machine, for one process. Random
+images hardly compress: the bytes are the most that there may be. The peak is of a process with one model.
 """
 
 import argparse
+import resource
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -66,9 +68,9 @@ with tempfile.TemporaryDirectory() as temporary:
     votes_seconds, votes_bytes = took(votes, store=store)
 
 rows: list[dict[str, Any]] = []
-for title, unit, many in (
-    *((each.title, unit_of(each.name), 1) for each in protocol.attacks),
-    ("votes on all, benign images too", votes, len(protocol.attacks) + 1),
+for title, unit, many, kept in (
+    *((each.title, unit_of(each.name), 1, fgsm_bytes) for each in protocol.attacks),
+    ("votes on all, benign images too", votes, len(protocol.attacks) + 1, votes_bytes),
 ):
     once = (unit.passes.forwards * forward + unit.passes.gradients * gradient) * many
     row: dict[str, Any] = {
@@ -77,7 +79,11 @@ for title, unit, many in (
         "gradients_per_image": many * unit.passes.gradients // size,
     }
     for count in COUNTS:
-        row |= {f"units_{count:,}": many * -(-count // size), f"hours_{count:,}": once * count / size / 3600}
+        row |= {
+            f"units_{count:,}": many * -(-count // size),
+            f"hours_{count:,}": once * count / size / 3600,
+            f"gb_{count:,}": many * kept * count / size / 1e9,
+        }
     rows.append(row)
 total: dict[str, Any] = {"units of": "together"}
 rows.append(total | {key: sum(row[key] for row in rows) for key in rows[0] if key != "units of"})
@@ -90,5 +96,5 @@ report(
     seconds_of_a_gradient=gradient,
     measured_over_estimated_fgsm=fgsm_seconds / (fgsm.passes.forwards * forward + fgsm.passes.gradients * gradient),
     measured_over_estimated_votes=votes_seconds / (votes.passes.forwards * forward),
-    bytes_per_image_and_attack=(fgsm_bytes + votes_bytes) / size,
+    peak_gb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
 )
