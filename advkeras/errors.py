@@ -17,6 +17,12 @@ class InvalidInputError(AdvkerasError, ValueError):
     exit_code = 2
 
 
+class RequirementError(AdvkerasError):
+    """What was measured is not what is required; the command line prints it in one line and exits with 3."""
+
+    exit_code = 3
+
+
 class UndecidedError(InvalidInputError):
     """A network leaves open what the data may say."""
 
@@ -54,19 +60,6 @@ def require(condition: bool, message: str, **received: Any) -> None:
     if not condition:
         values = ", ".join(f"{name}={value!r}" for name, value in received.items())
         raise InvalidInputError(f"{message}. Received: {values}")
-
-
-def require_count(least: int = 1, **received: int) -> None:
-    """Raises an :class:`InvalidInputError` unless each number is at least so much, and no more than int32 holds."""
-    for name, value in received.items():
-        require(value >= least, f"{name} must be at least {least}", **{name: value})
-        require(value < 2**31, f"{name} must be less than 2^31", **{name: value})
-
-
-def require_finite(**received: Any) -> None:
-    """Raises an :class:`InvalidInputError` if one of the values is a floating-point number and infinite or NaN."""
-    for name, value in received.items():
-        require(not isinstance(value, float) or math.isfinite(value), f"{name} must be finite", **{name: value})
 
 
 def require_increasing(bounds: tuple[float, float]) -> tuple[float, float]:

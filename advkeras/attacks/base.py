@@ -4,7 +4,7 @@ import abc
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,13 +12,14 @@ import numpy.typing as npt
 
 from advkeras.arrays import NO_CLASS, BoolArray, FloatArray, IntArray, Progress, no_progress, rms
 from advkeras.attacks import code
-from advkeras.attacks.checks import check_classes, check_types, whole_numbers
+from advkeras.attacks.checks import check_classes, check_parameters, whole_numbers
 from advkeras.attacks.result import AttackResult
 from advkeras.datasets.registry import DatasetSpec
-from advkeras.errors import InvalidInputError, require, require_count, require_finite
+from advkeras.errors import InvalidInputError, require
 from advkeras.models import Classifier
 from advkeras.models.counted import Passes
 from advkeras.models.pixel_grid import settled_arrays
+from advkeras.parameters import Seed, WholeNumber, hold_fields
 from advkeras.searches.norms import NormName
 from advkeras.searches.problem import Problem
 
@@ -51,8 +52,8 @@ class Attack(abc.ABC):
         work: the hyperparameter that says how much the attack does for an image; empty where that is fixed.
     """
 
-    seed: int = 0
-    batch_size: int = 0
+    seed: Seed = 0
+    batch_size: WholeNumber = 0
 
     name: ClassVar[str]
     title: ClassVar[str]
@@ -71,8 +72,7 @@ class Attack(abc.ABC):
             raise InvalidInputError(f"the title of {cls.__name__} must be a word for tables. Received: {title!r}")
 
     def __post_init__(self) -> None:
-        require_count(0, batch_size=self.batch_size)
-        require_finite(**{each.name: getattr(self, each.name) for each in fields(self)})
+        hold_fields(self)
 
     @abc.abstractmethod
     def run(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
@@ -230,7 +230,7 @@ class Attack(abc.ABC):
 
     @classmethod
     def _merged(cls, parameters: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:
-        check_types(cls.name, cls, changed)
+        check_parameters(cls.name, cls, changed)
         return {**parameters, **changed}
 
     @classmethod

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from advkeras.attacks.opt_attack import OptAttack
+from advkeras.parameters import NotNegative
 from advkeras.searches.decoupled_search import DecoupledSearch
 from advkeras.searches.penalty_search import PenaltySearch
 
@@ -25,7 +26,7 @@ class OptStrong(OptAttack):
         confidence: by how much, in logits, the wrong class must lead.
     """
 
-    confidence: float = 40.0
+    confidence: NotNegative = 40.0
     # A far margin takes long, and in the penalty search a heavy attack loss from the start.
     search: DecoupledSearch | PenaltySearch = DecoupledSearch(gradients=200, restarts=False)
 

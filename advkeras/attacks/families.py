@@ -9,10 +9,10 @@ import numpy as np
 from advkeras.arrays import BoolArray, FloatArray, l2, linf, rms, slack
 from advkeras.attacks.base import Attack
 from advkeras.datasets.registry import DatasetSpec
-from advkeras.errors import require
 from advkeras.models import Classifier
 from advkeras.models.classifier import classes_of
 from advkeras.models.pixel_grid import reach, step_of, towards
+from advkeras.parameters import NotNegative
 from advkeras.searches.gradients import adversarial_margin
 from advkeras.searches.norms import NormName
 from advkeras.searches.problem import Problem, fooled_by
@@ -29,13 +29,9 @@ class FixedNormAttack(Attack):
         norm: of the distance: ``"linf"``, the largest change of a pixel, or ``"l2"``, the Euclidean length.
     """
 
-    epsilon: float
+    epsilon: NotNegative
 
     norm: ClassVar[NormName] = "linf"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self.epsilon >= 0, "epsilon must not be negative", epsilon=self.epsilon)
 
     @classmethod
     def parameters_on(cls, spec: DatasetSpec, *, full_search: bool) -> dict[str, Any]:

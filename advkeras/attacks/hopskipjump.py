@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from advkeras.arrays import BoolArray, FloatArray, Progress
 from advkeras.attacks.families import MinimumNormAttack
-from advkeras.errors import require_count
 from advkeras.models import Classifier
+from advkeras.parameters import Count
 from advkeras.randomness import derive_generator
 from advkeras.searches.boundary_walks import BoundaryWalks, walks_at_once
 from advkeras.searches.problem import Problem, fooled_by
@@ -67,18 +67,14 @@ class HopSkipJump(MinimumNormAttack):
         batch_size: queries that are sent at once, and images that are attacked side by side; fewer of large images.
     """
 
-    queries: int = 1_000
-    initial_samples: int = 100
+    queries: Count = 1_000
+    initial_samples: Count = 100
     _starts: _Starts | None = field(default=None, repr=False)
 
     name: ClassVar[str] = "hopskipjump"
     title: ClassVar[str] = "HopSkipJump"
     work: ClassVar[str] = "queries"
     needs_gradient: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_count(queries=self.queries, initial_samples=self.initial_samples)
 
     def run(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
         """Candidates of least distortion; the image itself where nothing was found."""

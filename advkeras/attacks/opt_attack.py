@@ -6,12 +6,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from advkeras.arrays import FloatArray, Progress
-from advkeras.attacks.checks import check_types
+from advkeras.attacks.checks import check_parameters
 from advkeras.attacks.families import MinimumNormAttack
 from advkeras.datasets.registry import DatasetSpec
 from advkeras.errors import InvalidInputError, require, unknown_name
 from advkeras.models import Classifier
 from advkeras.models.counted import Passes
+from advkeras.parameters import NotNegative
 from advkeras.searches.decoupled_search import DecoupledSearch
 from advkeras.searches.ensembles import FixedEnsemble
 from advkeras.searches.penalty_search import PenaltySearch
@@ -58,14 +59,13 @@ class OptAttack(MinimumNormAttack):
 
     search: DecoupledSearch | PenaltySearch = DecoupledSearch(gradients=200)
     clip_members: bool = False
-    confidence: float = 0.0
+    confidence: NotNegative = 0.0
     jit_compile: bool = False
 
     penalty: ClassVar[PenaltySearch] = PenaltySearch()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.confidence >= 0, "confidence must not be negative", confidence=self.confidence)
         known = isinstance(self.search, tuple(SEARCHES.values()))
         require(known, "search must be a DecoupledSearch or a PenaltySearch", search=self.search)
         require(
@@ -99,7 +99,7 @@ class OptAttack(MinimumNormAttack):
         own = {field.name for field in fields(cls)}
         others = {field.name for kind in SEARCHES.values() for field in fields(kind)} - own
         chosen = {name: changed.pop(name) for name in tuple(changed) if name in others}
-        check_types(f"{cls.name}'s {kind} search", type(search), chosen)
+        check_parameters(f"{cls.name}'s {kind} search", type(search), chosen)
         return super()._merged({**parameters, "search": replace(search, **chosen)}, changed)
 
     @property

@@ -8,8 +8,8 @@ import numpy as np
 from advkeras.arrays import BoolArray, FloatArray
 from advkeras.attacks.opt_attack import OptAttack, authors_search
 from advkeras.datasets.registry import DatasetSpec
-from advkeras.errors import require, require_count
 from advkeras.models import Classifier
+from advkeras.parameters import Count, NotNegative
 from advkeras.randomness import derive_seed
 from advkeras.regions import orthogonal_directions
 from advkeras.searches.decoupled_search import DecoupledSearch
@@ -41,8 +41,8 @@ class OptMargin(OptAttack):
         ensemble_size: members, the unperturbed example included.
     """
 
-    member_rms: float
-    ensemble_size: int = 20
+    member_rms: NotNegative
+    ensemble_size: Count = 20
     search: DecoupledSearch | PenaltySearch = DecoupledSearch(gradients=30)
 
     name: ClassVar[str] = "optmargin"
@@ -63,11 +63,6 @@ class OptMargin(OptAttack):
         # The decoupled search ends at equation (4)'s minimum, and no other objective's.
         as_printed = authors.distance_scale == 1
         return ensemble if as_printed else {**ensemble, "search": replace(authors, patience=_PATIENCE)}
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self.member_rms >= 0, "member_rms must not be negative", member_rms=self.member_rms)
-        require_count(ensemble_size=self.ensemble_size)
 
     @property
     def members_count(self) -> int:

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from advkeras.arrays import BoolArray, FloatArray
-from advkeras.attacks.surroundings import SurroundingsAttack
+from advkeras.attacks.surroundings import Share, SurroundingsAttack
 from advkeras.datasets.registry import BOUNDARY_REACH, DatasetSpec
 from advkeras.models import Classifier
+from advkeras.parameters import Count, Positive
 from advkeras.regions import Radial, Region
 from advkeras.searches.problem import Problem, fooled_by
 
@@ -31,9 +32,9 @@ class OptMimic(SurroundingsAttack):
         gradients: of each image's points, at most.
     """
 
-    reach: float
-    samples: int = 400
-    share: float = 0.99
+    reach: Positive
+    samples: Count = 400
+    share: Share = 0.99
 
     name: ClassVar[str] = "optmimic"
     title: ClassVar[str] = "OptMimic"

@@ -10,6 +10,7 @@ from advkeras.arrays import BoolArray, FloatArray, IntArray
 from advkeras.attacks.surroundings import SurroundingsAttack
 from advkeras.datasets.registry import DatasetSpec
 from advkeras.models import Classifier
+from advkeras.parameters import NotNegative
 from advkeras.regions import Region
 from advkeras.regions.voting import Combination
 from advkeras.searches.problem import Problem, fooled_by
@@ -34,7 +35,7 @@ class OptRegion(SurroundingsAttack):
         gradients: of each image's points, at most.
     """
 
-    radius: float
+    radius: NotNegative
     region: str = "hypercube"
     combine: Combination = "majority"
 

@@ -9,9 +9,10 @@ import tensorflow as tf
 from advkeras.arrays import FloatArray, Progress
 from advkeras.attacks.families import FixedNormAttack
 from advkeras.datasets.registry import DatasetSpec
-from advkeras.errors import require, require_count
+from advkeras.errors import require
 from advkeras.models import Classifier
 from advkeras.models.counted import Passes
+from advkeras.parameters import BelowOne, Count, Positive
 from advkeras.randomness import derive_seeds
 from advkeras.regions import Ball, Hypercube
 from advkeras.searches.batches import run_in_batches
@@ -49,13 +50,13 @@ class PGD(FixedNormAttack):
         jit_compile: compile the attack's loop by XLA. Measure it: on CPUs it is mostly slower.
     """
 
-    step: float | None = None
-    iterations: int = 40
+    step: Positive | None = None
+    iterations: Count = 40
     norm: NormName = "linf"  # type: ignore[misc]
     loss: Loss | Literal["both"] = "both"
     random_start: bool = True
-    restarts: int = 1
-    momentum: float = 0.0
+    restarts: Count = 1
+    momentum: BelowOne = 0.0
     jit_compile: bool = False
 
     name: ClassVar[str] = "pgd"
@@ -76,13 +77,6 @@ class PGD(FixedNormAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.step is None or self.step > 0, "step must be positive", step=self.step)
-        require_count(iterations=self.iterations)
-        require(self.norm in get_args(NormName), "norm must be 'linf' or 'l2'", norm=self.norm)
-        losses = (*get_args(Loss), "both")
-        require(self.loss in losses, f"loss must be one of {', '.join(losses)}", loss=self.loss)
-        require_count(restarts=self.restarts)
-        require(0 <= self.momentum < 1, "momentum must lie in [0, 1)", momentum=self.momentum)
         require(
             self.random_start or self.restarts == 1,
             "restarts need random_start: without it they are all the same",

@@ -1,15 +1,16 @@
 """Square Attack: random search for an example within an L-inf ball, by the logits that queries return."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from annotated_types import Interval
 
 from advkeras.arrays import FloatArray, IntArray, Progress
 from advkeras.attacks.families import FixedNormAttack
-from advkeras.errors import require, require_count
 from advkeras.models import Classifier
+from advkeras.parameters import Count
 from advkeras.randomness import derive_generator
 from advkeras.searches.problem import Problem
 
@@ -40,18 +41,13 @@ class Square(FixedNormAttack):
         batch_size: queries that are sent at once.
     """
 
-    queries: int = 1_000
-    initial_share: float = 0.8
+    queries: Count = 1_000
+    initial_share: Annotated[float, Interval(gt=0, le=1)] = 0.8
 
     name: ClassVar[str] = "square"
     title: ClassVar[str] = "Square"
     work: ClassVar[str] = "queries"
     needs_gradient: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_count(queries=self.queries)
-        require(0 < self.initial_share <= 1, "initial_share must lie in (0, 1]", initial_share=self.initial_share)
 
     def run(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
         """The point of the largest margin that was found for each image; images that are done leave the batch."""

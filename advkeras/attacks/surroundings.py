@@ -3,17 +3,19 @@
 import abc
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from annotated_types import Interval
 
 from advkeras.arrays import FloatArray, IntArray, Progress, no_progress, rms
 from advkeras.attacks.families import MinimumNormAttack
-from advkeras.errors import require, require_count
+from advkeras.errors import require
 from advkeras.models import Classifier
 from advkeras.models.counted import Passes
 from advkeras.models.turns import in_turns
+from advkeras.parameters import Count
 from advkeras.randomness import derive_seeds
 from advkeras.regions import Region
 from advkeras.regions.voting import LARGEST_ROUND, Combination, RegionVote
@@ -51,6 +53,9 @@ class _Settling(NamedTuple):
     finished: Any
 
 
+Share = Annotated[float, Interval(ge=0.5, lt=1)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class SurroundingsAttack(MinimumNormAttack):
     """The least distortion at which a share of the points around the example is fooled; a base of attacks.
@@ -70,10 +75,10 @@ class SurroundingsAttack(MinimumNormAttack):
         jit_compile: compile the attack's loop by XLA. Measure it: on CPUs it is mostly slower.
     """
 
-    samples: int = 100
-    members: int = 3
-    share: float = 0.73
-    gradients: int = 200
+    samples: Count = 100
+    members: Count = 3
+    share: Share = 0.73
+    gradients: Count = 200
     jit_compile: bool = False
 
     work: ClassVar[str] = "gradients"
@@ -81,8 +86,6 @@ class SurroundingsAttack(MinimumNormAttack):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._vote(LARGEST_ROUND)
-        require_count(members=self.members)
-        require(0.5 <= self.share < 1, "share must lie in [0.5, 1)", share=self.share)
         require(
             self.gradients >= self.members,
             "gradients must be at least as many as members",

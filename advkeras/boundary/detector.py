@@ -14,8 +14,9 @@ from advkeras.arrays import NO_CLASS, FloatArray
 from advkeras.boundary.distances import BoundarySearch
 from advkeras.boundary.found import Boundaries
 from advkeras.boundary.threshold import balanced_threshold
-from advkeras.errors import InvalidInputError, first_line, require, require_count
+from advkeras.errors import InvalidInputError, first_line, require
 from advkeras.models import Classifier
+from advkeras.parameters import require_count
 from advkeras.randomness import derive_generator, derive_seed
 
 _PURITIES = 3

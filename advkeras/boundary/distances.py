@@ -12,9 +12,10 @@ from advkeras.arrays import NO_CLASS, FloatArray, Progress
 from advkeras.boundary.directions import random_directions
 from advkeras.boundary.found import Boundaries
 from advkeras.datasets.registry import BOUNDARY_REACH, DatasetSpec
-from advkeras.errors import require, require_count, require_finite
+from advkeras.errors import require
 from advkeras.models import Classifier
 from advkeras.models.classifier import classes_of
+from advkeras.parameters import Count, Positive, Seed, hold_fields
 
 # Images that are searched together; progress is told in between.
 _IMAGES_AT_ONCE = 16
@@ -56,27 +57,22 @@ class BoundarySearch:
         batch_size: points classified at once; by default twice as many as the memory budget holds gradients.
     """
 
-    directions: int
+    directions: Count
     negatives: bool = False
-    step: float
-    reach: float
-    stride: int = 1
-    seed: int = 0
-    batch_size: int | None = None
+    step: Positive
+    reach: Positive
+    stride: Count = 1
+    seed: Seed = 0
+    batch_size: Count | None = None
 
     def __post_init__(self) -> None:
-        require_count(directions=self.directions)
+        hold_fields(self)
         require(
             not self.negatives or self.directions % 2 == 0,
             "directions with their negatives must be an even number",
             directions=self.directions,
         )
-        require_finite(step=self.step, reach=self.reach)
-        require(self.step > 0, "step must be positive", step=self.step)
         require(self.reach >= self.step, "reach must be at least a step", reach=self.reach, step=self.step)
-        require_count(stride=self.stride)
-        if self.batch_size is not None:
-            require_count(batch_size=self.batch_size)
 
     @classmethod
     def paper(cls, spec: DatasetSpec, *, seed: int = 0) -> "BoundarySearch":

@@ -1,6 +1,8 @@
 """The command line: one short file a command, and nothing that a Python caller would miss."""
 
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
@@ -10,8 +12,11 @@ from typer.core import TyperGroup
 
 from advkeras import __version__
 from advkeras.cli import attack, boundary, datasets, detect, evaluate, export, models, probe, report, status, train
+from advkeras.cli.checked import CheckedTyper, refuse_empty
 from advkeras.cli.console import fail, import_tensorflow, out
-from advkeras.errors import AdvkerasError, InvalidInputError
+from advkeras.cli.failures import DEBUG, in_one_line, is_debugging
+
+_DEBUG_OPTION = "--debug"
 
 
 class _OneLineErrors(TyperGroup):
@@ -27,37 +32,30 @@ class _OneLineErrors(TyperGroup):
         **extra: Any,
     ) -> Any:
         """Parses the command line and runs the command."""
-        run = partial(super().main, args, prog_name, complete_var, windows_expand_args=windows_expand_args, **extra)
+        given = list(sys.argv[1:] if args is None else args)
+        if _DEBUG_OPTION in given:
+            # Wherever it stands.
+            given.remove(_DEBUG_OPTION)
+            os.environ[DEBUG] = "1"
+        run = partial(super().main, given, prog_name, complete_var, windows_expand_args=windows_expand_args, **extra)
         # Without a command the help is printed.
-        if not standalone_mode or not (sys.argv[1:] if args is None else args):
+        if not standalone_mode or not given:
             return run(standalone_mode=standalone_mode)
         try:
+            refuse_empty(given)
             code = run(standalone_mode=False)
-        except AdvkerasError as error:
-            code = fail(error)
-        except typer.Abort:
-            code = fail(AdvkerasError("aborted"))
+        except BrokenPipeError:
+            # Of advkeras report ... | head; what Python would still flush has no reader.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
         except Exception as error:
-            # Click's errors of usage; which package they come from differs between versions of Typer.
-            if not hasattr(error, "format_message"):
-                raise
-            code = fail(InvalidInputError(_usage(error)))
+            if is_debugging():
+                traceback.print_exc()
+            code = fail(in_one_line(error))
         sys.exit(code or 0)
 
 
-def _usage(error: Any) -> str:
-    """What is wrong with a command line."""
-    if getattr(error, "option_name", None) == "--load":
-        return "--load stands before the command's name: advkeras --load FILE COMMAND ..."
-    context = getattr(error, "ctx", None)
-    message = error.format_message().rstrip(".")
-    option = getattr(error, "param", None)
-    if option is not None and option.nargs > 1:
-        message += f": {option.opts[0]} takes {option.nargs} values, {option.opts[0]} {option.metavar}"
-    return f"{message} (see advkeras {' '.join(context.command_path.split()[1:])} --help)" if context else message
-
-
-app = typer.Typer(
+app = CheckedTyper(
     name="advkeras",
     cls=_OneLineErrors,
     help="Attack, defend and map the decision boundaries of image classifiers, as they are deployed.",
@@ -96,6 +94,9 @@ def program(
             metavar="FILE|MODULE", help="Run Python that registers attacks of your own, before the command's name."
         ),
     ] = None,
+    debug: Annotated[
+        bool, typer.Option(_DEBUG_OPTION, help=f"Show where an error comes from; {DEBUG}=1 does so, too.")
+    ] = False,
 ) -> None:
     """Attack, defend and map the decision boundaries of image classifiers, as they are deployed."""
     if load:

@@ -10,6 +10,7 @@ from advkeras.cli import options
 from advkeras.cli.console import counted, counting, import_tensorflow, out, progress_bar
 from advkeras.cli.subjects import Subject, on_subject
 from advkeras.errors import InvalidInputError
+from advkeras.parameters import NOT_NEGATIVE
 
 
 @on_subject
@@ -35,6 +36,7 @@ def attack(
     ] = None,
     epsilon: Annotated[
         float | None,
+        NOT_NEGATIVE,
         typer.Option(
             help="Of FGSM, PGD and Square, in pixel units; the protocol's by default.",
             rich_help_panel="What to run",
@@ -42,6 +44,7 @@ def attack(
     ] = None,
     target: Annotated[
         int | None,
+        NOT_NEGATIVE,
         typer.Option(
             help="Class to reach; images of that class are left out (a search by classes starts at them). Any wrong "
             "class by default.",

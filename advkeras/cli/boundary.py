@@ -13,6 +13,7 @@ from advkeras.cli.console import counted, err, import_tensorflow, out, progress_
 from advkeras.cli.running import STOPPED, Run, on_run
 from advkeras.cli.signals import ends_at_once
 from advkeras.cli.subjects import Subject, on_subject
+from advkeras.parameters import NOT_NEGATIVE
 
 
 @on_subject
@@ -34,6 +35,7 @@ def boundary(
     reach: options.Reach = None,
     instance: Annotated[
         int | None,
+        NOT_NEGATIVE,
         typer.Option(
             help="Image that the figure of single instances shows; by default one on which all attacks succeed.",
             rich_help_panel="What to run",
@@ -58,7 +60,7 @@ def boundary(
 
     start = time.perf_counter()
     classifiers, spec, data = subject.load(model or ())
-    chosen = options.split_names(",".join(attack or ())) or ("optbrittle", "optmargin", "optregion")
+    chosen = options.attack_names(attack) or ("optbrittle", "optmargin", "optregion")
     asked = Protocol.build(spec, mode=protocol, attacks=chosen, seed=seed)
     search = boundary_search(spec, mode=asked.mode, directions=directions, reach=reach, seed=seed)
     folder = run.open(f"{spec.name}-boundaries")

@@ -8,9 +8,10 @@ import typer
 from rich.table import Table
 
 from advkeras.cli import options
+from advkeras.cli.checked import CheckedTyper
 from advkeras.cli.console import err, import_tensorflow, out
 
-app = typer.Typer(help="List the data sets, and prepare full ones.", invoke_without_command=True)
+app = CheckedTyper(help="List the data sets, and prepare full ones.", invoke_without_command=True)
 
 
 @app.callback()

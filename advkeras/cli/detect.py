@@ -10,6 +10,7 @@ from advkeras.cli.console import err, import_tensorflow, out, progress_bar
 from advkeras.cli.running import STOPPED, Run, on_run
 from advkeras.cli.signals import ends_at_once
 from advkeras.cli.subjects import Subject, on_subject
+from advkeras.parameters import AT_LEAST_ONE
 
 
 @on_subject
@@ -44,6 +45,7 @@ def detect(
     reach: options.Reach = None,
     steps: Annotated[
         int | None,
+        AT_LEAST_ONE,
         typer.Option(
             help="Of a detector's training; 2,000 on MNIST, else 4,000 by default.", rich_help_panel="What to run"
         ),

@@ -12,6 +12,7 @@ from advkeras.cli.console import counted, err, import_tensorflow, out, progress_
 from advkeras.cli.running import STOPPED, Run, on_run
 from advkeras.cli.signals import ends_at_once
 from advkeras.cli.subjects import Subject, on_subject
+from advkeras.parameters import NOT_NEGATIVE
 
 
 @on_subject
@@ -53,6 +54,7 @@ def evaluate(
     ] = True,
     epsilon: Annotated[
         float | None,
+        NOT_NEGATIVE,
         typer.Option(
             help="Of FGSM, PGD and Square, in pixel units; the protocol's by default.",
             rich_help_panel="What to run",
@@ -60,11 +62,13 @@ def evaluate(
     ] = None,
     radius: Annotated[
         float | None,
+        NOT_NEGATIVE,
         typer.Option(
             help="Half the edge of region classification's hypercube, in pixel units; the protocol's by default.",
             rich_help_panel="What to run",
         ),
     ] = None,
+    require: options.Require = None,
     seed: options.Seed = 0,
     as_json: options.Json = False,
 ) -> None:
@@ -80,19 +84,23 @@ def evaluate(
     from advkeras.evaluation import runner
     from advkeras.evaluation.doubts import about_classifier
     from advkeras.evaluation.protocol import Protocol
+    from advkeras.evaluation.requirements import Requirement, hold
     from advkeras.reporting.tables import caption, rich_tables
 
+    requirements = [Requirement.parse(each) for each in require or ()]
     start = time.perf_counter()
     classifiers, spec, data = subject.load(model or ())
     asked = Protocol.build(
         spec,
         mode=protocol,
-        attacks=options.split_names(",".join(attack or ())) or _by_queries_if_needed(classifiers),
+        attacks=options.attack_names(attack) or _by_queries_if_needed(classifiers),
         parameters=options.parse_attack_parameters(parameters or ()),
         epsilon=epsilon,
         radius=radius,
         seed=seed,
     )
+    for each in requirements:
+        each.check(tuple(attack.name for attack in asked.attacks))
     folder = run.open(spec.name)
     err.print(f"{len(data):,} images: {data.source}", soft_wrap=True)
     with progress_bar() as progress:
@@ -107,21 +115,24 @@ def evaluate(
             **run.how,
         )
     if run.is_unfinished(folder, evaluation.units_left):
+        hold(evaluation, requirements)
         return
     said = set(map(about_classifier, classifiers))  # when they were loaded
     for line in (line for line in evaluation.doubts if line not in said):
         err.print(f"Doubtful: {line}", style="yellow", soft_wrap=True)
     if as_json:
         out.print_json(json.dumps(records.plain(evaluation)))
-        return
-    for table in rich_tables(evaluation):
-        out.print(table)
-    out.print(caption(evaluation), style="bright_black")
-    out.print(
-        f"{counted(len(asked.attacks), 'attack')}, {counted(len(classifiers), 'model')} and "
-        f"{counted(len(data), 'image')} in {time.perf_counter() - start:.0f} s; results and examples in {folder}",
-        soft_wrap=True,
-    )
+    else:
+        for table in rich_tables(evaluation):
+            out.print(table)
+        out.print(caption(evaluation), style="bright_black")
+        out.print(
+            f"{counted(len(asked.attacks), 'attack')}, {counted(len(classifiers), 'model')} and "
+            f"{counted(len(data), 'image')} in {time.perf_counter() - start:.0f} s; results and examples in {folder}",
+            soft_wrap=True,
+        )
+    for line in hold(evaluation, requirements):
+        err.print(line, soft_wrap=True)
 
 
 def _by_queries_if_needed(classifiers: Sequence[Any]) -> tuple[str, ...]:

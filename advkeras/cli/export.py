@@ -9,6 +9,7 @@ import typer
 from advkeras.cli.console import err, import_tensorflow, out
 from advkeras.cli.subjects import ModelUse, using_model
 from advkeras.errors import AdvkerasError
+from advkeras.parameters import AT_LEAST_ONE, NOT_NEGATIVE
 from advkeras.reporting.layout import plain_table
 
 
@@ -22,13 +23,14 @@ def export(
     ],
     radius: Annotated[
         float | None,
+        NOT_NEGATIVE,
         typer.Option(
             help="Of region classification, in pixel units; by default that of the model's data set, or 0.02 of the "
             "pixels' range.",
             rich_help_panel="Region",
         ),
     ] = None,
-    samples: Annotated[int, typer.Option(help="Points of a vote.", rich_help_panel="Region")] = 100,
+    samples: Annotated[int, AT_LEAST_ONE, typer.Option(help="Points of a vote.", rich_help_panel="Region")] = 100,
     region: Annotated[str, typer.Option(help="hypercube, ball or gaussian.", rich_help_panel="Region")] = "hypercube",
     combine: Annotated[
         str, typer.Option(help="majority, mean_softmax or mean_logits.", rich_help_panel="Region")

@@ -8,6 +8,7 @@ import typer
 from rich.text import Text
 
 from advkeras.cli import options
+from advkeras.cli.checked import CheckedTyper
 from advkeras.cli.console import counted, counting, err, import_tensorflow, out, progress_bar
 from advkeras.errors import AdvkerasError
 from advkeras.reporting.layout import plain_table
@@ -15,7 +16,7 @@ from advkeras.reporting.layout import plain_table
 # On another processor the last bits of a sum differ, and with them the class of an image or two in a thousand.
 _TOLERANCE = 0.002
 
-app = typer.Typer(help="List the trained models, and measure them again.", invoke_without_command=True)
+app = CheckedTyper(help="List the trained models, and measure them again.", invoke_without_command=True)
 
 
 @app.callback()

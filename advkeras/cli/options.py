@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from annotated_types import Interval
 
-from advkeras.errors import InvalidInputError
+from advkeras.errors import InvalidInputError, require
+from advkeras.parameters import AT_LEAST_ONE, POSITIVE
+from advkeras.parameters import Seed as SeedNumber
 
 Dataset = Annotated[
     str,
@@ -36,6 +39,7 @@ ChannelsFirst = Annotated[
 ]
 Threshold = Annotated[
     float | None,
+    Interval(gt=0, lt=1),
     typer.Option(
         help="Of a model with one output: the probability from which on it says the second of two classes; a half by "
         "default.",
@@ -128,6 +132,7 @@ DataDir = Annotated[
 ]
 Examples = Annotated[
     int | None,
+    AT_LEAST_ONE,
     typer.Option(
         help="Images, from the start of the test split; by default 100 of MNIST, else 50, or all there are.",
         rich_help_panel="Data",
@@ -152,10 +157,11 @@ BoundaryProtocol = Annotated[
     ),
 ]
 Directions = Annotated[
-    int | None, typer.Option(help="Directions; the protocol's by default.", rich_help_panel="What to run")
+    int | None, AT_LEAST_ONE, typer.Option(help="Directions; the protocol's by default.", rich_help_panel="What to run")
 ]
 Reach = Annotated[
     float | None,
+    POSITIVE,
     typer.Option(
         help="RMS up to which boundaries are looked for, in pixel units; the protocol's by default.",
         rich_help_panel="What to run",
@@ -171,6 +177,7 @@ Output = Annotated[
 ]
 SliceSize = Annotated[
     int | None,
+    AT_LEAST_ONE,
     typer.Option(
         "--slice",
         help="Images that are worked on and kept at once; at most a minute of work on two cores by default.",
@@ -187,6 +194,7 @@ Shard = Annotated[
 ]
 Workers = Annotated[
     int | None,
+    AT_LEAST_ONE,
     typer.Option(
         help="Processes that share the work by Ray, each with a GPU of its own where there are some.",
         rich_help_panel="Run",
@@ -200,13 +208,33 @@ RayAddress = Annotated[
         rich_help_panel="Run",
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Of all the randomness.", rich_help_panel="Run")]
+Require = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="WHAT>=SHARE",
+        help="An accuracy that there must be, as worst-case>=0.4, benign>=98%, region>=0.9 or pgd>=0.5; repeat for "
+        "several. Exit code 3 where the 95% interval does not say so.",
+        rich_help_panel="Run",
+    ),
+]
+Seed = Annotated[SeedNumber, typer.Option(help="Of all the randomness.", rich_help_panel="Run")]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON.", rich_help_panel="Run")]
 
 
 def split_names(names: str) -> tuple[str, ...]:
-    """``"cat, dog"`` as names."""
-    return tuple(name.strip() for name in names.split(",") if name.strip())
+    """``"cat, dog"`` as names.
+
+    Raises:
+        InvalidInputError: if there is none.
+    """
+    found = tuple(name.strip() for name in names.split(",") if name.strip())
+    require(bool(found), "names are separated by commas", names=names)
+    return found
+
+
+def attack_names(given: Sequence[str] | None) -> tuple[str, ...]:
+    """The attacks that an option names, by commas or repeated; none where it is not given."""
+    return split_names(",".join(given)) if given else ()
 
 
 def split_classes(classes: str | None) -> tuple[str, ...] | None:

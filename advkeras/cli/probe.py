@@ -9,6 +9,7 @@ from advkeras.cli import options
 from advkeras.cli.console import counted, counting, err, import_tensorflow, out, progress_bar
 from advkeras.cli.subjects import Subject, on_subject, say_doubts
 from advkeras.errors import AdvkerasError, InvalidInputError
+from advkeras.parameters import AT_LEAST_ONE, NOT_NEGATIVE
 from advkeras.reporting.layout import plain_table, share_text
 
 # Differing images that are named.
@@ -23,7 +24,9 @@ def probe(
         typer.Argument(metavar="URL", help="http://HOST:PORT (TF Serving's REST API) or grpc://HOST:PORT."),
     ],
     model: Annotated[str, typer.Option(help="Name of the model on the server.", show_default=False)],
-    version: Annotated[int | None, typer.Option(help="Of the model; the server's choice by default.")] = None,
+    version: Annotated[
+        int | None, NOT_NEGATIVE, typer.Option(help="Of the model; the server's choice by default.")
+    ] = None,
     signature: Annotated[str, typer.Option(help="That maps images to logits.")] = "serving_default",
     local: Annotated[
         str | None,
@@ -31,18 +34,23 @@ def probe(
             help="Zoo name, SavedModel folder or .keras file of what is served; the server's name by default."
         ),
     ] = None,
-    concurrency: Annotated[int, typer.Option(help="Requests under way at once.", rich_help_panel="Load")] = 4,
-    requests: Annotated[int, typer.Option(help="Number of all.", rich_help_panel="Load")] = 200,
-    batch_size: Annotated[int, typer.Option(help="Images in a request.", rich_help_panel="Load")] = 8,
+    concurrency: Annotated[
+        int, AT_LEAST_ONE, typer.Option(help="Requests under way at once.", rich_help_panel="Load")
+    ] = 4,
+    requests: Annotated[int, AT_LEAST_ONE, typer.Option(help="Number of all.", rich_help_panel="Load")] = 200,
+    batch_size: Annotated[int, AT_LEAST_ONE, typer.Option(help="Images in a request.", rich_help_panel="Load")] = 8,
     attack: Annotated[
         str | None,
         typer.Option(help="Attack the endpoint, by queries alone: for example square.", rich_help_panel="Attack"),
     ] = None,
     queries: Annotated[
-        int, typer.Option(help="For each image, at most: how much work the attack does.", rich_help_panel="Attack")
+        int,
+        AT_LEAST_ONE,
+        typer.Option(help="For each image, at most: how much work the attack does.", rich_help_panel="Attack"),
     ] = 1_000,
     epsilon: Annotated[
         float | None,
+        NOT_NEGATIVE,
         typer.Option(help="Of Square, in pixel units; the protocol's by default.", rich_help_panel="Attack"),
     ] = None,
     owned: Annotated[

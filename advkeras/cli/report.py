@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from advkeras.cli.console import out
+from advkeras.cli import options
+from advkeras.cli.console import err, out
 from advkeras.errors import InvalidInputError
 
 
@@ -22,6 +23,7 @@ def report(
         typer.Option(help="Put the Markdown into a file, between its lines <!-- BLOCK --> and <!-- /BLOCK -->."),
     ] = None,
     block: Annotated[str, typer.Option(help="Name of the block that --into fills.")] = "results",
+    require: options.Require = None,
 ) -> None:
     """Print the tables of an evaluation, of boundaries or of detectors again, without a model.
 
@@ -29,10 +31,16 @@ def report(
 
     Example: [bold]advkeras report advkeras-results/mnist[/]
     """
+    from advkeras.evaluation.requirements import Requirement, hold
+    from advkeras.evaluation.results import Evaluation
     from advkeras.files import write_atomically
     from advkeras.reporting.documents import read_documents, replace_block
 
+    requirements = [Requirement.parse(each) for each in require or ()]
     documents = read_documents(results)
+    evaluations = [each.results for each in documents if isinstance(each.results, Evaluation)]
+    if requirements and not evaluations:
+        raise InvalidInputError(f"{results} holds no evaluation that --require could be held against")
     text = "\n".join(document.markdown for document in documents)
     if into is not None:
         try:
@@ -48,3 +56,6 @@ def report(
             for table in document.tables:
                 out.print(table)
             out.print(document.caption, style="bright_black")
+    for evaluation in evaluations:
+        for line in hold(evaluation, requirements):
+            err.print(line, soft_wrap=True)

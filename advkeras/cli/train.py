@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from annotated_types import Interval
 
 from advkeras.cli import options
 from advkeras.cli.console import describe_accuracy, err, import_tensorflow, out, progress_bar
 from advkeras.cli.signals import ends_at_once
 from advkeras.errors import AdvkerasError
+from advkeras.parameters import AT_LEAST_ONE, NOT_NEGATIVE, POSITIVE
 
 _RECIPE = "Recipe; by default the one for the defence and the data set"
 
@@ -30,39 +32,49 @@ def train(
         ),
     ] = "none",
     wait: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for the other workers of multiworker.")
+        float, POSITIVE, typer.Option(metavar="SECONDS", help="How long to wait for the other workers of multiworker.")
     ] = 600.0,
     resume: Annotated[
         bool, typer.Option(help="Continue an unfinished run in the folder, or throw it away and start again.")
     ] = True,
-    epochs: Annotated[int | None, typer.Option(rich_help_panel=_RECIPE)] = None,
+    epochs: Annotated[int | None, AT_LEAST_ONE, typer.Option(rich_help_panel=_RECIPE)] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="128 by default, down to 16 on few images.", rich_help_panel=_RECIPE)
+        int | None,
+        AT_LEAST_ONE,
+        typer.Option(help="128 by default, down to 16 on few images.", rich_help_panel=_RECIPE),
     ] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam or sgd.", rich_help_panel=_RECIPE)] = None,
-    learning_rate: Annotated[float | None, typer.Option(rich_help_panel=_RECIPE)] = None,
+    learning_rate: Annotated[float | None, POSITIVE, typer.Option(rich_help_panel=_RECIPE)] = None,
     schedule: Annotated[str | None, typer.Option(help="cosine or one-cycle.", rich_help_panel=_RECIPE)] = None,
-    weight_decay: Annotated[float | None, typer.Option(rich_help_panel=_RECIPE)] = None,
+    weight_decay: Annotated[float | None, NOT_NEGATIVE, typer.Option(rich_help_panel=_RECIPE)] = None,
     augmentation: Annotated[
         str | None, typer.Option(help="none or standard (flips and shifts).", rich_help_panel=_RECIPE)
     ] = None,
     average: Annotated[
         float | None,
+        Interval(ge=0, lt=1),
         typer.Option(help="Momentum of the average of the weights; 0 keeps the last ones.", rich_help_panel=_RECIPE),
     ] = None,
     epsilon: Annotated[
-        float | None, typer.Option(help="L-inf bound of the examples, in pixel units.", rich_help_panel=_RECIPE)
+        float | None,
+        NOT_NEGATIVE,
+        typer.Option(help="L-inf bound of the examples, in pixel units.", rich_help_panel=_RECIPE),
     ] = None,
-    iterations: Annotated[int | None, typer.Option(help="Steps of the attack.", rich_help_panel=_RECIPE)] = None,
+    iterations: Annotated[
+        int | None, AT_LEAST_ONE, typer.Option(help="Steps of the attack.", rich_help_panel=_RECIPE)
+    ] = None,
     step: Annotated[
-        float | None, typer.Option(help="Length of a step, as a share of epsilon.", rich_help_panel=_RECIPE)
+        float | None, POSITIVE, typer.Option(help="Length of a step, as a share of epsilon.", rich_help_panel=_RECIPE)
     ] = None,
     ramp_epochs: Annotated[
-        float | None, typer.Option(help="Epochs over which epsilon grows.", rich_help_panel=_RECIPE)
+        float | None, NOT_NEGATIVE, typer.Option(help="Epochs over which epsilon grows.", rich_help_panel=_RECIPE)
     ] = None,
-    trades_weight: Annotated[float | None, typer.Option(help="Beta of TRADES.", rich_help_panel=_RECIPE)] = None,
+    trades_weight: Annotated[
+        float | None, NOT_NEGATIVE, typer.Option(help="Beta of TRADES.", rich_help_panel=_RECIPE)
+    ] = None,
     validation: Annotated[
         int | None,
+        NOT_NEGATIVE,
         typer.Option(
             help="Training images to hold out; the weights with the best robust accuracy on them are kept.",
             rich_help_panel=_RECIPE,
@@ -70,6 +82,7 @@ def train(
     ] = None,
     patience: Annotated[
         int | None,
+        AT_LEAST_ONE,
         typer.Option(help="Epochs without a better one after which training stops early.", rich_help_panel=_RECIPE),
     ] = None,
     precision: Annotated[
@@ -86,7 +99,7 @@ def train(
     bounds: options.Bounds = None,
     classes: options.Classes = None,
     examples: Annotated[
-        int | None, typer.Option(help="Use only the first training images.", rich_help_panel="Data")
+        int | None, AT_LEAST_ONE, typer.Option(help="Use only the first training images.", rich_help_panel="Data")
     ] = None,
     data_dir: options.DataDir = None,
     seed: options.Seed = 0,

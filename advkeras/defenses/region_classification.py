@@ -3,7 +3,6 @@
 from typing import Any
 
 import keras
-import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
@@ -138,9 +137,11 @@ class RegionClassification(keras.layers.Layer):  # type: ignore[misc]
             images: (N, H, W, C).
             places: (N,) integers, the images' places in the data set; 0, 1, ... by default. With a seed of the layer's,
                 an image's points depend on that and on its place, never on the images beside it.
+
+        Raises:
+            InvalidInputError: if shapes or pixels do not fit the classifier.
         """
-        array = np.asarray(images, np.float32)
-        self.classifier.require_shape(array.shape)
+        array = self.classifier.check_images(images)
         if self.seed is None:
             votes = self._compiled([])(array)
         else:

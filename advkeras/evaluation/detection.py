@@ -16,7 +16,7 @@ from advkeras.attacks.base import Attack
 from advkeras.boundary import Boundaries, BoundarySearch
 from advkeras.boundary.detector import BoundaryDetector
 from advkeras.datasets import DatasetSpec, LabelledImages
-from advkeras.errors import require, require_count
+from advkeras.errors import require
 from advkeras.evaluation.boundaries import KindUnits, Walks, kinds_around
 from advkeras.evaluation.boundary_results import boundaries_of
 from advkeras.evaluation.detection_results import DETECTION, DetectionReport, PlannedDetection
@@ -25,6 +25,7 @@ from advkeras.evaluation.results import BENIGN, RegionSettings
 from advkeras.evaluation.slices import Slice, company, slices_of, usual_size
 from advkeras.evaluation.units import Examples, OverRegion, checksum
 from advkeras.models import Classifier
+from advkeras.parameters import require_count
 from advkeras.randomness import derive_seed
 from advkeras.runs.execute import Watch, execute
 from advkeras.runs.store import Store

@@ -9,7 +9,8 @@ from advkeras.attacks import registry
 from advkeras.attacks.base import Attack
 from advkeras.boundary import BoundarySearch
 from advkeras.datasets import DatasetSpec
-from advkeras.errors import InvalidInputError, require, require_finite
+from advkeras.errors import InvalidInputError
+from advkeras.parameters import NotNegative, Seed, held
 
 # Directions along which boundaries are looked for without the paper's protocol.
 # They show what the paper's search shows (benchmarks/directions.py).
@@ -70,10 +71,8 @@ class Protocol:
         """
         if mode not in MODES:
             raise InvalidInputError(f"unknown protocol {mode!r}: known are {', '.join(MODES)}")
-        require(seed >= 0, "seed must not be negative", seed=seed)
-        for name, value in (("epsilon", epsilon), ("radius", radius)):
-            require_finite(**{name: value})
-            require(value is None or value >= 0, f"{name} must not be negative", **{name: value})
+        seed = held("seed", seed, Seed)
+        epsilon, radius = held("epsilon", epsilon, NotNegative | None), held("radius", radius, NotNegative | None)
         chosen = tuple(dict.fromkeys(attacks)) or TABLE_ATTACKS
         for name in chosen:
             registry.get(name)

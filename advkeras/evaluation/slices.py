@@ -10,7 +10,7 @@ import numpy as np
 
 from advkeras.arrays import FloatArray
 from advkeras.datasets import DatasetSpec, LabelledImages
-from advkeras.errors import require_count
+from advkeras.parameters import require_count
 
 # Pixel values of a slice, 50 images of CIFAR-10: the tables' longest search takes less than a minute on two cores.
 _VALUES = 50 * 32 * 32 * 3

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from advkeras.arrays import NO_CLASS
-from advkeras.errors import InvalidInputError, require_count, require_increasing
+from advkeras.errors import InvalidInputError, require_increasing
 from advkeras.models import layout, lite, memory, outputs, saved_model, zoo
 from advkeras.models.card import ModelCard
 from advkeras.models.intake import in_batches_of
@@ -21,6 +21,7 @@ from advkeras.models.number_types import scaled
 from advkeras.models.pixel_grid import on_grid, settled_arrays
 from advkeras.models.references import load_again, reference
 from advkeras.models.usage import Preprocessing, Usage
+from advkeras.parameters import require_count
 
 if TYPE_CHECKING:
     from advkeras.models.counted import CountedClassifier

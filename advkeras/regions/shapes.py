@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from advkeras.errors import InvalidInputError, require_finite, unknown_name
+from advkeras.errors import InvalidInputError, unknown_name
+from advkeras.parameters import NotNegative, hold_fields
 
 # Of a matrix that directions are made of: 32 MiB of float64.
 _NUMBERS_AT_ONCE = 2**22
@@ -23,14 +24,12 @@ class Region(abc.ABC):
         radius: its size, in the data set's pixel unit.
     """
 
-    radius: float
+    radius: NotNegative
 
     name: ClassVar[str]
 
     def __post_init__(self) -> None:
-        require_finite(radius=self.radius)
-        if not self.radius >= 0:
-            raise InvalidInputError(f"radius must not be negative. Received: radius={self.radius!r}")
+        hold_fields(self)
 
     @abc.abstractmethod
     def offsets(self, shape: Any, seed: Any | None) -> Any:

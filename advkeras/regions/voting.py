@@ -12,8 +12,9 @@ import tensorflow as tf
 from scipy.stats import binom
 
 from advkeras.arrays import NO_CLASS
-from advkeras.errors import InvalidInputError, require_count
+from advkeras.errors import InvalidInputError
 from advkeras.models.classifier import classes_of
+from advkeras.parameters import Count, WithinOne, hold_fields
 from advkeras.regions.shapes import Region
 
 Combination = Literal["majority", "mean_softmax", "mean_logits"]
@@ -63,19 +64,14 @@ class RegionVote:
     """
 
     region: Region
-    samples: int = 100
+    samples: Count = 100
     combine: Combination = "majority"
     stop: Stop = "never"
-    error: float = 1e-3
-    chunk_size: int = 256
+    error: WithinOne = 1e-3
+    chunk_size: Count = 256
 
     def __post_init__(self) -> None:
-        require_count(samples=self.samples, chunk_size=self.chunk_size)
-        for name, value, known in (("combine", self.combine, get_args(Combination)), ("stop", self.stop, STOPS)):
-            if value not in known:
-                raise InvalidInputError(f"{name} must be one of {', '.join(known)}. Received: {name}={value!r}")
-        if not 0 < self.error < 1:
-            raise InvalidInputError(f"error must lie between 0 and 1. Received: error={self.error}")
+        hold_fields(self)
         possible = {"majority": STOPS, "mean_softmax": ("never", "exact"), "mean_logits": ("never",)}[self.combine]
         if self.stop not in possible:
             raise InvalidInputError(

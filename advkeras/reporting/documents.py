@@ -26,11 +26,13 @@ class Document:
     """Results, ready to be shown.
 
     Attributes:
+        results: as data.
         tables: for the terminal.
         markdown: the same tables and the caption.
         caption: what the tables show and what they were made with.
     """
 
+    results: Any
     tables: list[Table]
     markdown: str
     caption: str
@@ -45,7 +47,7 @@ class _Kind:
 
     def document(self, report: Any) -> Document:
         """Results, ready to be shown."""
-        return Document(self.tables(report), self.markdown(report), self.caption(report))
+        return Document(report, self.tables(report), self.markdown(report), self.caption(report))
 
 
 _KINDS = (

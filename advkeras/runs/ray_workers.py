@@ -11,7 +11,8 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from advkeras.arrays import Progress, no_progress
-from advkeras.errors import AdvkerasError, InvalidInputError, first_line, require_count
+from advkeras.errors import AdvkerasError, InvalidInputError, first_line
+from advkeras.parameters import require_count
 from advkeras.runs.execute import WAIT, Watch, Work, begin
 from advkeras.runs.store import Store
 from advkeras.runs.unit import Unit

@@ -129,7 +129,7 @@ def pickled(unit: Unit) -> bytes:
 
 def _loaded(content: bytes) -> Unit:
     try:
-        unit: Unit = pickle.loads(content)
+        unit: Unit = pickle.loads(content)  # noqa: S301 - from the process that Ray has started this worker for
     except Exception as error:
         raise InvalidInputError(f"a worker cannot load a unit: {type(error).__name__}: {first_line(error)}") from None
     return unit
@@ -140,7 +140,7 @@ def _portable(error: BaseException) -> BaseException:
     from ray import cloudpickle
 
     with suppress(Exception):
-        if type(pickle.loads(cloudpickle.dumps(error))) is type(error):
+        if type(pickle.loads(cloudpickle.dumps(error))) is type(error):  # noqa: S301 - what was dumped just now
             return error
     base = AdvkerasError if isinstance(error, AdvkerasError) else Exception
     named: type[Exception] = type(type(error).__name__, (base,), {})

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, get_args
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from annotated_types import Interval
 
 from advkeras.arrays import FloatArray, IntArray, Progress
-from advkeras.errors import require, require_count
 from advkeras.models import Classifier
+from advkeras.parameters import hold_fields
 from advkeras.randomness import derive_seeds
 from advkeras.searches import rivals
 from advkeras.searches.decoupled_step import LISTENED, SearchState
@@ -47,7 +48,7 @@ class DecoupledSearch:
             from its first step on, as a goal wants that is far away.
     """
 
-    gradients: int = 50
+    gradients: Annotated[int, Interval(ge=2)] = 50
     norm: NormName = "l2"
     restarts: bool = True
 
@@ -55,9 +56,7 @@ class DecoupledSearch:
     work: ClassVar[str] = "gradients"
 
     def __post_init__(self) -> None:
-        require_count(2, gradients=self.gradients)
-        known = get_args(NormName)
-        require(self.norm in known, f"norm must be one of {', '.join(known)}", norm=self.norm)
+        hold_fields(self)
 
     def with_work(self, factor: int) -> "DecoupledSearch":
         """The same search with so many times the gradients."""

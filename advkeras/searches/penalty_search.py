@@ -4,16 +4,16 @@ The paper's OptBrittle, OptStrong and OptMargin are this search with other margi
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from advkeras.arrays import FloatArray, Progress
-from advkeras.errors import require, require_count, require_finite
 from advkeras.models import Classifier
 from advkeras.models.pixel_grid import settled
+from advkeras.parameters import Count, Positive, hold_fields
 from advkeras.searches.active_set import run_active_set
 from advkeras.searches.ensembles import FixedEnsemble
 from advkeras.searches.geometry import per_image
@@ -82,25 +82,19 @@ class PenaltySearch:
             iterations; None runs the whole search.
     """
 
-    learning_rate: float = 0.2
-    initial_weight: float = 2.0
-    weight_steps: int = 5
-    iterations: int = 100
-    distance_scale: float = 1.0
-    patience: int | None = None
+    learning_rate: Positive = 0.2
+    initial_weight: Positive = 2.0
+    weight_steps: Count = 5
+    iterations: Count = 100
+    distance_scale: Positive = 1.0
+    patience: Count | None = None
 
     kind: ClassVar[str] = "penalty"
     norm: ClassVar[str] = "l2"
     work: ClassVar[str] = "iterations"
 
     def __post_init__(self) -> None:
-        require_finite(**asdict(self))
-        require(self.learning_rate > 0, "learning_rate must be positive", learning_rate=self.learning_rate)
-        require(self.initial_weight > 0, "initial_weight must be positive", initial_weight=self.initial_weight)
-        require_count(weight_steps=self.weight_steps, iterations=self.iterations)
-        require(self.distance_scale > 0, "distance_scale must be positive", distance_scale=self.distance_scale)
-        if self.patience is not None:
-            require_count(patience=self.patience)
+        hold_fields(self)
 
     def with_work(self, factor: int) -> "PenaltySearch":
         """The same search with so many times the iterations, and the patience."""

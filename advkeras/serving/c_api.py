@@ -153,7 +153,7 @@ class CApiProcess:
         command = [sys.executable, "-m", "advkeras.serving.c_api", os.fspath(folder)]
         # A checkout that is not installed is found by the child as well.
         environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603 - this package, by this interpreter
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
         )
         try:

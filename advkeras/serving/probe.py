@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from advkeras.attacks.base import Attack
 from advkeras.datasets import LabelledImages
-from advkeras.errors import require, require_count
+from advkeras.errors import require
 from advkeras.models import Classifier
+from advkeras.parameters import require_count
 from advkeras.proportion import Proportion
 from advkeras.serving.clients import Client, ServingError
 from advkeras.serving.served import ServedClassifier

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
 from advkeras.datasets import DatasetSpec
-from advkeras.errors import InvalidInputError, require, require_count
+from advkeras.errors import InvalidInputError, require
 from advkeras.models import architectures
+from advkeras.parameters import BelowOne, Count, NotNegative, Positive, Seed, WholeNumber, hold_fields, require_count
 
 _LARGEST_BATCH, _SMALLEST_BATCH, _STEPS_AN_EPOCH = 128, 16, 32
 
@@ -54,48 +55,32 @@ class TrainingRecipe:
 
     architecture: str
     defense: Defense
-    epochs: int
-    batch_size: int = _LARGEST_BATCH
+    epochs: Count
+    batch_size: Count = _LARGEST_BATCH
     optimizer: Optimizer = "adam"
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     schedule: Schedule = "cosine"
-    weight_decay: float = 0.0
+    weight_decay: NotNegative = 0.0
     augmentation: Augmentation = "none"
-    average: float = 0.0
-    epsilon: float = 0.0
-    step: float = 0.0
-    iterations: int = 0
-    ramp_epochs: float = 0.0
-    trades_weight: float = 6.0
-    validation: int = 0
-    patience: int | None = None
+    average: BelowOne = 0.0
+    epsilon: NotNegative = 0.0
+    step: NotNegative = 0.0
+    iterations: WholeNumber = 0
+    ramp_epochs: NotNegative = 0.0
+    trades_weight: NotNegative = 6.0
+    validation: WholeNumber = 0
+    patience: Count | None = None
     precision: Precision = "auto"
     start: str | None = None
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        for name, choices in (
-            ("defense", Defense),
-            ("optimizer", Optimizer),
-            ("schedule", Schedule),
-            ("augmentation", Augmentation),
-            ("precision", Precision),
-        ):
-            value = getattr(self, name)
-            if value not in get_args(choices):
-                raise InvalidInputError(f"unknown {name} {value!r}: known are {', '.join(get_args(choices))}")
-        require_count(epochs=self.epochs, batch_size=self.batch_size)
-        require(self.learning_rate > 0, "learning_rate must be positive", learning_rate=self.learning_rate)
-        for name in ("weight_decay", "epsilon", "ramp_epochs", "trades_weight", "validation"):
-            require(getattr(self, name) >= 0, f"{name} must not be negative", **{name: getattr(self, name)})
-        require(0 <= self.average < 1, "average must lie in [0, 1)", average=self.average)
+        hold_fields(self)
         if self.defense != "none":
             require_count(iterations=self.iterations)
             require(self.step > 0, "step must be positive", step=self.step)
         if self.patience is not None:
-            require_count(patience=self.patience)
             require(self.validation > 0, "patience needs held out images: give validation", validation=self.validation)
-        require(0 <= self.seed < 2**32, "seed must lie in 0...4294967295", seed=self.seed)
 
     @classmethod
     def default(cls, spec: DatasetSpec, defense: str, **overrides: Any) -> Self:

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from advkeras.arrays import FloatArray, IntArray
+from advkeras.errors import AdvkerasError
 from advkeras.models.classifier import classes_of
 from advkeras.randomness import derive_seeds
 from advkeras.regions import Hypercube
@@ -100,6 +102,25 @@ class RobustValidation(keras.callbacks.Callback):  # type: ignore[misc]
         )
         return tuple(
             tf.reduce_sum(tf.cast(classes_of(answers(batch)) == labels, tf.int32)) for batch in (images, found.points)
+        )
+
+
+class EndsAtNaN(keras.callbacks.Callback):  # type: ignore[misc]
+    """Ends a training whose loss or weights are no numbers any more; comes before what would keep them.
+
+    Raises:
+        AdvkerasError: at the end of such an epoch.
+    """
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Looks at the epoch's figures and at the weights."""
+        figures = {name: value for name, value in (logs or {}).items() if not np.isfinite(value)}
+        if not figures and all(np.isfinite(each).all() for each in self.model.get_weights()):
+            return
+        found = ", ".join(f"{name} {float(value)}" for name, value in figures.items()) or "weights that are not finite"
+        raise AdvkerasError(
+            f"training has ended in NaN in epoch {epoch + 1}: {found}. Nothing is written; begin again with a smaller "
+            "--learning-rate and --no-resume"
         )
 
 

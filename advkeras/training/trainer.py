@@ -21,7 +21,7 @@ from advkeras.training import distribution
 from advkeras.training.adversarial_training import AdversarialTraining, TrainingAttack
 from advkeras.training.batches import shuffled_batches
 from advkeras.training.recipes import TrainingRecipe
-from advkeras.training.robust_validation import CraftedPictures, EpochSeconds, RobustValidation
+from advkeras.training.robust_validation import CraftedPictures, EndsAtNaN, EpochSeconds, RobustValidation
 from advkeras.training.run_state import KeepBest, KeepFigures, KeepWeights, RunState, begun
 
 _VALIDATION_IMAGES = 500
@@ -249,6 +249,7 @@ def _callbacks(
     logs = run.folder / "logs"
     callbacks += [
         EpochSeconds(),
+        EndsAtNaN(),
         validation,
         CraftedPictures(logs / "crafted", *_arrays(data)),
         keras.callbacks.TensorBoard(str(logs), write_graph=False),

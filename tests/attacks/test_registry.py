@@ -139,10 +139,10 @@ def test_an_attack_must_be_made_from_its_name_and_written_as_json():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"iterations": "abc"}, "iterations must be a whole number. Received: 'abc'"),
+        ({"iterations": "abc"}, "iterations must be a whole number. Received: iterations='abc'"),
         ({"iterations": 1.5}, "iterations must be a whole number"),
         ({"iterations": True}, "iterations must be a whole number"),
-        ({"rate": [1]}, "rate must be a number or a word"),
+        ({"rate": [1]}, "rate must be a number or 'auto'"),
         ({"either": "x"}, "either must be a whole number or a number"),
         ({"decay": "x"}, "decay must be a number or none"),
         ({"_data": 1}, "unknown parameter of plain '_data'"),

@@ -135,7 +135,7 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, sample, multi_label_mod
         "unknown data set 'mnits': did you mean 'mnist'": ("evaluate", "--dataset", "mnits"),
         "unknown model 'mnist-naturel': did you mean 'mnist-natural'": ("evaluate", "--model", "mnist-naturel"),
         "unknown attack 'fgms': did you mean 'fgsm'": ("evaluate", "--attack", "fgms"),
-        "epsilon must not be negative. Received: epsilon=-0.3": ("evaluate", "--epsilon", "-0.3"),
+        "--epsilon must not be negative. Received: --epsilon=-0.3": ("evaluate", "--epsilon", "-0.3"),
         "unknown protocol 'slow'": ("evaluate", "--protocol", "slow"),
         "ends with 10 independent sigmoids": ("evaluate", "--model", multi_label_model),
         "cannot write to the folder": ("evaluate", "--output", tmp_path / "file" / "out"),
@@ -167,11 +167,11 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, sample, multi_label_mod
         "is no .npz file: No data left": ("attack", "fgsm", "--dataset", tmp_path / "file"),
         "must be a file that ends with .npz": ("attack", "fgsm", "--output", tmp_path / "x.txt"),
         "is damaged": ("evaluate", "--data-dir", damaged),
-        "unknown optimizer 'lion'": ("train", "--optimizer", "lion", "--output", tmp_path / "x"),
+        "optimizer must be 'adam' or 'sgd'. Received: optimizer='lion'": ("train", "--optimizer", "lion", "--output", tmp_path / "x"),
         "patience needs held out images": ("train", "--patience", 2, "--output", tmp_path / "x"),
         "unknown strategy 'all'": ("train", "--strategy", "all", "--output", tmp_path / "x"),
         "needs the environment variable TF_CONFIG": ("train", "--strategy", "multiworker", "--output", tmp_path / "x"),
-        "seed must lie in 0...": ("train", "--seed", -1, "--output", tmp_path / "x"),
+        "--seed must lie in [0, 4294967296)": ("train", "--seed", -1, "--output", tmp_path / "x"),
     }
     for message, arguments in cases.items():
         assert message in error_of(*arguments), arguments
@@ -189,7 +189,7 @@ def test_boundary_prints_a_table_and_draws_the_figures(tmp_path):
     assert "MNIST, mnist-natural: boundaries along 20 directions" in " ".join(table.split())
     for message, wrong in (
         ("directions with their negatives must be an even number", ("--directions", 3)),
-        ("directions must be at least 1. Received: directions=0", ("--directions", 0)),
+        ("--directions must be at least 1. Received: --directions=0", ("--directions", 0)),
         ("instance must lie in 0...2. Received: instance=3", ("--instance", 3, "--examples", 3)),
     ):
         assert message in error_of("boundary", "--model", "mnist-natural", *wrong, "--output", tmp_path)

@@ -52,8 +52,8 @@ def test_help_and_version_are_printed():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("evaluate", "--epsilon", "inf"), "epsilon must be finite. Received: epsilon=inf"),
-        (("evaluate", "--radius", "nan"), "radius must be finite. Received: radius=nan"),
+        (("evaluate", "--epsilon", "inf"), "--epsilon must be finite. Received: --epsilon=inf"),
+        (("evaluate", "--radius", "nan"), "--radius must be finite. Received: --radius=nan"),
         (("attack", "pgd", "--epsilon", "inf"), "epsilon must be finite"),
         (("attack", "optstrong", "--set", "confidence=Infinity"), "confidence must be finite"),
         (("attack", "optmimic", "--set", "reach=Infinity"), "reach must be finite"),

@@ -137,6 +137,15 @@ def test_images_of_another_shape_are_refused(half_space):
         layer.predict(np.zeros(24))
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 255.0, -0.1])
+def test_pixels_that_the_classifier_does_not_take_are_refused(half_space, wrong):
+    layer = RegionClassification(half_space()[0], radius=0.1, samples=10)
+    images = np.zeros((2, 3, 4, 2), np.float32)
+    images[1, 2, 3, 1] = wrong
+    with pytest.raises(InvalidInputError, match="takes pixels in"):
+        layer.predict(images)
+
+
 @pytest.mark.parametrize("stop", STOPS)
 def test_every_way_of_stopping_is_exported(tmp_path, grey_images, stop):
     # Most points around every image are of one class, so that a vote that may stop early does.

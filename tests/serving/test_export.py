@@ -198,5 +198,5 @@ def test_the_command_exports_and_verifies_a_users_model(small, tmp_path):
     )
     assert ModelCard.read(tmp_path / "mine" / "2").serving["region"]["samples"] == 30
     refused = error_of(*arguments, "--stop", "soon", "--output", tmp_path / "mine")
-    assert "stop must be one of never, exact, confident. Received: stop='soon'" in refused
+    assert "stop must be 'never', 'exact' or 'confident'. Received: stop='soon'" in refused
     assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == ["1", "2"]

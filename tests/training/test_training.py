@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from advkeras.datasets import MNIST, LabelledImages
-from advkeras.errors import InvalidInputError
+from advkeras.errors import AdvkerasError, InvalidInputError
 from advkeras.models import Classifier, layout
 from advkeras.training import distribution, run_state
 from advkeras.training import trainer as run_training
@@ -54,6 +54,18 @@ def test_a_run_learns_and_leaves_a_model_with_its_card(tmp_path, sample, small, 
     measured = (classifier.predict(test.images) == test.labels).sum()
     assert measured == outcome.card.accuracies["benign"]["count"]
     assert any((folder / "training" / "logs").rglob("events*"))
+
+
+def test_a_training_that_ends_in_nan_writes_nothing(tmp_path, sample, small):
+    training, test = halves(sample)
+
+    class Ruins(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.set_weights([np.full_like(each, np.nan) for each in self.model.get_weights()])
+
+    with pytest.raises(AdvkerasError, match=r"ended in NaN in epoch 1: .*smaller --learning-rate and --no-resume$"):
+        train(PLAIN, MNIST, training, test, tmp_path / "mine", callbacks=[Ruins()], report=lambda _: None)
+    assert not (tmp_path / "mine" / "1").exists()
 
 
 def test_training_goes_on_from_the_weights_of_a_saved_model(tmp_path, sample, small, plain_run):
