@@ -37,8 +37,14 @@ def test_the_page_on_attacks_of_ones_own_shows_the_example():
     assert shown == f"```python\n{(REPOSITORY / 'examples' / 'momentum_fgsm.py').read_text()}```\n"
 
 
+def test_the_page_on_gates_shows_the_example():
+    start, end = block_marks("gate")
+    shown = (PAGES / "gate.md").read_text().partition(f"{start}\n")[2].partition(end)[0]
+    assert shown == f"```yaml\n{(REPOSITORY / 'examples' / 'gate.yml').read_text()}```\n"
+
+
 def test_every_attack_has_its_row():
-    rows = re.findall(r"^\| `(\w+)` \|", (PAGES / "attacks.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `([\w-]+)` \|", (PAGES / "attacks.md").read_text(), re.MULTILINE)
     assert sorted(rows) == sorted(names())
 
 

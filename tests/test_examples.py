@@ -1,11 +1,13 @@
 """The attacks in examples/, as a user has them: loaded from their files."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from advkeras.attacks import FGSM, configure, registry
 from advkeras.datasets import MNIST
@@ -49,6 +51,26 @@ def test_attacks_from_outside_stand_in_the_table_are_counted_and_resumed(tmp_pat
     changed = json.loads(run(*command).stdout)
     made_of = {row["attack"]: row["examples_file"] for row in changed["models"][0]["rows"]}
     assert made_of["deepfool"] == "mnist-natural/deepfool-2.npz"
+
+
+def test_the_workflow_of_a_gate_does_what_the_verdict_says(tmp_path):
+    """Its command, run as it stands: FGSM leaves nothing of an unprotected model."""
+    (step,) = (
+        step
+        for step in yaml.safe_load((EXAMPLES / "gate.yml").read_text())["jobs"]["gate"]["steps"]
+        if step.get("run", "").startswith("advkeras evaluate")
+    )
+    words = [word if word != "run" else str(tmp_path / "run") for word in shlex.split(step["run"])[1:]]
+    said = error_of_last_line(*words)
+    assert "mnist-natural: fgsm>=0.2 is not met: 0 of 20" in said
+    assert "benign" not in said
+    assert (tmp_path / "run" / "results.json").exists()
+    words[words.index("fgsm>=0.2")] = "fgsm<=0.2"
+    assert "mnist-natural: fgsm<=0.2 is met" in run(*words).stderr
+
+
+def error_of_last_line(*words: str) -> str:
+    return run(*words, code=3).stderr.strip().splitlines()[-1]
 
 
 def test_deepfool_finds_the_projection_on_a_hyperplane(half_space, grey_images):

@@ -1,10 +1,13 @@
-"""Attacks: fixed-norm (FGSM, PGD, Square) and minimum-norm (the Opt attacks, HopSkipJump).
+"""Attacks: fixed-norm (FGSM, PGD, APGD, Square, AutoAttack) and minimum-norm (the Opt attacks, FAB, HopSkipJump).
 
 Square and HopSkipJump need no gradients, only queries.
 """
 
+from advkeras.attacks.apgd import APGD, TargetedAPGD
+from advkeras.attacks.auto_attack import AutoAttack
 from advkeras.attacks.base import Attack
 from advkeras.attacks.carlini_wagner import OptBrittle, OptStrong
+from advkeras.attacks.fab import FAB
 from advkeras.attacks.families import FixedNormAttack, MinimumNormAttack
 from advkeras.attacks.fgsm import FGSM
 from advkeras.attacks.hopskipjump import HopSkipJump
@@ -22,10 +25,13 @@ from advkeras.searches.penalty_search import PenaltySearch
 from advkeras.searches.problem import Problem
 
 __all__ = [
+    "APGD",
+    "FAB",
     "FGSM",
     "PGD",
     "Attack",
     "AttackResult",
+    "AutoAttack",
     "DecoupledSearch",
     "FixedNormAttack",
     "HopSkipJump",
@@ -39,6 +45,7 @@ __all__ = [
     "PenaltySearch",
     "Problem",
     "Square",
+    "TargetedAPGD",
     "adversarial_margin",
     "configure",
     "loss_slope",

@@ -10,9 +10,12 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
+from advkeras.attacks.apgd import APGD, TargetedAPGD
+from advkeras.attacks.auto_attack import AutoAttack
 from advkeras.attacks.base import REGISTERED, Attack
 from advkeras.attacks.carlini_wagner import OptBrittle, OptStrong
 from advkeras.attacks.code import run_file
+from advkeras.attacks.fab import FAB
 from advkeras.attacks.families import FixedNormAttack
 from advkeras.attacks.fgsm import FGSM
 from advkeras.attacks.hopskipjump import HopSkipJump
@@ -98,7 +101,10 @@ def _check_unlike_the_others(attack: type[Attack]) -> None:
                 raise InvalidInputError(f"{taken}, by {other.__module__}.{other.__qualname__}. Received: {attack!r}")
 
 
-for _attack in (FGSM, PGD, OptLinf, OptBrittle, OptMargin, OptStrong, OptRegion, OptMimic, Square, HopSkipJump):
+for _attack in (
+    *(FGSM, PGD, OptLinf, OptBrittle, OptMargin, OptStrong, OptRegion, OptMimic, Square, HopSkipJump),
+    *(APGD, TargetedAPGD, FAB, AutoAttack),
+):
     register(_attack)
 
 

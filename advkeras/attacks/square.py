@@ -1,7 +1,8 @@
-"""Square Attack: random search for an example within an L-inf ball, by the logits that queries return."""
+"""Square Attack: random search for an example within a ball, by the logits that queries return."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,37 +13,49 @@ from advkeras.attacks.families import FixedNormAttack
 from advkeras.models import Classifier
 from advkeras.parameters import Count
 from advkeras.randomness import derive_generator
+from advkeras.searches.norms import NormName
 from advkeras.searches.problem import Problem
+from advkeras.searches.squares import EuclideanSquares
 
 # Of 10,000 queries, those after which the paper halves the share of pixels that a window covers (section 3).
 _HALVINGS = np.array([10, 50, 200, 1_000, 2_000, 4_000, 6_000, 8_000])
 _HALVINGS_BUDGET = 10_000
+# Those of AutoAttack, whatever the budget.
+_FIXED_HALVINGS = np.array([10, 50, 200, 500, 1_000, 2_000, 4_000, 6_000, 8_000])
 # Queries of an image whose random numbers are drawn at once.
 _DRAWN_AT_ONCE = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class Square(FixedNormAttack):
-    """Random search on the surface of an L-inf ball, without gradients (Andriushchenko et al., ECCV 2020).
+    """Random search on the surface of a ball, without gradients (Andriushchenko et al., ECCV 2020).
 
-    The first query is an image of vertical stripes at the ball's surface. Every further one moves a random square
-    window of the best point so far to the surface, by one random sign for each channel (the paper's algorithms 1
+    In L-inf the first query is an image of vertical stripes at the ball's surface. Every further one moves a random
+    square window of the best point so far to the surface, by one random sign for each channel (the paper's algorithms 1
     and 2), and is kept where it brings the logit margin nearer to misclassification. An image that is misclassified is
-    not queried again. The margin is the loss of a targeted attack, too, where the paper has the cross-entropy.
+    not queried again. In L2 (algorithm 3) the first query is made of tiles, and every further one moves what one window
+    holds of the ball's radius to another. The margin is the loss of a targeted attack, too, where the paper has the
+    cross-entropy.
 
     An image's random numbers depend on the seed, its place in the data set and the number of its query.
 
     Args:
-        epsilon: the largest change of a pixel, in the classifier's pixel unit.
+        epsilon: radius of the ball, in the classifier's pixel unit: the largest change of a pixel (``linf``) or the
+            Euclidean length of the change (``l2``).
         queries: budget for each image. Classifying the images before and the examples after the search, as every
             attack does, is not part of it.
         initial_share: p of the paper, the share of an image's pixels that the first windows cover; it is halved as the
             budget is used up.
+        norm: ``"linf"`` or ``"l2"``.
+        rescale: whether the share is halved after shares of the budget, as in the paper; otherwise after the numbers of
+            queries that AutoAttack takes, whatever the budget.
         batch_size: queries that are sent at once.
     """
 
     queries: Count = 1_000
     initial_share: Annotated[float, Interval(gt=0, le=1)] = 0.8
+    norm: NormName = "linf"  # type: ignore[misc]
+    rescale: bool = True
 
     name: ClassVar[str] = "square"
     title: ClassVar[str] = "Square"
@@ -51,7 +64,7 @@ class Square(FixedNormAttack):
 
     def run(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
         """The point of the largest margin that was found for each image; images that are done leave the batch."""
-        total, draws = len(problem), _Draws(self, problem)
+        total, propose = len(problem), self._proposer(classifier, problem)
         best, margin = problem.images.copy(), np.full(total, -np.inf, np.float32)
         asked = np.zeros(total, np.int64)
         while True:
@@ -60,8 +73,7 @@ class Square(FixedNormAttack):
             if not len(waiting):
                 return best
             batch = waiting[: self.batch_size]
-            signs, corners = draws.next(batch, asked[batch])
-            points = self._proposals(problem.images[batch], best[batch], asked[batch], signs, corners, classifier)
+            points = propose(batch, asked[batch], best[batch])
             answers = _margins(
                 classifier.logits(points, batch_size=self.batch_size), problem.goals[batch], targeted=problem.targeted
             )
@@ -71,9 +83,36 @@ class Square(FixedNormAttack):
 
     def window_sides(self, asked: npt.NDArray[np.int64], height: int, width: int) -> npt.NDArray[np.int64]:
         """Side lengths in pixels of the windows that move after so many queries, (B,), on images of a size."""
-        halvings = np.sum(asked[:, None] * _HALVINGS_BUDGET >= _HALVINGS * self.queries, axis=1)
+        if self.rescale:
+            halvings = np.sum(asked[:, None] * _HALVINGS_BUDGET >= _HALVINGS * self.queries, axis=1)
+        else:
+            halvings = np.sum(asked[:, None] > _FIXED_HALVINGS, axis=1)
         sides = np.rint(np.sqrt(self.initial_share / 2.0**halvings * height * width))
         return np.asarray(np.clip(sides, 1, min(height, width)), np.int64)
+
+    def _proposer(
+        self, classifier: Classifier, problem: Problem
+    ) -> Callable[[npt.NDArray[np.intp], npt.NDArray[np.int64], FloatArray], FloatArray]:
+        """What to query, (B, H, W, C), by the images' rows, their queries so far and their best points."""
+        if self.norm == "linf":
+            draws = _Draws(self, problem)
+
+            def within_cube(rows: Any, asked: Any, best: Any) -> FloatArray:
+                signs, corners = draws.next(rows, asked)
+                return self._proposals(problem.images[rows], best, asked, signs, corners, classifier)
+
+            return within_cube
+        squares = EuclideanSquares(problem, seed=self.seed, name=self.name)
+
+        def within_sphere(rows: Any, asked: Any, best: Any) -> FloatArray:
+            images = problem.images[rows]
+            sides = self.window_sides(asked, *images.shape[1:3])
+            points = np.clip(
+                squares.next(rows, asked, images, best, sides, self.within(classifier)), *classifier.bounds
+            )
+            return self.settle(classifier, images, points)
+
+        return within_sphere
 
     def _proposals(
         self,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -267,7 +268,7 @@ def checksum(classifier: Classifier) -> str:
     return "answers:" + hashlib.sha256(classifier.logits(probes).tobytes()).hexdigest()
 
 
-_KNOWN: dict[tuple[int, str], bool] = {}
+_KNOWN: WeakKeyDictionary[Classifier, dict[str, bool]] = WeakKeyDictionary()
 
 
 def require_same(classifier: Classifier, digest: str) -> None:
@@ -276,10 +277,10 @@ def require_same(classifier: Classifier, digest: str) -> None:
     Raises:
         InvalidInputError: if it has another one.
     """
-    key = id(classifier), digest
-    if key not in _KNOWN:
-        _KNOWN[key] = checksum(classifier) == digest
-    if not _KNOWN[key]:
+    known = _KNOWN.setdefault(classifier, {})
+    if digest not in known:
+        known[digest] = checksum(classifier) == digest
+    if not known[digest]:
         raise InvalidInputError(
             f"{classifier.name} is another model where it is loaded again from {classifier.source}: what is changed in "
             "memory has to be saved first"

@@ -61,7 +61,7 @@ def projected_gradient(
         levels: how many values a pixel may have; any number by default. The points that are looked at are those next to
             where the steps lead.
     """
-    project, direct = _projection(images, epsilon, bounds, norm), tf.sign if norm == "linf" else unit
+    project, direct = projection(images, epsilon, bounds, norm), tf.sign if norm == "linf" else unit
     slope_at = isolated(climb)
     nothing = tf.zeros_like(images[:, 0, 0, 0], tf.int32)
 
@@ -117,7 +117,7 @@ def last_iterate(
 
     Its value is not looked at, which saves a forward pass. The arguments are those of :func:`projected_gradient`.
     """
-    project = _projection(images, epsilon, bounds, "linf")
+    project = projection(images, epsilon, bounds, "linf")
     slope_at = isolated(climb)
     _, points = tf.while_loop(
         lambda index, _: index < iterations,
@@ -128,7 +128,9 @@ def last_iterate(
     return tf.stop_gradient(points)
 
 
-def _projection(images: Any, epsilon: Any, bounds: tuple[float, float], norm: NormName) -> Callable[[Any], Any]:
+def projection(images: Any, epsilon: Any, bounds: tuple[float, float], norm: NormName) -> Callable[[Any], Any]:
+    """A function from points (B, H, W, C) to the nearest ones within a ball around images and within the bounds."""
+
     def project(points: Any) -> Any:
         offset = points - images
         if norm == "linf":

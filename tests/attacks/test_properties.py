@@ -8,8 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from advkeras.attacks import (
+    APGD,
+    FAB,
     FGSM,
     PGD,
+    AutoAttack,
     HopSkipJump,
     OptBrittle,
     OptLinf,
@@ -18,6 +21,7 @@ from advkeras.attacks import (
     OptRegion,
     OptStrong,
     Square,
+    TargetedAPGD,
     configure,
     names,
 )
@@ -48,6 +52,13 @@ ATTACKS = [
     OptMimic(reach=0.2, samples=20, gradients=60),
     Square(epsilon=0.2, queries=30),
     HopSkipJump(queries=120, initial_samples=20),
+    Square(epsilon=0.5, queries=30, norm="l2"),
+    APGD(epsilon=0.2, iterations=5),
+    APGD(epsilon=0.5, iterations=5, norm="l2", loss="dlr", restarts=2),
+    TargetedAPGD(epsilon=0.2, iterations=5),
+    FAB(iterations=5),
+    FAB(iterations=5, norm="l2"),
+    AutoAttack(epsilon=0.2, iterations=5, queries=20),
 ]
 IDS = [f"{index}-{attack.name}" for index, attack in enumerate(ATTACKS)]
 # These draw random points at each step.
@@ -136,7 +147,7 @@ def test_xla_is_as_another_seed_to_attacks_that_draw(attack):
 @pytest.mark.parametrize(
     ("attack",),
     grid(
-        (attack for attack in ATTACKS if attack.needs_gradient and attack.name not in DRAWING),
+        (attack for attack in ATTACKS if hasattr(attack, "jit_compile") and attack.name not in DRAWING),
         fast=[(ATTACKS[8],)],
     ),
     ids=lambda attack: attack.name,

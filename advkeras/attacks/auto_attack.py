@@ -1,0 +1,93 @@
+"""AutoAttack: four attacks without parameters to tune, one after the other (Croce and Hein, ICML 2020)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from advkeras.arrays import FloatArray, Progress
+from advkeras.attacks.apgd import APGD, TargetedAPGD
+from advkeras.attacks.base import Attack
+from advkeras.attacks.fab import FAB
+from advkeras.attacks.families import FixedNormAttack
+from advkeras.attacks.square import Square
+from advkeras.errors import require
+from advkeras.models import Classifier
+from advkeras.models.counted import Passes
+from advkeras.parameters import Count
+from advkeras.searches.gradients import adversarial_margin
+from advkeras.searches.norms import NormName
+from advkeras.searches.problem import Problem
+
+_SQUARE_QUERIES = 5_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoAttack(FixedNormAttack):
+    """AutoAttack's standard version: APGD, APGD-T, FAB and Square, each on the images that are still right.
+
+    Croce and Hein (ICML 2020), section 4: APGD on cross-entropy from one start, APGD on the targeted difference of
+    logits ratio and FAB towards nine classes each, and Square with 5,000 queries. Each can be had on its own, as
+    ``apgd``, ``apgd-t``, ``fab`` and ``square``.
+
+    Args:
+        epsilon: radius of the ball, in the classifier's pixel unit: the largest change of a pixel (``linf``) or the
+            Euclidean length of the change (``l2``).
+        norm: ``"linf"`` or ``"l2"``.
+        iterations: steps of each run of APGD and FAB.
+        targets: classes aimed at, at most.
+        queries: of Square.
+    """
+
+    norm: NormName = "linf"  # type: ignore[misc]
+    iterations: Count = 100
+    targets: Count = 9
+    queries: Count = _SQUARE_QUERIES
+
+    name: ClassVar[str] = "autoattack"
+    title: ClassVar[str] = "AutoAttack"
+    work: ClassVar[str] = "iterations"
+
+    @property
+    def parts(self) -> Sequence[Attack]:
+        """The attacks, in their order."""
+        common: dict[str, Any] = {"seed": self.seed, "batch_size": self.batch_size, "norm": self.norm}
+        runs: dict[str, Any] = {"iterations": self.iterations, **common}
+        return (
+            APGD(epsilon=self.epsilon, **runs),
+            TargetedAPGD(epsilon=self.epsilon, targets=self.targets, **runs),
+            FAB(targets=self.targets, **runs).to_reach(self.epsilon),
+            Square(epsilon=self.epsilon, queries=self.queries, rescale=False, **common),
+        )
+
+    @property
+    def passes(self) -> Passes:
+        """Those of all parts."""
+        each = [part.passes for part in self.parts]
+        return Passes(sum(one.forwards for one in each), sum(one.gradients for one in each))
+
+    def run(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
+        """What each part has found of the images that those before it have left."""
+        require(not problem.targeted, f"{self.title} has no targets: take apgd", targets=True)
+        best, left = problem.images.copy(), np.arange(len(problem))
+        for part in self.parts:
+            if not len(left):
+                break
+            progress(len(problem) - len(left), len(problem))
+            rest = problem.where(left)
+            found = part.settle(
+                classifier,
+                rest.images,
+                np.clip(part.run(classifier, rest, lambda done, total: None), *classifier.bounds),
+            )
+            fooled = self._succeeds(classifier, rest, found)
+            best[left[fooled]] = found[fooled]
+            left = left[~fooled]
+        progress(len(problem), len(problem))
+        return best
+
+    def _succeeds(self, classifier: Classifier, problem: Problem, candidates: FloatArray) -> Any:
+        logits = classifier.logits(candidates, batch_size=self.batch_size)
+        margin = adversarial_margin(logits, problem.goals, targeted=False).numpy()
+        return (margin > 0) & self._within(classifier, problem, candidates)

@@ -1,0 +1,136 @@
+"""AutoAttack's parts on linear models, whose robust accuracy and least distortion are known."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from advkeras.attacks import APGD, FAB, AutoAttack, Square, TargetedAPGD
+from advkeras.errors import InvalidInputError
+from advkeras.searches.auto_step import checkpoints, logit_ratio
+from advkeras.searches.fast_boundary import onto_hyperplane
+from advkeras.searches.squares import bump
+
+from ..conftest import FEATURES, SHAPE, linear_classifier
+
+
+def test_checkpoints_are_the_papers():
+    assert checkpoints(100) == [22, 41, 57, 70, 80, 87, 93, 99]
+    assert checkpoints(1) == [1]
+
+
+@pytest.mark.parametrize("attack", [APGD, TargetedAPGD])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_auto_pgd_reaches_the_exact_robust_accuracy(half_space, grey_images, attack, norm):
+    classifier, normal = half_space()
+    images = grey_images(count=60)
+    labels = classifier.predict(images)
+    dual = np.abs(normal).sum() if norm == "linf" else 1.0
+    least = np.abs((images - 0.5).reshape(len(images), -1) @ normal) / dual
+    for epsilon in np.quantile(least, [0.2, 0.5, 0.8]):
+        result = attack(epsilon=float(epsilon), norm=norm, iterations=30)(classifier, images, labels)
+        clear = np.abs(least / epsilon - 1) > 1e-3
+        np.testing.assert_array_equal(result.success[clear], least[clear] < epsilon)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_fab_finds_the_least_distortion_within_the_bounds(half_space, norm):
+    """Most pixels of half of these images meet a bound on their way."""
+    classifier, normal = half_space()
+    scaled = np.random.default_rng(11).choice([0.0, 0.03, 0.97, 1.0], (8, FEATURES))
+    scaled[4:] = np.random.default_rng(7).uniform(0.4, 0.6, (4, FEATURES))
+    images = scaled.reshape(8, *SHAPE).astype(np.float32)
+    labels = classifier.predict(images)
+    result = FAB(norm=norm)(classifier, images, labels)
+    assert result.success.all()
+    change = (result.adversarials - images).reshape(8, -1)
+    found = np.abs(change).max(axis=1) if norm == "linf" else np.linalg.norm(change, axis=1)
+    for image, label, distance in zip(scaled, labels, found, strict=True):
+        sign = 1 if label == 0 else -1
+        step = sign * (normal if norm == "l2" else np.sign(normal))
+        near, far = 0.0, 100.0
+        for _ in range(100):
+            middle = (near + far) / 2
+            reached = sign * (np.clip(image + middle * step, 0, 1) - 0.5) @ normal > 0
+            near, far = (near, middle) if reached else (middle, far)
+        nearest = np.clip(image + far * step, 0, 1) - image
+        least = np.abs(nearest).max() if norm == "linf" else np.linalg.norm(nearest)
+        assert least * 0.999 <= distance <= least * 1.02
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_move_onto_a_hyperplane_is_no_longer_than_it_must_be(norm):
+    generator = np.random.default_rng(3)
+    points = generator.choice([0.0, 0.02, 0.5, 1.0], (20, 4, 4, 3)).astype(np.float32)
+    normal = generator.standard_normal((20, 4, 4, 3)).astype(np.float32)
+    value = generator.uniform(-3, 3, 20).astype(np.float32)
+    moves = onto_hyperplane(points, normal, value, (0.0, 1.0), norm).numpy()
+    assert ((points + moves >= -1e-6) & (points + moves <= 1 + 1e-6)).all()
+    np.testing.assert_allclose((normal * moves).sum(axis=(1, 2, 3)), -value, rtol=1e-3, atol=1e-3)
+
+
+def test_attacks_that_choose_their_targets_take_none(half_space, grey_images):
+    classifier, _ = half_space()
+    images = grey_images()
+    labels = classifier.predict(images)
+    for attack in (TargetedAPGD(epsilon=0.1), FAB()):
+        with pytest.raises(InvalidInputError, match="chooses its targets itself"):
+            attack(classifier, images, labels, 1 - labels)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_autoattack_leaves_the_exact_robust_accuracy(half_space, grey_images, norm):
+    classifier, normal = half_space()
+    images = grey_images(count=40)
+    labels = classifier.predict(images)
+    dual = np.abs(normal).sum() if norm == "linf" else 1.0
+    least = np.abs((images - 0.5).reshape(len(images), -1) @ normal) / dual
+    epsilon = float(np.median(least))
+    attack = AutoAttack(epsilon=epsilon, norm=norm, iterations=20, queries=100)
+    result = attack(classifier, images, labels)
+    clear = np.abs(least / epsilon - 1) > 1e-3
+    np.testing.assert_array_equal(result.success[clear], (least < epsilon)[clear])
+    parts = [part(classifier, images, labels).success for part in attack.parts[:2]]
+    np.testing.assert_array_equal(result.success[clear], np.logical_or(*parts)[clear])
+    assert result.gradient_count <= len(images) * attack.passes.gradients
+
+
+def test_square_in_l2_finds_what_is_half_as_far_away_as_it_may_look():
+    """Its windows are hills and valleys of three pixels and more: finer normals are out of its reach."""
+    shape = (20, 20, 1)
+    rows, columns = np.meshgrid(*(np.linspace(0, 2 * np.pi, 20),) * 2, indexing="ij")
+    normal = (np.sin(rows) * np.cos(columns)).reshape(-1)
+    normal /= np.linalg.norm(normal)
+    weights = np.stack([np.zeros(normal.size), 20 * normal], axis=1)
+    classifier = linear_classifier(weights, np.array([0.0, -10 * normal.sum()]), shape=shape)
+    images = (0.5 + np.random.default_rng(7).uniform(-0.1, 0.1, (30, *shape))).astype(np.float32)
+    labels = classifier.predict(images)
+    least = np.abs((images - 0.5).reshape(len(images), -1) @ normal)
+    epsilon = float(np.quantile(least, 0.8))
+    result = Square(epsilon=epsilon, queries=1_000, norm="l2")(classifier, images, labels)
+    assert not (result.success & (least > epsilon)).any()
+    assert result.success[least < 0.5 * epsilon].all()
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 4, 5, 8, 11])
+def test_a_bump_has_length_one_and_as_much_above_as_below(side):
+    assert np.linalg.norm(bump(side)) == pytest.approx(1)
+    if side % 2 == 0:
+        assert bump(side).sum() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4])
+def test_few_classes_have_a_ratio_of_logits_that_can_be_climbed(classes):
+    """Users of other libraries meet NaN, or a gradient of zero, where there is no third or fourth class."""
+    values = np.random.default_rng(0).standard_normal((5, classes)).astype(np.float32)
+    goals = tf.constant([0, 1, 0, 1, 0])
+    values[np.arange(5), goals] = values.max(axis=1) + 0.5
+    logits = tf.Variable(values)
+    for aims in (tf.fill([5], -1), 1 - goals):
+        with tf.GradientTape() as tape:
+            ratio = logit_ratio(logits, goals, aims, targeted=False)
+        gradient = tape.gradient(ratio, logits).numpy()
+        assert np.isfinite(gradient).all()
+        assert (np.abs(gradient).max(axis=1) > 0.01).all()
+        if classes == 4:
+            scaled = logit_ratio(7.0 * logits, goals, aims, targeted=False)
+            np.testing.assert_allclose(scaled, ratio, rtol=1e-5)
