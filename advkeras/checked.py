@@ -15,8 +15,8 @@ Count = Annotated[int, Field(ge=0, le=_MOST)]
 Positive = Annotated[int, Field(ge=1, le=_MOST)]
 """A whole number from 1."""
 
-Whole = Annotated[int, Field(ge=-_MOST, le=_MOST)]
-"""A whole number."""
+Whole = Annotated[int, Field(ge=-(2**64), le=2**64)]
+"""A whole number, a seed for example."""
 
 Classes = Annotated[int, Field(ge=1, le=100_000)]
 """How many classes there are."""

@@ -92,15 +92,20 @@ def read_at_most(stream: Any, usual: int, what: str = "") -> bytes:
     return b"".join(parts)
 
 
-def read_file(path: Any, usual: int) -> bytes:
+def read_file(path: Any, usual: int, what: str = "") -> bytes:
     """The content of a file, or of an object behind a URL, unless it is larger than a limit.
+
+    Args:
+        path: of the file.
+        usual: the limit that :func:`limit` may change.
+        what: it is, for the message.
 
     Raises:
         OSError: if it cannot be read.
         InvalidInputError: if it is larger.
     """
     with path.open("rb") as stream:
-        return read_at_most(stream, usual)
+        return read_at_most(stream, usual, what)
 
 
 class Wary:

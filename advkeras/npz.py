@@ -47,9 +47,9 @@ class Header:
     fortran: bool
 
     def size(self, rows: int | None = None) -> int:
-        """Bytes of the first rows; of all where the number is None. An axis of length 0 counts as 1."""
+        """Bytes of the first rows; of all where the number is None. Where there are none, its longest axis counts."""
         shape = self.shape if rows is None or not self.shape else (min(rows, self.shape[0]), *self.shape[1:])
-        return math.prod(max(1, length) for length in shape) * max(1, self.dtype.itemsize)
+        return math.prod(shape) * self.dtype.itemsize or max(shape, default=0)
 
 
 def headers(source: Source) -> dict[str, Header]:
@@ -202,7 +202,7 @@ def _header(stream: Any) -> Header:
         shape, fortran, dtype = _READ[version](wary)
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which would have to be unpickled, and pickles are never read")
-    if dtype.kind not in "biufcSUmM" or dtype.subdtype is not None:
+    if dtype.kind not in "biufcSU" or dtype.subdtype is not None or not dtype.itemsize:
         raise ValueError(f"it holds {plain_text(dtype, 60)}, which is neither numbers nor text")
     if any(isinstance(length, bool) or length < 0 for length in shape):
         raise ValueError(f"it claims the shape {plain_text(shape, 60)}")
@@ -224,7 +224,7 @@ def _read(stream: Any, header: Header, rows: int | None) -> Array:
     kept = length if rows is None else min(rows, length)
     shape = (kept, *header.shape[1:]) if header.shape else ()
     others = math.prod(header.shape[1:])
-    if not math.prod(shape) or not header.dtype.itemsize:
+    if not math.prod(shape):
         return np.zeros(shape, header.dtype)
     if not header.fortran or len(header.shape) < 2 or others == 1:
         values = _values(stream, kept * others, header.dtype).reshape(shape)

@@ -77,7 +77,7 @@ def images_of(
     Raises:
         InvalidInputError: if it is not that, or pixels are not finite.
     """
-    if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool) or np.iscomplexobj(array):
+    if not _is_number(array):
         raise InvalidInputError(f"{where}: images must be numbers. Received: dtype {array.dtype}")
     require_images(array.shape, where=where)
     if np.issubdtype(array.dtype, np.floating):

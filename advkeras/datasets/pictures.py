@@ -1,5 +1,6 @@
 """Pictures of any format, mode and depth as arrays of 8 bits."""
 
+import logging
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
@@ -13,6 +14,9 @@ from PIL import Image, ImageOps
 from advkeras import limits
 from advkeras.arrays import PICTURE_CHANNELS
 from advkeras.errors import InvalidInputError, first_line, plain_text
+
+# What it says of a damaged picture is not to be printed beside the line that is said here.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 

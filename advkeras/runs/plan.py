@@ -99,6 +99,9 @@ def kept(store: Store, study: str | None = None) -> list[Plan]:
     Args:
         store: of the run.
         study: of that kind only; any by default.
+
+    Raises:
+        InvalidInputError: if one is larger than what is read.
     """
     folder = store.folder / _FOLDER
     found = []
@@ -106,10 +109,13 @@ def kept(store: Store, study: str | None = None) -> list[Plan]:
         if not path.name.endswith(_SUFFIX):
             continue
         try:
-            content = limits.read_file(path, limits.RECORD)
+            content = limits.read_file(path, limits.RECORD, str(path))
+        except OSError:
+            continue
+        try:
             plan = records.record_of(Plan, content, what="a plan", schema_version=SCHEMA_VERSION)
             whole = path.name == f"{plan.digest}{_SUFFIX}"
-        except (OSError, ValueError):
+        except ValueError:
             continue
         if whole and study in (None, plan.study):
             found.append(plan)

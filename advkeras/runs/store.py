@@ -85,10 +85,10 @@ class Store:
         Raises:
             InvalidInputError: if it cannot be written.
         """
-        size = sum(values.nbytes for values in result.arrays.values())
-        limits.require_room(size + _TEXT, limits.UNIT, f"the result of {unit.title} (smaller slices have smaller ones)")
         told = {_FACTS: json.dumps(result.facts), _IDENTITY: unit.identity, _CHECKSUM: result.checksum}
         arrays = {**result.arrays, **{name: np.array(text) for name, text in told.items()}}
+        size = sum(values.nbytes for values in arrays.values())
+        limits.require_room(size, limits.UNIT, f"the result of {unit.title} (smaller slices have smaller ones)")
         self.write(f"{_UNITS}/{unit.digest}{_SUFFIX}", arrays_as_bytes(arrays))
         (self.folder / _FAILURES / unit.digest).unlink(missing_ok=True)
 

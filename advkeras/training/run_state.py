@@ -187,7 +187,7 @@ class KeepWeights(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 def _save_weights(model: Any, path: Path) -> None:
-    """Keeps weights and the optimiser's state, where there is room: HDF5 cannot close a file for which there is none."""
+    """Keeps weights and the optimiser's state, where there is room: HDF5 cannot close a file that finds none."""
     variables = [*model.weights, *(model.optimizer.variables if model.optimizer is not None else ())]
     require_space(path.parent, sum(_BYTES * int(np.prod(each.shape)) for each in variables))
     model.save_weights(path)

@@ -167,6 +167,7 @@ BAD = {
     "objects": (packed(images=np.array([None] * 6), labels=LABELS), "pickles are never read"),
     "objects as labels": (packed(images=IMAGES, labels=np.array([None] * 6)), "pickles are never read"),
     "a structure": (packed(images=np.zeros(6, [("a", "u1")]), labels=LABELS), "neither numbers nor text"),
+    "durations": (packed(images=IMAGES.astype("m8[s]"), labels=LABELS), "neither numbers nor text"),
     "a negative shape": (with_header(header((-6, 4, 5, 3)), IMAGES.tobytes()), "claims the shape|no readable"),
     "no header": (with_header("{", IMAGES.tobytes()), "no readable .npz file"),
     "a header that is nested": (with_header("[" * 9_000, b""), "no readable .npz file"),
@@ -186,6 +187,12 @@ def test_a_damaged_npz_file_is_one_line(kind, tmp_path):
     (tmp_path / "mine.npz").write_bytes(content)
     with at_most(30 * MIB):
         refused(tmp_path / "mine.npz", message)
+
+
+def test_arrays_in_memory_are_numbers():
+    for kind in ("m8[s]", "M8[s]", "c8", "U1", object):
+        with pytest.raises(InvalidInputError, match="images must be numbers"):
+            datasets.from_arrays(IMAGES.astype("i8").astype(kind), LABELS)
 
 
 def test_no_pickle_is_opened(tmp_path, monkeypatch):
