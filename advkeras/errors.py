@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import unicodedata
 from typing import Any
 
 
@@ -38,6 +39,28 @@ class UnknownOutputError(UndecidedError):
 def first_line(error: BaseException) -> str:
     """The first line of what another library's error says; its type's name where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def plain_text(text: object, limit: int = 300) -> str:
+    r"""Text from outside as one line that can be printed: what steers a terminal or turns writing around is escaped.
+
+    Args:
+        text: whatever it is, ``str`` of it is taken.
+        limit: characters that are kept; where there are more, the line ends with three dots.
+
+    Returns:
+        The line, in which a control or format character stands as its escape, ``\x1b`` for example.
+    """
+    whole = str(text)
+    if len(whole) <= limit and whole.isprintable():
+        return whole
+    shown = "".join(each if each.isprintable() else _escaped(each) for each in whole[: limit + 1])
+    return shown if len(shown) <= limit else shown[: max(0, limit - 3)] + "..."
+
+
+def _escaped(character: str) -> str:
+    """A character as Python writes it in a string; an unusual space as a space."""
+    return " " if unicodedata.category(character) == "Zs" else character.encode("unicode_escape").decode()
 
 
 def unknown_name(kind: str, received: str, known: tuple[str, ...], *, others: tuple[str, ...] = ()) -> str:

@@ -1,29 +1,33 @@
-"""Writing files whole or not at all, and reading them with messages that say what is wrong."""
+"""Writing files whole or not at all, under names that are safe on all systems."""
 
+import errno
+import hashlib
 import json
 import os
 import platform
 import shutil
 import tempfile
+import unicodedata
 import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from advkeras.errors import InvalidInputError, first_line
+from advkeras.errors import InvalidInputError
 
-T = TypeVar("T")
-# What NumPy raises where a file is no .npz file, or a damaged one.
-_DAMAGED = (
-    *(OSError, ValueError, EOFError, TypeError, AttributeError, KeyError),
-    *(NotImplementedError, zipfile.BadZipFile, zlib.error),
-)
+# Bytes of a name that a file gets; there is room for an ending below what file systems take.
+_LONGEST = 100
+# What Windows takes for a device, whatever the ending.
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
+# Bytes that a file takes beside what is in it.
+_SPARE = 2**16
+# What other libraries say of a disk on which there is no room.
+_FULL = ("no space left on device", "disk quota exceeded", "errno = 28")
 
 
 @contextmanager
@@ -62,6 +66,24 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
         stream.write(content)
 
 
+def safe_name(name: object) -> str:
+    """A name as the name of a file or a folder, on all systems and whoever chose it; most are left as they are.
+
+    Letters, digits and ``_-+.@ ()`` stay, but for dots, spaces and hyphens at the start, and dots and spaces at the
+    end; all else becomes an underscore, and a long name is cut. Where something had to be changed, ``~`` and ten
+    characters of the name's SHA-256 make the difference, so that different names stay different.
+    """
+    whole = str(name)
+    kept = "".join(each if each.isalnum() or each in "_-+.@ ()" else "_" for each in whole[:_LONGEST])
+    kept = kept.lstrip(" .-").rstrip(" .") or "unnamed"
+    if kept.split(".")[0].rstrip().lower() in _RESERVED:
+        kept = f"_{kept}"
+    if kept == whole == unicodedata.normalize("NFC", whole) and len(whole.encode()) <= _LONGEST:
+        return kept
+    digest = hashlib.sha256(whole.encode(errors="surrogatepass")).hexdigest()[:10]
+    return f"{kept.encode()[: _LONGEST - 11].decode(errors='ignore')}~{digest}"
+
+
 def scratch_prefix() -> str:
     """How the names of what this process is writing begin; they say which process of which machine it is."""
     return f".writing-{platform.node()}-{os.getpid()}-"
@@ -73,7 +95,7 @@ def sweep(folder: str | os.PathLike[str]) -> None:
 
     for left in Path(folder).glob(f".writing-{platform.node()}-*-*"):
         process = left.name.removeprefix(f".writing-{platform.node()}-").split("-")[0]
-        if process.isdigit() and not psutil.pid_exists(int(process)):
+        if process.isdecimal() and len(process) < 10 and not psutil.pid_exists(int(process)):
             shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
 
 
@@ -108,58 +130,53 @@ def write_in_parts(stream: BinaryIO, rows: int, arrays: Mapping[str, Iterable[np
                     entry.write(np.ascontiguousarray(part).tobytes())
 
 
-def read_arrays_of(content: BinaryIO, names: Sequence[str] | None = None) -> dict[str, npt.NDArray[Any]]:
-    """The named arrays of what an .npz file holds; all of them by default.
-
-    Raises:
-        InvalidInputError: if it is none, or lacks one of them.
-    """
-    return _opened(
-        content, lambda archive: {name: np.asarray(archive[name]) for name in names or archive}, "what was read"
-    )
-
-
-def array_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """What the arrays of an .npz file are called.
-
-    Raises:
-        InvalidInputError: if the file cannot be read.
-    """
-    return _from_archive(path, tuple, "")
-
-
-def read_arrays(path: str | os.PathLike[str], names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-    """The named arrays of an .npz file.
-
-    Raises:
-        InvalidInputError: if the file cannot be read or lacks one of them.
-    """
-
-    def read(archive: Any) -> dict[str, npt.NDArray[Any]]:
-        if missing := [name for name in names if name not in archive]:
-            raise ValueError(f"{', '.join(missing)} missing, it has {', '.join(archive) or 'none'}")
-        return {name: np.asarray(archive[name]) for name in names}
-
-    return _from_archive(path, read, f" with the arrays {', '.join(names)}")
-
-
-def _from_archive(path: str | os.PathLike[str], read: Callable[[Any], T], what: str) -> T:
-    if not Path(path).is_file():
-        raise InvalidInputError(f"there is no file {path}")
-    return _opened(path, read, str(path), what)
-
-
-def _opened(source: str | os.PathLike[str] | BinaryIO, read: Callable[[Any], T], name: str, what: str = "") -> T:
-    try:
-        with np.load(source, allow_pickle=False) as archive:
-            return read(archive)
-    except _DAMAGED as error:
-        raise InvalidInputError(f"{name} is no .npz file{what}: {first_line(error)}") from None
-
-
 def write_json(path: Path, data: Any) -> None:
     """Writes plain values as indented JSON, whole or not at all."""
     write_atomically(path, (json.dumps(data, indent=2) + "\n").encode())
+
+
+@contextmanager
+def room_in(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Makes one line of what any library raises that finds no room on a disk while this holds.
+
+    Args:
+        folder: that is written to, for the message.
+
+    Raises:
+        InvalidInputError: if the disk is full.
+    """
+    try:
+        yield
+    except InvalidInputError:
+        raise
+    except Exception as error:
+        if not _is_full(error):
+            raise
+        raise InvalidInputError(f"cannot write to the folder {folder}: {os.strerror(errno.ENOSPC)}") from error
+
+
+def require_space(folder: str | os.PathLike[str], size: int) -> None:
+    """Makes sure that a disk has room for a file; for libraries that a full one leaves in disorder.
+
+    Args:
+        folder: that is written to.
+        size: of the file in bytes, about.
+
+    Raises:
+        InvalidInputError: if it has not.
+    """
+    if shutil.disk_usage(folder).free < size + _SPARE:
+        raise InvalidInputError(f"cannot write to the folder {folder}: {os.strerror(errno.ENOSPC)}")
+
+
+def _is_full(error: BaseException | None) -> bool:
+    while error is not None:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if any(words in str(error).lower() for words in _FULL):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def require_writable_folder(folder: Path) -> None:

@@ -1,9 +1,11 @@
 """Shares of a sample, with the interval that tells how far the sample can be trusted."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pydantic import computed_field
 
+from advkeras.checked import Count
 from advkeras.errors import require
 
 
@@ -19,8 +21,8 @@ class Proportion:
         InvalidInputError: if there are more successes than trials, or less than none.
     """
 
-    count: int
-    of: int
+    count: Count
+    of: Count
 
     def __post_init__(self) -> None:
         require(0 <= self.count <= self.of, "count must lie between 0 and the trials", count=self.count, of=self.of)
@@ -45,9 +47,14 @@ class Proportion:
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Wilson's score interval (Wilson 1927); the whole of [0, 1] without trials."""
-        if not self.of:
-            return 0.0, 1.0
-        from scipy.stats import binomtest
+        return _wilson(self.count, self.of, confidence)
 
-        low, high = binomtest(self.count, self.of).proportion_ci(confidence, method="wilson")
-        return float(low), float(high)
+
+@lru_cache(maxsize=4096)
+def _wilson(count: int, of: int, confidence: float) -> tuple[float, float]:
+    if not of:
+        return 0.0, 1.0
+    from scipy.stats import binomtest
+
+    low, high = binomtest(count, of).proportion_ci(confidence, method="wilson")
+    return float(low), float(high)

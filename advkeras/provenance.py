@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from advkeras.checked import Length
+
 _PACKAGES = ("advkeras", "tensorflow", "keras", "tensorflow-datasets", "numpy")
 
 
@@ -26,7 +28,7 @@ class Provenance:
     command: str
     versions: dict[str, str]
     device: str
-    seconds: float
+    seconds: Length
     finished: str
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
 
-from advkeras.errors import InvalidInputError
+from advkeras import limits
+from advkeras.errors import InvalidInputError, first_line, plain_text
 
 T = TypeVar("T")
 
@@ -40,9 +42,9 @@ def of_plain(kind: type[T], values: Any, *, what: str) -> T:
     try:
         record: T = _adapter(kind).validate_python(values)
     except ValidationError as error:
-        wrong = error.errors()[0]
-        where = ".".join(map(str, wrong["loc"])) or "it"
-        raise InvalidInputError(f"does not hold {what}: {where}: {wrong['msg']}") from None
+        wrong = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = plain_text(".".join(map(str, wrong["loc"])) or "it", 100)
+        raise InvalidInputError(f"does not hold {what}: {where}: {plain_text(wrong['msg'])}") from None
     return record
 
 
@@ -56,39 +58,45 @@ def record_of(kind: type[T], content: str | bytes, *, what: str, schema_version:
         schema_version: of the structure, which the record holds under that name.
 
     Raises:
-        InvalidInputError: if the content is no such record.
+        InvalidInputError: if the content is no such record, or too large to be one.
     """
+    limits.require_room(len(content), limits.RECORD, "")
     try:
-        data = json.loads(content)
-        found = data.get("schema_version", schema_version) if isinstance(data, dict) else schema_version
-        if found != schema_version:
-            raise InvalidInputError(
-                f"has schema version {found}, this version of advkeras reads {schema_version}: make the results again"
-            )
-    except (RecursionError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InvalidInputError(f"does not hold {what}: {error}") from None
+        data = from_json(content, allow_inf_nan=False)
+    except ValueError as error:
+        raise InvalidInputError(f"does not hold {what}: {plain_text(error)}") from None
+    found = data.get("schema_version", schema_version) if isinstance(data, dict) else schema_version
+    if found != schema_version:
+        raise InvalidInputError(
+            f"has schema version {plain_text(found, 20)}, this version of advkeras reads {schema_version}: make the "
+            "results again"
+        )
     return of_plain(kind, data, what=what)
 
 
-def read(path: str | os.PathLike[str], name: str, kind: type[T], *, what: str, schema_version: int | None = None) -> T:
+def read(path: Any, name: str, kind: type[T], *, what: str, schema_version: int | None = None) -> T:
     """A record from a JSON file, or from the one of that name in a folder.
 
     Args:
-        path: of the file or the folder.
+        path: of the file or the folder, or a folder behind a URL.
         name: of the file in a folder.
         kind: of record.
         what: it is, for the message.
         schema_version: as for :func:`record_of`.
 
     Raises:
-        InvalidInputError: if there is none, or it is damaged.
+        InvalidInputError: if there is none, it is damaged, or larger than what is read.
     """
-    path = Path(path)
-    path = path / name if path.is_dir() else path
+    if isinstance(path, (str, os.PathLike)):
+        path = Path(path)
+        path = path / name if path.is_dir() else path
+    else:
+        path = path / name
     try:
-        return record_of(kind, path.read_bytes(), what=what, schema_version=schema_version)
+        content = limits.read_file(path, limits.RECORD)
+        return record_of(kind, content, what=what, schema_version=schema_version)
     except OSError as error:
-        raise InvalidInputError(f"cannot read {path}: {error.strerror}") from None
+        raise InvalidInputError(f"cannot read {path}: {error.strerror or first_line(error)}") from None
     except InvalidInputError as error:
         raise InvalidInputError(f"{path} {error}") from None
 

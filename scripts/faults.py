@@ -38,6 +38,48 @@ class Fault(NamedTuple):
 
 FAULTS = (
     Fault(
+        "a digest in a plan leads out of the run's folder",
+        "runs/store.py",
+        "        if not is_digest(digest):\n            return None\n",
+        "",
+        "tests/test_names.py",
+    ),
+    Fault(
+        "a file of a run lies where its name says",
+        "runs/store.py",
+        "        if not inside:\n",
+        "        if False:\n",
+        "tests/test_names.py",
+    ),
+    Fault(
+        "escape sequences reach the terminal",
+        "cli/console.py",
+        "super().render_str(plain_text(text, _LINE), ",
+        "super().render_str(text, ",
+        "tests/test_names.py",
+    ),
+    Fault(
+        "an array is given as much room as its header claims",
+        "npz.py",
+        "    if claimed > there:\n",
+        "    if False:\n",
+        "tests/datasets/test_hostile_files.py",
+    ),
+    Fault(
+        "what an archive unpacks to is not limited",
+        "datasets/archives.py",
+        "            size += member.size\n",
+        "",
+        "tests/datasets/test_hostile_files.py",
+    ),
+    Fault(
+        "a Keras file is trusted",
+        "models/networks.py",
+        "safe_mode=not trust",
+        "safe_mode=False",
+        "tests/models/test_hostile_models.py",
+    ),
+    Fault(
         "the decoupled search keeps its last success instead of its nearest",
         "searches/decoupled_step.py",
         "better = reached & (distance < state.best_norm) & ~state.finished",
@@ -159,8 +201,8 @@ FAULTS = (
     Fault(
         "a damaged result is taken for whole",
         "runs/store.py",
-        "if (digest_of(identity), checksum) == (digest, result.checksum):",
-        "if digest_of(identity) == digest:",
+        "(digest_of(identity), result.checksum) == (digest, checksum)",
+        "digest_of(identity) == digest",
         "tests/runs/test_runs.py",
     ),
     Fault(

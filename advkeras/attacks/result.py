@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from advkeras.arrays import BoolArray, FloatArray, IntArray
-from advkeras.errors import InvalidInputError
-from advkeras.files import read_arrays, write_arrays
+from advkeras.errors import InvalidInputError, first_line, plain_text
+from advkeras.files import write_arrays
+from advkeras.npz import read_arrays
 
 IMAGES = ("images", "labels")
 FOUND = (
@@ -20,6 +21,11 @@ FOUND = (
 )
 COUNTS = ("forward_count", "gradient_count", "seconds")
 _FACTS = "facts"
+# Of arrays that are none of floating-point numbers, the kind of their number type.
+_KINDS = {
+    **dict.fromkeys(("labels", "predictions", "benign_predictions", "zero_gradients", "nonfinite_gradients"), "iu"),
+    **dict.fromkeys(("success", "attacked"), "b"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +102,18 @@ class AttackResult:
         try:
             facts = json.loads(str(arrays.pop(_FACTS)))
             counts = {name: facts.pop(name) for name in COUNTS}
-        except (ValueError, KeyError, AttributeError) as error:
-            raise InvalidInputError(f"{path} holds no adversarial examples: {error}") from None
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+            raise InvalidInputError(f"{path} holds no adversarial examples: {plain_text(first_line(error))}") from None
+        count = len(arrays["labels"]) if arrays["labels"].ndim else -1
+        for name, values in arrays.items():
+            pixels = name in ("images", "adversarials")
+            fits = values.shape == arrays["images"].shape and values.ndim == 4 if pixels else values.ndim == 1
+            if not fits or len(values) != count or values.dtype.kind not in _KINDS.get(name, "f"):
+                raise InvalidInputError(
+                    f"{path} holds no adversarial examples: {name} of shape {values.shape} and type {values.dtype} for "
+                    f"{count} labels"
+                )
+        for name, value in counts.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise InvalidInputError(f"{path} holds no adversarial examples: {name} is no number")
         return cls(**arrays, **counts, facts=facts)  # type: ignore[arg-type]

@@ -1,6 +1,9 @@
 """The decision boundary classifier (He, Li and Song, ICLR 2018, section 6): is an image adversarial?"""
 
 import os
+import tempfile
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +17,10 @@ from advkeras.arrays import NO_CLASS, FloatArray
 from advkeras.boundary.distances import BoundarySearch
 from advkeras.boundary.found import Boundaries
 from advkeras.boundary.threshold import balanced_threshold
-from advkeras.errors import InvalidInputError, first_line, require
+from advkeras.errors import InvalidInputError, first_line, plain_text, require
+from advkeras.files import require_writable_folder, room_in, scratch_prefix, write_atomically
 from advkeras.models import Classifier
+from advkeras.models.networks import load_keras_file
 from advkeras.parameters import require_count
 from advkeras.randomness import derive_generator, derive_seed
 
@@ -271,8 +276,23 @@ class BoundaryDetector:
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes a .keras file, the parameters of the search included."""
-        self.network.save(path)
+        """Writes a .keras file, whole or not at all, the parameters of the search included.
+
+        Raises:
+            InvalidInputError: if the folder cannot be written, or the disk is full.
+        """
+        folder = Path(path).parent
+        require_writable_folder(folder)
+        with room_in(folder), tempfile.TemporaryDirectory(prefix=scratch_prefix(), dir=folder) as scratch:
+            written = Path(scratch) / "detector.keras"
+            try:
+                self.network.save(written)
+                with zipfile.ZipFile(written) as archive:
+                    whole = archive.testzip() is None
+            except (OSError, zipfile.BadZipFile, zlib.error) as error:
+                raise InvalidInputError(f"cannot write {path}: {first_line(error)}") from error
+            require(whole, "a detector was cut off as it was written", path=str(path))
+            write_atomically(path, written.read_bytes())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "BoundaryDetector":
@@ -283,10 +303,11 @@ class BoundaryDetector:
         """
         if not Path(path).is_file():
             raise InvalidInputError(f"there is no detector {path}")
+        network = load_keras_file(Path(path))
         try:
-            return cls(keras.saving.load_model(path, compile=False))
-        except (ValueError, OSError, TypeError, KeyError) as error:
-            raise InvalidInputError(f"{path} is no detector: {first_line(error)}") from error
+            return cls(network)
+        except (AttributeError, ValueError) as error:
+            raise InvalidInputError(f"{path} is no detector: {plain_text(first_line(error))}") from error
 
     @staticmethod
     def _inputs(boundaries: Boundaries) -> dict[str, npt.NDArray[Any]]:

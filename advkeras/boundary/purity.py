@@ -18,7 +18,9 @@ def purity(adjacent: npt.NDArray[np.int32], num_classes: int) -> npt.NDArray[np.
     Returns:
         (N, num_classes - 1) float32; NaN for an image around which no boundary was met.
     """
-    counts = np.stack([(adjacent == index).sum(axis=1) for index in range(num_classes)], axis=1)
+    rows, places = np.nonzero((adjacent >= 0) & (adjacent < num_classes))
+    numbers = rows * num_classes + adjacent[rows, places]
+    counts = np.bincount(numbers, minlength=len(adjacent) * num_classes).reshape(len(adjacent), num_classes)
     largest_first = -np.sort(-counts, axis=1)[:, : num_classes - 1]
     met = (adjacent != NO_CLASS).sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):

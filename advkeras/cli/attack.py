@@ -71,6 +71,7 @@ def attack(
 
     from advkeras import records
     from advkeras.attacks.registry import configure
+    from advkeras.files import safe_name
     from advkeras.proportion import Proportion
     from advkeras.reporting.figures import example_picture
 
@@ -85,7 +86,7 @@ def attack(
             configured = configured.among(reached.images)
         data = data.where(data.labels != target)
         targets = np.full(len(data), target, np.int32)
-    path = output or Path(f"{classifier.name}-{name}.npz")
+    path = output or Path(f"{safe_name(classifier.name)}-{name}.npz")
     _require_npz(path)
     with progress_bar() as progress:
         result = configured(

@@ -54,6 +54,7 @@ def boundary(
     from advkeras.errors import require
     from advkeras.evaluation.boundaries import measure_boundaries
     from advkeras.evaluation.protocol import Protocol, boundary_search
+    from advkeras.files import safe_name
     from advkeras.reporting.boundary_figures import distances_figure, instance_figure, purity_figure
     from advkeras.reporting.boundary_tables import boundary_caption, boundary_tables
     from advkeras.runs.store import Store
@@ -89,7 +90,12 @@ def boundary(
         ]
         for name, entries in measured.items():
             pictures += instance_figure(
-                entries, report, drawn / f"{name}-instance", model=name, class_names=spec.class_names, index=instance
+                entries,
+                report,
+                drawn / f"{safe_name(name)}-instance",
+                model=name,
+                class_names=spec.class_names,
+                index=instance,
             )
         for picture in pictures:
             Store(folder).write(picture.name, picture.read_bytes())

@@ -3,23 +3,53 @@
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.text import Text
 
-from advkeras.errors import AdvkerasError
+from advkeras.errors import AdvkerasError, plain_text
 
-out = Console(highlight=False, markup=False)
-err = Console(stderr=True, highlight=False, markup=False)
+# Characters of a line that is printed, of a caption for example, and of an error.
+_LINE, _ERROR = 20_000, 2_000
+
+
+class PlainConsole(Console):
+    """A console to which text is plain text, whoever wrote it: it has no markup, and does not steer the terminal."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Text of a string, on one line."""
+        return super().render_str(plain_text(text, _LINE), **{**options, "markup": False, "emoji": False})
+
+    def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """What is printed, piece by piece; all that is no string goes through here."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                lines = [plain_text(line, _LINE) for line in segment.text.split("\n")]
+                yield Segment("\n".join(lines), segment.style)
+
+    def print_json(self, json: str | None = None, **options: Any) -> None:
+        """JSON in which all that is not ASCII is escaped, so that it is the same JSON and steers no terminal."""
+        super().print_json(json, **{**options, "ensure_ascii": True})
+
+
+out = PlainConsole()
+err = PlainConsole(stderr=True)
 
 
 def fail(error: AdvkerasError) -> int:
     """Prints an error as one line on standard error and returns the exit code."""
-    err.print(Text.assemble(("Error:", "bold red"), " ", " ".join(str(error).split())), soft_wrap=True)
+    line = plain_text(" ".join(str(error).split()), _ERROR)
+    err.print(Text.assemble(("Error:", "bold red"), " ", line), soft_wrap=True)
     return error.exit_code
 
 
@@ -60,7 +90,7 @@ def progress_bar() -> Iterator[Progress]:
 
 def counting(progress: Progress, description: str) -> Callable[[int, int], None]:
     """A new task of a progress bar, as a function of what is done and what there is to do."""
-    task = progress.add_task(description, total=None)
+    task = progress.add_task(plain_text(description, 100), total=None)
     return lambda done, total: progress.update(task, completed=done, total=total)
 
 

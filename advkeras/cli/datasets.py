@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from advkeras.cli import options
 from advkeras.cli.checked import CheckedTyper
 from advkeras.cli.console import err, import_tensorflow, out
+from advkeras.errors import plain_text
 
 app = CheckedTyper(help="List the data sets, and prepare full ones.", invoke_without_command=True)
 
@@ -78,6 +80,6 @@ def prepare(
         out.print(f"{name} is already prepared in {known}", soft_wrap=True)
         return
     import_tensorflow()
-    with err.status(f"preparing {name}"):
+    with err.status(Text(f"preparing {plain_text(name, 100)}")):
         folder = registry.prepare(name, source=source, data_dir=data_dir)
     out.print(f"{name} is prepared in {folder}", soft_wrap=True)

@@ -83,6 +83,8 @@ def measure(
         card = classifier.card
         if card is None or card.dataset not in datasets.names():
             raise InvalidInputError(f"{name} has no model card that says which data set it was trained on")
+        if missing := [kind for kind in ("benign", "pgd") if (card.accuracies.get(kind) or {}).get("rate") is None]:
+            raise InvalidInputError(f"the model card of {name} has no accuracy called {missing[0]}")
         spec = datasets.get(card.dataset)
         data = datasets.load(spec.name, examples=spec.split_sizes["test"], data_dir=data_dir)
         err.print(f"{name}: {counted(len(data), 'image')}: {data.source}", soft_wrap=True)
@@ -110,4 +112,4 @@ def measure(
 
 
 def _accuracy(measured: dict[str, Any] | None) -> str:
-    return f"{measured['rate']:.2%}" if measured else "-"
+    return f"{measured['rate']:.2%}" if measured and measured["rate"] is not None else "-"

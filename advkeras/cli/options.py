@@ -141,6 +141,15 @@ Examples = Annotated[
 Model = Annotated[
     str, typer.Option(help="Zoo name, SavedModel folder, .keras, .h5 or .tflite file.", rich_help_panel="What to run")
 ]
+TrustModel = Annotated[
+    bool,
+    typer.Option(
+        "--trust-model",
+        help="Run Python code that a .keras or .h5 file holds, the function of a Lambda layer for example; without it "
+        "such a file is refused.",
+        rich_help_panel="What to run",
+    ),
+]
 Models = Annotated[
     list[str] | None,
     typer.Option(

@@ -25,9 +25,10 @@ class Run:
 
     def open(self, default: str) -> str:
         """The run's folder or URL, once it is known that it can be written."""
+        from advkeras.files import safe_name
         from advkeras.runs.store import Store
 
-        place = self.output or f"advkeras-results/{default}"
+        place = self.output or f"advkeras-results/{safe_name(default)}"
         Store(place).require_writable()
         return place
 

@@ -33,6 +33,7 @@ class ModelUse:
     preprocessing: options.Preprocessing = None
     mean: options.Mean = None
     std: options.Std = None
+    trust_model: options.TrustModel = False
     whole_pixels: options.WholePixels = False
     memory: options.Memory = None
 
@@ -48,6 +49,8 @@ class ModelUse:
         from advkeras.models.memory import set_budget
 
         set_budget(self.memory)
+        if self.trust_model:
+            known["trust"] = True
         classifier = Classifier.load(
             source,
             bounds=bounds or self.bounds,

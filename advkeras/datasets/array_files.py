@@ -1,20 +1,20 @@
 """Files of arrays: .npz, pairs of .npy, HDF5, and CSV with a row of pixels for each image."""
 
-import csv
-import math
 import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from advkeras.datasets.array_parts import Parts, found_in
+from advkeras import limits
+from advkeras.datasets.array_parts import Part, Parts, found_in
+from advkeras.datasets.csv_files import read_csv, rows_of_pixels
 from advkeras.datasets.found import TEST_SPLITS, Found, Wanted
+from advkeras.datasets.hdf5_files import hdf5_parts
 from advkeras.datasets.normal_form import Array
-from advkeras.errors import InvalidInputError, first_line
-from advkeras.files import array_names, read_arrays
+from advkeras.errors import InvalidInputError, plain_text
+from advkeras.npz import Header, headers, npy_header, read_arrays, read_npy
 
 SUFFIXES = (".npz", ".npy", ".h5", ".hdf5", ".csv")
 
@@ -34,24 +34,29 @@ def open_array_file(path: Path, wanted: Wanted) -> Found:
 
 def _parts(path: Path, wanted: Wanted) -> Parts:
     suffix = path.suffix.lower()
-    if suffix == ".npy" or (wanted.labels is not None and suffix == ".npz"):
-        return {"test": lambda: _pair(path, wanted)}
+    if suffix not in SUFFIXES:
+        raise InvalidInputError(f"{path}: a file of images and labels ends with {', '.join(SUFFIXES)}")
     if suffix == ".csv":
-        return {"test": lambda: _rows_of_pixels(path, wanted)}
-    if suffix in (".h5", ".hdf5"):
-        names, read = _hdf5(path)
-    else:
-        names, read = _npz(path)
+        return {"test": lambda: rows_of_pixels(path, wanted.shape)}
+    if suffix == ".npy" or (wanted.labels is not None and suffix == ".npz"):
+        return {"test": lambda: _pair(path, wanted.labels)}
+    names, read = hdf5_parts(path) if suffix in (".h5", ".hdf5") else _npz(path)
     chosen = {"test": wanted.arrays} if wanted.arrays else _named_parts(names)
     for images, labels in chosen.values():
         if missing := [name for name in (images, labels) if name not in names]:
-            raise InvalidInputError(f"{path} has no array {missing[0]!r}. Received arrays: {', '.join(names)}")
+            raise InvalidInputError(
+                f"{path} has no array {plain_text(missing[0], 60)!r}. Received arrays: {_listed(names)}"
+            )
     if "test" not in chosen:
         raise InvalidInputError(
             f"{path}: which of its arrays are images, and which labels? Name them images and labels, or say it "
-            f"(--arrays IMAGES LABELS). Received arrays: {', '.join(names) or 'none'}"
+            f"(--arrays IMAGES LABELS). Received arrays: {_listed(names)}"
         )
-    return {split: partial(read, pair) for split, pair in chosen.items()}
+    return {split: partial(read, *pair) for split, pair in chosen.items()}
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return plain_text(", ".join(names[:50]) or "none")
 
 
 def _named_parts(names: tuple[str, ...]) -> dict[str, tuple[str, str]]:
@@ -73,102 +78,49 @@ def _named_parts(names: tuple[str, ...]) -> dict[str, tuple[str, str]]:
     return {split: pairs[key] for split, key in (("train", "train"), ("test", test)) if key in pairs}
 
 
-def _npz(path: Path) -> tuple[tuple[str, ...], Callable[[tuple[str, str]], tuple[Array, Array]]]:
-    names = array_names(path)
+def _npz(path: Path) -> tuple[tuple[str, ...], Callable[[str, str], Part]]:
+    known = headers(path)
 
-    def read(pair: tuple[str, str]) -> tuple[Array, Array]:
-        arrays = read_arrays(path, pair)
-        return arrays[pair[0]], arrays[pair[1]]
+    def part(images: str, labels: str) -> Part:
+        header = known[images]
+        return Part(
+            shape=header.shape,
+            row_size=header.size(1),
+            images=lambda rows: read_arrays(path, (images,), rows=rows)[images],
+            labels=lambda: read_arrays(path, (labels,), limit=limits.UNIT)[labels],
+        )
 
-    return names, read
-
-
-def _hdf5(path: Path) -> tuple[tuple[str, ...], Callable[[tuple[str, str]], tuple[Array, Array]]]:
-    import h5py  # type: ignore[import-untyped]
-
-    def open_file() -> Any:
-        try:
-            return h5py.File(path, "r")
-        except OSError as error:
-            raise InvalidInputError(f"{path} is no readable HDF5 file: {first_line(error)}") from None
-
-    found: list[str] = []
-    with open_file() as file:
-        file.visititems(lambda name, each: found.append(name) if isinstance(each, h5py.Dataset) else None)
-
-    def read(pair: tuple[str, str]) -> tuple[Array, Array]:
-        with open_file() as file:
-            try:
-                return file[pair[0]][()], file[pair[1]][()]
-            except (OSError, TypeError) as error:
-                raise InvalidInputError(f"{path} is damaged: {first_line(error)}") from None
-
-    return tuple(found), read
+    return tuple(known), part
 
 
-def _pair(path: Path, wanted: Wanted) -> tuple[Array, Array]:
-    if wanted.labels is None:
+def _pair(path: Path, labels: Path | None) -> Part:
+    if labels is None:
         raise InvalidInputError(f"{path} holds images alone: give the file with their labels (--labels LABELS.npy)")
-    return _only_array(path), _labels_from(wanted.labels)
+    header, read = _only_array(path)
+    return Part(
+        shape=header.shape,
+        row_size=header.size(1),
+        images=lambda rows: read(rows, limits.ARRAYS),
+        labels=lambda: _labels_from(labels),
+    )
 
 
 def _labels_from(path: Path) -> Array:
     if path.suffix.lower() not in (".csv", ".txt"):
-        return _only_array(path)
-    rows = [row for row in read_csv(path) if row]
-    texts = [row[-1].strip() for row in rows]
+        return _only_array(path)[1](None, limits.UNIT)
+    texts = [row[-1].strip() for row in read_csv(path, slice(-1, None)) if row]
+    if not texts:
+        raise InvalidInputError(f"{path} is empty")
     # A heading, where all below it are numbers and it is not.
     return np.array(texts[1:] if not texts[0].isdecimal() and all(map(str.isdecimal, texts[1:])) else texts)
 
 
-def _only_array(path: Path) -> Array:
-    if path.suffix.lower() == ".npz":
-        names = array_names(path)
-        if len(names) != 1:
-            raise InvalidInputError(f"{path}: expected one array. Received: {', '.join(names) or 'none'}")
-        return read_arrays(path, names)[names[0]]
-    if not path.is_file():
-        raise InvalidInputError(f"there is no file {path}")
-    try:
-        return np.asarray(np.load(path, allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
-        raise InvalidInputError(f"{path} is no readable .npy file: {first_line(error)}") from None
-
-
-def read_csv(path: Path) -> list[list[str]]:
-    """The rows of a CSV file.
-
-    Raises:
-        InvalidInputError: if it is none, or empty.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.reader(stream))
-    except FileNotFoundError:
-        raise InvalidInputError(f"there is no file {path}") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidInputError(f"{path} is no readable CSV file: {first_line(error)}") from None
-    if not rows:
-        raise InvalidInputError(f"{path} is empty")
-    return rows
-
-
-def _rows_of_pixels(path: Path, wanted: Wanted) -> tuple[Array, Array]:
-    """A heading with a column ``label``, and a row for each image: its label, and its pixels from 0 to 255."""
-    heading, *rows = read_csv(path)
-    names = [name.strip().lower() for name in heading]
-    place = next((names.index(name) for name in ("label", "labels", "class", "y") if name in names), None)
-    pixels = len(heading) - 1
-    shape = wanted.shape or (math.isqrt(pixels), math.isqrt(pixels), 1)
-    if place is None or math.prod(shape) != pixels or not rows or any(len(row) != len(heading) for row in rows):
-        raise InvalidInputError(
-            f"{path}: expected a heading with a column label, and in each row the {math.prod(shape)} pixels of an "
-            f"image of shape {shape} beside it; or make an .npz file of it: numpy.savez('mine.npz', images=..., "
-            f"labels=...). Received: {len(heading)} columns, the first called {heading[0]!r}"
-        )
-    labels = np.array([row[place] for row in rows])
-    try:
-        values = np.array([row[:place] + row[place + 1 :] for row in rows], float)
-    except ValueError as error:
-        raise InvalidInputError(f"{path}: pixels must be numbers: {first_line(error)}") from None
-    return values.reshape(-1, *shape), labels
+def _only_array(path: Path) -> tuple[Header, Callable[[int | None, int], Array]]:
+    """What is known of the array of an .npy file, or of the only one of an .npz file, and what reads its first rows."""
+    if path.suffix.lower() != ".npz":
+        return npy_header(path), lambda rows, limit: read_npy(path, rows, limit=limit)
+    known = headers(path)
+    if len(known) != 1:
+        raise InvalidInputError(f"{path}: expected one array. Received: {_listed(tuple(known))}")
+    [(name, header)] = known.items()
+    return header, lambda rows, limit: read_arrays(path, (name,), rows=rows, limit=limit)[name]

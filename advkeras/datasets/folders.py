@@ -1,5 +1,6 @@
 """A folder of pictures: with a subfolder for each class, or flat with a file of labels."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from advkeras import limits
 from advkeras.datasets import pictures
-from advkeras.datasets.array_files import read_csv
+from advkeras.datasets.csv_files import read_csv
 from advkeras.datasets.found import EIGHT_BITS, TEST_SPLITS, Found, Shape, Wanted
 from advkeras.datasets.loading import LabelledImages, to_pixel_unit
 from advkeras.datasets.normal_form import labels_of
-from advkeras.errors import InvalidInputError
+from advkeras.errors import InvalidInputError, plain_text
 
 # Broken pictures that are named.
 _NAMED = 5
@@ -95,16 +97,16 @@ def _order_remarks(classes: Sequence[str]) -> tuple[str, ...]:
 
 def _with_labels(path: Path, wanted: Wanted) -> _Listed:
     """A flat folder, and a CSV file whose rows are a picture's name and its label."""
-    rows = [[cell.strip() for cell in row[:2]] for row in read_csv(wanted.labels or path) if len(row) >= 2]
-    known = [row for row in rows if _is_picture(path / row[0])]
+    read = read_csv(wanted.labels or path, slice(0, 2))
+    rows = [[cell.strip() for cell in row] for row in read if len(row) == 2]
+    known = [row for row in rows if _holds(path, row[0])]
     # The first row may be a heading.
-    missing = [
-        name for name, _ in (rows[1:] if rows and rows[0] not in known else rows) if not _is_picture(path / name)
-    ]
+    rest = rows[1:] if rows and rows[0] not in known[:1] else rows
+    missing = [name for name, _ in rest if not _holds(path, name)]
     if not known or missing:
         raise InvalidInputError(
             f"{wanted.labels}: expected rows of a picture's name in {path} and its label. Received: "
-            + (f"{missing[0]!r}, which is no picture there" if missing else f"{len(rows)} rows")
+            + (f"{plain_text(missing[0], 60)!r}, which is no picture there" if missing else f"{len(rows)} rows")
         )
     labels, names = labels_of(
         np.array([label for _, label in known]),
@@ -120,6 +122,8 @@ def _read(
     files: Sequence[tuple[Path, int]], examples: int | None, shape: Shape, wanted: Wanted
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], list[str]]:
     """The first pictures that can be read, their labels, and what is to be said of them."""
+    count = len(files) if examples is None else min(examples, len(files))
+    limits.require_room(count * math.prod(shape), limits.ARRAYS, f"{count:,} pictures of shape {shape}")
     images: list[npt.NDArray[np.uint8]] = []
     labels, broken, turned = [], [], 0
     for file, label in files:
@@ -167,6 +171,15 @@ def _fitted(pixels: npt.NDArray[np.uint8], shape: Shape, resize: bool, file: Pat
             f"{file}: expected images of shape {shape}; --resize scales them. Received: {pixels.shape}"
         )
     return pictures.resized(pixels, shape[0], shape[1])
+
+
+def _holds(folder: Path, name: str) -> bool:
+    """Whether a folder holds a picture of a name; what lies elsewhere is none of it."""
+    inside = not Path(name).is_absolute() and ".." not in Path(name).parts
+    try:
+        return inside and _is_picture(folder / name)
+    except OSError:  # a name that no file can have
+        return False
 
 
 def _is_picture(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """Images and labels as people keep them, made (N, H, W, C) and (N,)."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,12 +10,14 @@ import numpy.typing as npt
 
 from advkeras.arrays import PICTURE_CHANNELS
 from advkeras.datasets.found import EIGHT_BITS, Bounds, Shape
-from advkeras.errors import InvalidInputError
+from advkeras.errors import InvalidInputError, plain_text
 
 Array = npt.NDArray[Any]
 
 _BITS, _SIXTEEN_BITS = (0.0, 1.0), (0.0, 65535.0)
 _FOURTEEN_BITS = 2**14
+# Of one data set, at most.
+_MOST_CLASSES, _MOST_IMAGES = 10**6, 10**8
 
 
 @dataclass(frozen=True)
@@ -31,14 +34,34 @@ class Pixels:
 
     def first(self, count: int | None, bounds: Bounds) -> npt.NDArray[np.float32]:
         """The first images, scaled from their unit to bounds where they say it; all where the number is None."""
-        pixels = self.array[:count].astype(np.float32)
+        with np.errstate(over="ignore"):  # what becomes infinite lies outside all bounds
+            pixels = self.array[:count].astype(np.float32)
         if self.unit is None or self.unit == bounds:
             return pixels
         (low, high), (least, most) = bounds, self.unit
         return (low + (pixels - least) * ((high - low) / (most - least))).astype(np.float32)
 
 
-def images_of(array: Array, *, where: str, shape: Shape | None, bounds: Bounds | None) -> Pixels:
+def require_images(shape: Sequence[int], *, where: str) -> None:
+    """Makes sure that an array has the shape of images, and that there are some.
+
+    Raises:
+        InvalidInputError: if not.
+    """
+    if len(shape) not in (3, 4):
+        raise InvalidInputError(
+            f"{where}: images must have the shape (N, H, W, C), (N, H, W) or (N, C, H, W). Received: {tuple(shape)}"
+        )
+    if not math.prod(shape):
+        what = "no images" if not shape[0] else "images without pixels"
+        raise InvalidInputError(f"{where} has {what}. Received: an array of shape {tuple(shape)}")
+    if shape[0] > _MOST_IMAGES:
+        raise InvalidInputError(f"{where}: at most {_MOST_IMAGES:,} images are read. Received: {shape[0]:,}")
+
+
+def images_of(
+    array: Array, *, where: str, shape: Shape | None, bounds: Bounds | None, unit: Bounds | None = None
+) -> Pixels:
     """Images as (N, H, W, C): a missing channel axis is added, and channels that come first go last.
 
     Booleans and whole numbers say their unit by their range: 0 and 1, 8 bits, or 16. So do floating-point numbers that
@@ -49,22 +72,20 @@ def images_of(array: Array, *, where: str, shape: Shape | None, bounds: Bounds |
         where: for messages.
         shape: height, width and channels that images should have.
         bounds: that the images should have.
+        unit: what the lowest and the highest pixel value stand for, where that is known.
 
     Raises:
         InvalidInputError: if it is not that, or pixels are not finite.
     """
-    if not (np.issubdtype(array.dtype, np.number) or array.dtype == bool) or np.iscomplexobj(array):
+    if not _is_number(array):
         raise InvalidInputError(f"{where}: images must be numbers. Received: dtype {array.dtype}")
-    if array.ndim not in (3, 4) or not array.size:
-        raise InvalidInputError(
-            f"{where}: images must have the shape (N, H, W, C), (N, H, W) or (N, C, H, W). Received: {array.shape}"
-        )
+    require_images(array.shape, where=where)
     if np.issubdtype(array.dtype, np.floating):
         odd = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
         if len(odd):
             raise InvalidInputError(f"{where}: pixels must be finite. Received: NaN or infinite ones in image {odd[0]}")
     formed = array[..., np.newaxis] if array.ndim == 3 else array
-    return Pixels(_channels_last(formed, shape), _unit_of(array, bounds, where))
+    return Pixels(_channels_last(formed, shape), unit or _unit_of(array, bounds, where))
 
 
 def labels_of(
@@ -85,21 +106,21 @@ def labels_of(
         InvalidInputError: if they are none of these, or not as many as the images.
     """
     flat = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
-    if flat.shape[:1] != (images,) or flat.ndim not in (1, 2):
+    if flat.shape[:1] != (images,) or flat.ndim not in (1, 2) or not flat.size:
         raise InvalidInputError(f"{where}: expected a label for each of {images:,} images. Received: {array.shape}")
     if flat.ndim == 2:
         if not _is_number(flat) or not (((flat == 0) | (flat == 1)).all() and (flat.sum(axis=1) == 1).all()):
             raise InvalidInputError(
-                f"{where}: labels must be (N,), or one-hot rows (N, classes). Received: {array.shape}, row 0: {flat[0]}"
+                f"{where}: labels must be (N,), or one-hot rows (N, classes). Received: {array.shape}, row 0: "
+                f"{plain_text(flat[0], 100)}"
             )
-        return flat.argmax(axis=1).astype(np.int32), None
+        return _numbered(flat.argmax(axis=1), where), None
     if flat.dtype.kind in "SUO":
         return _named(flat, where, class_names)
     if not _is_number(flat) or not (np.isfinite(flat).all() and (flat == np.rint(flat)).all() and (flat >= 0).all()):
-        raise InvalidInputError(f"{where}: labels must be whole numbers from 0. Received: {flat[:3]}, {flat.dtype}")
-    if flat.max() >= 2**31:
-        raise InvalidInputError(f"{where}: labels must be whole numbers from 0. Received: {flat.max()}")
-    return flat.astype(np.int32), None
+        received = plain_text(flat[:3], 100)
+        raise InvalidInputError(f"{where}: labels must be whole numbers from 0. Received: {received}, {flat.dtype}")
+    return _numbered(flat, where), None
 
 
 def _is_number(array: Array) -> bool:
@@ -111,14 +132,32 @@ def _named(
 ) -> tuple[npt.NDArray[np.int32], tuple[str, ...] | None]:
     texts = [each.decode(errors="replace") if isinstance(each, bytes) else str(each) for each in flat.tolist()]
     if all(text.isdecimal() for text in texts):
-        return np.array([int(text) for text in texts], np.int32), None
+        longest = max(texts, key=len)
+        if len(longest) > len(str(_MOST_CLASSES)):
+            raise _no_label(where, longest)
+        return _numbered(np.array([int(text) for text in texts]), where), None
     seen = sorted(set(texts))
     # Other names for the same number of classes are names to show.
     names = tuple(known) if known is not None and set(seen) <= set(known) else tuple(seen)
     if known is not None and names != tuple(known) and len(known) != len(names):
         strange = next(text for text in seen if text not in known)
-        raise InvalidInputError(f"{where}: the label {strange!r} is none of the classes {', '.join(known)}")
-    return np.array([names.index(text) for text in texts], np.int32), names
+        raise InvalidInputError(
+            f"{where}: the label {plain_text(strange, 60)!r} is none of the classes {plain_text(', '.join(known))}"
+        )
+    place = {name: number for number, name in reversed([*enumerate(names)])}
+    return _numbered(np.array([place[text] for text in texts]), where), names
+
+
+def _numbered(labels: Array, where: str) -> npt.NDArray[np.int32]:
+    if labels.max() >= _MOST_CLASSES:
+        raise _no_label(where, labels.max())
+    return labels.astype(np.int32)
+
+
+def _no_label(where: str, received: object) -> InvalidInputError:
+    return InvalidInputError(
+        f"{where}: labels must be whole numbers from 0 to {_MOST_CLASSES - 1:,}. Received: {plain_text(received, 100)}"
+    )
 
 
 def _channels_last(array: Array, shape: Shape | None) -> Array:

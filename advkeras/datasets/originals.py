@@ -2,18 +2,22 @@
 
 import gzip
 import hashlib
-import json
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import numpy.typing as npt
+from pydantic import Field
 
+from advkeras import limits, records
+from advkeras.datasets import pictures
 from advkeras.datasets.registry import CIFAR10
-from advkeras.errors import InvalidInputError
+from advkeras.errors import InvalidInputError, first_line, plain_text
 
 Content = tuple[str, bytes]
 
@@ -78,10 +82,15 @@ def _mnist_contents(found: Mapping[str, bytes]) -> Iterator[Content]:
         match = _MNIST_NAME.fullmatch(name)
         if match is None:
             continue
-        try:
-            yield f"{match[1]}-{match[2]}", gzip.decompress(content) if match[3] else content
-        except (OSError, EOFError, zlib.error) as error:
-            raise InvalidInputError(f"{name} cannot be unpacked: {error}") from None
+        yield f"{match[1]}-{match[2]}", _unpacked(name, content) if match[3] else content
+
+
+def _unpacked(name: str, content: bytes) -> bytes:
+    try:
+        with gzip.open(BytesIO(content)) as stream:
+            return limits.read_at_most(stream, limits.MEMBER, name)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InvalidInputError(f"{name} cannot be unpacked: {plain_text(first_line(error))}") from None
 
 
 _MNIST_NAME = re.compile(r"(train|t10k)-(images|labels)[-.]idx[13]-ubyte(\.gz)?")
@@ -105,23 +114,32 @@ def _cifar10_contents(found: Mapping[str, bytes]) -> Iterator[Content]:
         labels_name = next((name for name in (f"{split}_labels.json", f"{split}_lables.json") if name in found), None)
         if labels_name is None or not all(sprite in found for sprite in sprites):
             continue
-        try:
-            labels = np.asarray(json.loads(found[labels_name]), np.uint8).reshape(len(batches), -1)
-        except (ValueError, TypeError) as error:
-            raise InvalidInputError(f"{labels_name} is no list of the labels: {error}") from None
+        labels = _labels(labels_name, found[labels_name], len(batches))
         for batch, sprite, of_batch in zip(batches, sprites, labels, strict=True):
             yield f"{batch}.bin", _binary(sprite, found[sprite], of_batch)
 
 
+def _labels(name: str, content: bytes, batches: int) -> npt.NDArray[np.uint8]:
+    try:
+        labels = records.record_of(list[Annotated[int, Field(ge=0, le=9)]], content, what="whole numbers from 0 to 9")
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{name} is no list of the labels: it {error}") from None
+    if not labels or len(labels) % batches:
+        raise InvalidInputError(f"{name} is no list of the labels of {batches} batches. Received: {len(labels)} labels")
+    return np.array(labels, np.uint8).reshape(batches, -1)
+
+
 def _binary(name: str, sprite: bytes, labels: Any) -> bytes:
     """The binary version's records: the label, then the red, the green and the blue plane."""
-    import tensorflow as tf
-
     try:
-        images = tf.io.decode_png(sprite, channels=3).numpy().reshape(-1, 32, 32, 3)
-        planes = images.transpose(0, 3, 1, 2).reshape(len(labels), -1)
-    except (tf.errors.OpError, ValueError) as error:
-        raise InvalidInputError(f"{name} does not hold one 32x32 image a row: {str(error).splitlines()[0]}") from None
+        pixels = pictures.read(BytesIO(sprite), name="it", channels=3).pixels
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{name} does not hold one 32x32 image a row: {error}") from None
+    if pixels.shape != (len(labels), 32 * 32, 3):
+        raise InvalidInputError(
+            f"{name} does not hold one 32x32 image a row for {len(labels):,} labels. Received: {pixels.shape}"
+        )
+    planes = pixels.reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2).reshape(len(labels), -1)
     return np.concatenate([labels[:, None], planes], axis=1).tobytes()
 
 

@@ -3,23 +3,21 @@
 import contextlib
 import functools
 import io
-import lzma
 import os
-import tarfile
 import tempfile
 import urllib.error
 import urllib.request
-import zlib
-from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from advkeras import limits
+from advkeras.datasets.archives import files_of
 from advkeras.datasets.loading import is_prepared, prepared_dir, resolve_data_dir
 from advkeras.datasets.originals import ORIGINALS, Originals
 from advkeras.datasets.prepared_sets import tfds_folder
 from advkeras.datasets.registry import get, names
-from advkeras.errors import AdvkerasError, InvalidInputError, first_line, unknown_name
-from advkeras.files import require_writable_folder
+from advkeras.errors import AdvkerasError, InvalidInputError, first_line, plain_text, unknown_name
+from advkeras.files import require_writable_folder, room_in
 
 _NETWORK_TIMEOUT_S = 10
 _TFDS_URL = "https://storage.googleapis.com/tfds-data/"
@@ -58,7 +56,7 @@ def prepare(
         raise InvalidInputError(f"--from reads the original files of {', '.join(ORIGINALS)} only. Received: {name}")
     cache = resolve_data_dir(data_dir)
     require_writable_folder(cache)
-    with tempfile.TemporaryDirectory(prefix="advkeras-", dir=cache) as scratch:
+    with room_in(cache), tempfile.TemporaryDirectory(prefix="advkeras-", dir=cache) as scratch:
         if originals is None:
             builder = _builder_of_any(name)
         elif source is None:
@@ -74,7 +72,7 @@ def prepare(
                 builder(data_dir=str(cache), **version).download_and_prepare()
         # A download that breaks off raises whatever the layers below tensorflow-datasets raise.
         except Exception as error:
-            raise AdvkerasError(f"{name} could not be prepared in {cache}: {first_line(error)}") from error
+            raise AdvkerasError(f"{name} could not be prepared in {cache}: {plain_text(first_line(error))}") from error
     prepared = prepared_folder(name, data_dir)
     if prepared is None:
         raise AdvkerasError(f"{name} could not be prepared in {cache}: tensorflow-datasets has left nothing there")
@@ -91,26 +89,12 @@ def prepared_folder(name: str, data_dir: str | os.PathLike[str] | None = None) -
 
 def _write_originals(originals: Originals, source: Path, scratch: Path) -> None:
     """Copies the original files, uncompressed and checked against their checksums, into a scratch folder."""
-    if not source.exists():
-        raise InvalidInputError(f"--from {source}: there is no such file or folder")
-    found = {name: read() for name, read in _candidates(source) if originals.pattern.fullmatch(name)}
+    found = {}
+    for name, read in files_of(source):
+        if originals.pattern.fullmatch(name):
+            found[name] = read()
+            limits.require_room(sum(map(len, found.values())), limits.ARCHIVE, f"what --from {source} holds")
     originals.write_verified(found, source, scratch)
-
-
-def _candidates(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Every file below a folder or inside a tarball: its name and a function that reads it."""
-    if source.is_dir():
-        for path in sorted(path for path in source.rglob("*") if path.is_file()):
-            yield path.name, path.read_bytes
-        return
-    try:
-        with tarfile.open(source) as archive:
-            for member in archive:
-                stream = archive.extractfile(member) if member.isfile() else None
-                if stream is not None:
-                    yield PurePosixPath(member.name).name, stream.read
-    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise InvalidInputError(f"--from {source} is neither a folder nor a readable tarball: {error}") from None
 
 
 def _official(originals: Originals) -> Any:

@@ -26,7 +26,7 @@ def tfds_folder(name: str, data_dir: str | os.PathLike[str] | None) -> Path | No
             info.parent
             for pattern in ("*/dataset_info.json", "*/*/dataset_info.json")
             for info in (resolve_data_dir(data_dir) / name).glob(pattern)
-            if all(part.isdigit() for part in info.parent.name.split("."))
+            if all(part.isdecimal() for part in info.parent.name.split("."))
         ]
     except (OSError, ValueError):
         return None

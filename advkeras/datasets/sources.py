@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from advkeras.datasets import array_files, registry
-from advkeras.datasets.array_parts import found_in
+from advkeras.datasets.array_parts import Part, found_in
 from advkeras.datasets.folders import open_folder
 from advkeras.datasets.found import Bounds, Found, Shape, Wanted
 from advkeras.datasets.loading import LabelledImages, load, require_examples
@@ -187,7 +187,7 @@ def from_arrays(
         InvalidInputError: as for :func:`find`.
     """
     wanted = Wanted(bounds=bounds, class_names=class_names, shape=shape)
-    parts = {"test": lambda: (np.asarray(images), np.asarray(labels))}
+    parts = {"test": lambda: Part.of(np.asarray(images), np.asarray(labels))}
     found = found_in(parts, wanted, name=name, where=name, source=name)
     return _source(found, class_names, num_classes)
 

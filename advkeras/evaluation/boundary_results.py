@@ -12,9 +12,12 @@ from pydantic import computed_field
 from advkeras.arrays import FloatArray, IntArray
 from advkeras.boundary.found import Boundaries
 from advkeras.boundary.purity import purity
+from advkeras.checked import Bounds, Classes, Count, Digest, Finite, Length, Search, Share
+from advkeras.errors import require
 from advkeras.evaluation.example_files import facts_of, name_for, write_examples
 from advkeras.evaluation.results import BENIGN
-from advkeras.files import arrays_as_bytes
+from advkeras.evaluation.unit_results import LABELS, PIXELS, WALKS, joined, result_of
+from advkeras.files import arrays_as_bytes, safe_name
 from advkeras.provenance import UNKNOWN, Provenance
 from advkeras.runs.store import Store
 from advkeras.runs.study import Study
@@ -41,12 +44,12 @@ class BoundaryRow:
 
     kind: str
     title: str
-    images: int
-    median_distance: float | None
-    unmet: float
-    purity: tuple[float, ...]
-    forward_count: int
-    seconds: float
+    images: Count
+    median_distance: Length | None
+    unmet: Share
+    purity: tuple[Finite, ...]
+    forward_count: Count
+    seconds: Length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,15 +76,15 @@ class BoundaryReport:
     dataset: str
     dataset_title: str
     data_source: str
-    examples: int
-    bounds: tuple[float, float]
-    search: dict[str, Any]
+    examples: Count
+    bounds: Bounds
+    search: Search
     attacks: dict[str, dict[str, Any]]
     checksums: dict[str, str]
-    region_radius: float
+    region_radius: Length
     models: dict[str, tuple[BoundaryRow, ...]]
     provenance: Provenance = UNKNOWN
-    units_left: int = 0
+    units_left: Count = 0
     plan: str = ""
     schema_version: int = SCHEMA_VERSION
 
@@ -105,13 +108,31 @@ class PlannedKind:
 
     kind: str
     title: str
-    examples: tuple[str, ...]
-    walks: tuple[str, ...]
+    examples: tuple[Digest, ...]
+    walks: tuple[Digest, ...]
+
+    def __post_init__(self) -> None:
+        require(len(self.examples) == len(self.walks), "a slice has examples and walks", kind=self.title)
 
     @property
     def units(self) -> tuple[str, ...]:
         """All its units."""
         return (*self.examples, *self.walks)
+
+
+def require_slices(kinds: Sequence[PlannedKind], starts: Sequence[int], **where: str) -> None:
+    """Makes sure that the first of some kinds of images are benign ones, and that all have the same slices.
+
+    Args:
+        kinds: of images.
+        starts: for each slice, how many images come before it.
+        where: for the message.
+
+    Raises:
+        InvalidInputError: if not.
+    """
+    require(bool(kinds) and kinds[0].kind == BENIGN, "the first images must be benign ones", **where)
+    require({len(kind.walks) for kind in kinds} == {len(starts)}, "all images must have the same slices", **where)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,10 +150,18 @@ class PlannedBoundaries:
 
     report: BoundaryReport
     images: str
-    num_classes: int
-    starts: tuple[int, ...]
+    num_classes: Classes
+    starts: tuple[Count, ...]
     models: dict[str, tuple[PlannedKind, ...]]
     version: str
+
+    def __post_init__(self) -> None:
+        for name, kinds in self.models.items():
+            require_slices(kinds, self.starts, model=name)
+            told = name in self.report.checksums and all(
+                kind.kind == BENIGN or kind.title in self.report.attacks for kind in kinds
+            )
+            require(told, "the report must tell each model's checksum and each attack's hyperparameters", model=name)
 
     @property
     def question(self) -> str:
@@ -235,8 +264,9 @@ class BoundaryStudy(Study[PlannedBoundaries, BoundaryStudyResults]):
         for name, kinds in asked.models.items():
             for kind, entry in zip(kinds, found.measured[name], strict=True):
                 facts = {"model": name, "attack": kind.kind, "config": found.report.attacks.get(kind.title, {})}
-                write_examples(store, f"{name}/{kind.kind}", kind.examples, kinds[0].examples, facts)
-                write_boundaries(store, f"{name}/{kind.kind}-boundaries", kind.walks, entry)
+                place = f"{safe_name(name)}/{safe_name(kind.kind)}"
+                write_examples(store, place, kind.examples, kinds[0].examples, facts)
+                write_boundaries(store, f"{place}-boundaries", kind.walks, entry)
         return found
 
 
@@ -277,23 +307,33 @@ def measured_around(
         find: units' results.
     """
     parts: list[tuple[int, Result, Result, Result]] = []
-    for start, walks, examples, of_benign in zip(starts, kind.walks, kind.examples, benign.examples, strict=True):
-        results = find(walks), find(examples), find(of_benign)
-        if all(results):
-            parts.append((start, *results))  # type: ignore[arg-type]
+    for start, of_walks, of_examples, of_benign in zip(starts, kind.walks, kind.examples, benign.examples, strict=True):
+        labels = result_of(find, of_benign, LABELS)
+        if labels is None:
+            continue
+        examples = result_of(find, of_examples, PIXELS, rows=len(labels.arrays["labels"]))
+        walks = result_of(find, of_walks, WALKS)
+        if examples is not None and walks is not None:
+            rows = walks.arrays["rows"]
+            require(
+                not rows.size or bool(rows.min() >= 0 and rows.max() < len(labels.arrays["labels"])),
+                "boundaries must be around images of the slice",
+                kind=kind.title,
+            )
+            parts.append((start, walks, examples, labels))
     if not parts:
         return None
 
-    def joined(of: Any) -> Any:
-        return np.concatenate([of(*part) for part in parts])
+    def all_of(of: Any) -> Any:
+        return joined([of(*part) for part in parts])
 
     return MeasuredBoundaries(
         kind=kind.kind,
         title=kind.title,
-        images=joined(lambda _, walks, examples, __: examples.arrays["adversarials"][walks.arrays["rows"]]),
-        labels=joined(lambda _, walks, __, benign: benign.arrays["labels"][walks.arrays["rows"]]),
-        indices=joined(lambda start, walks, *_: start + walks.arrays["rows"]),
-        distortion=joined(lambda _, walks, examples, __: examples.arrays["distortion"][walks.arrays["rows"]]),
+        images=all_of(lambda _, walks, examples, __: examples.arrays["adversarials"][walks.arrays["rows"]]),
+        labels=all_of(lambda _, walks, __, benign: benign.arrays["labels"][walks.arrays["rows"]]),
+        indices=all_of(lambda start, walks, *_: start + walks.arrays["rows"]),
+        distortion=all_of(lambda _, walks, examples, __: examples.arrays["distortion"][walks.arrays["rows"]]),
         found=boundaries_of([walks for _, walks, _, _ in parts]),
     )
 
@@ -301,7 +341,7 @@ def measured_around(
 def boundaries_of(results: Sequence[Result]) -> Boundaries:
     """The boundaries that units have found, together."""
     names = ("distances", "adjacent", "classes")
-    distances, adjacent, classes = (np.concatenate([result.arrays[name] for result in results]) for name in names)
+    distances, adjacent, classes = (joined([result.arrays[name] for result in results]) for name in names)
     forwards, seconds = (sum(result.facts[name] for result in results) for name in ("forward_count", "seconds"))
     return Boundaries(distances, adjacent, classes, forwards, seconds)
 

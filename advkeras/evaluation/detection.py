@@ -24,6 +24,7 @@ from advkeras.evaluation.fit import check_attacks, check_fit
 from advkeras.evaluation.results import BENIGN, RegionSettings
 from advkeras.evaluation.slices import Slice, company, slices_of, usual_size
 from advkeras.evaluation.units import Examples, OverRegion, checksum
+from advkeras.files import safe_name
 from advkeras.models import Classifier
 from advkeras.parameters import require_count
 from advkeras.randomness import derive_seed
@@ -336,4 +337,4 @@ class _Study:
                 with tempfile.TemporaryDirectory() as folder:
                     path = Path(folder) / "detector.keras"
                     unit.trained(found).save(path)
-                    store.write(f"{self.classifier.name}/detector-{name}.keras", path.read_bytes())
+                    store.write(f"{safe_name(self.classifier.name)}/detector-{name}.keras", path.read_bytes())

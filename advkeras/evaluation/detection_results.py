@@ -10,10 +10,20 @@ from scipy.stats import mannwhitneyu
 
 from advkeras.arrays import FloatArray
 from advkeras.boundary.threshold import balanced_threshold
+from advkeras.checked import Count, Digest, Length, Search, Share
 from advkeras.errors import require
-from advkeras.evaluation.boundary_results import MeasuredBoundaries, PlannedKind, measured_around, write_boundaries
+from advkeras.evaluation.boundary_results import (
+    MeasuredBoundaries,
+    PlannedKind,
+    measured_around,
+    require_slices,
+    write_boundaries,
+)
 from advkeras.evaluation.example_files import write_examples
 from advkeras.evaluation.results import BENIGN, RegionSettings
+from advkeras.evaluation.unit_results import AGREEMENT as AGREEING
+from advkeras.evaluation.unit_results import SCORES, WALKS, result_of
+from advkeras.files import safe_name
 from advkeras.proportion import Proportion
 from advkeras.provenance import UNKNOWN, Provenance
 from advkeras.runs.store import Store
@@ -42,7 +52,7 @@ class DetectionRow:
     trained_on: str
     false_positives: Proportion
     false_negatives: dict[str, Proportion]
-    auc: dict[str, float | None]
+    auc: dict[str, Share | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,16 +82,16 @@ class DetectionReport:
     dataset_title: str
     data_source: str
     model: str
-    examples: int
-    search: dict[str, Any]
+    examples: Count
+    search: Search
     attacks: dict[str, dict[str, Any]]
     checksum: str
     training: dict[str, int]
     agreement: RegionSettings
     rows: tuple[DetectionRow, ...]
-    distortion: dict[str, float | None]
+    distortion: dict[str, Length | None]
     provenance: Provenance = UNKNOWN
-    units_left: int = 0
+    units_left: Count = 0
     plan: str = ""
     schema_version: int = SCHEMA_VERSION
 
@@ -103,13 +113,25 @@ class PlannedDetection:
     """
 
     report: DetectionReport
-    starts: tuple[int, ...]
-    first_of_test: int
+    starts: tuple[Count, ...]
+    first_of_test: Count
     kinds: tuple[PlannedKind, ...]
-    agreements: dict[str, tuple[str | None, ...]]
+    agreements: dict[str, tuple[Digest | None, ...]]
     trained: tuple[str, ...]
     tested: tuple[str, ...]
-    scores: dict[str, dict[str, str]]
+    scores: dict[str, dict[str, Digest]]
+
+    def __post_init__(self) -> None:
+        model = self.report.model
+        require_slices(self.kinds, self.starts, model=model)
+        known = {kind.kind for kind in self.kinds}
+        whole = known.issuperset((*self.trained, *self.tested)) and all(
+            len(self.agreements.get(kind, ())) == len(self.starts) for kind in known
+        )
+        require(whole, "all images must have their region's agreement", model=model)
+        for name in self.trained:
+            scored = set(self.scores.get(name, ()))
+            require(scored.issuperset((BENIGN, *self.tested)), "all images must have scores", model=model, trained=name)
 
     def around(self, kind: PlannedKind, find: Find) -> MeasuredBoundaries | None:
         """The boundaries around images of a kind; None as long as a slice is missing."""
@@ -142,7 +164,9 @@ class DetectionStudy(Study[PlannedDetection, DetectionReport]):
         for name in asked.trained:
             scores = {kind: found[kind].scores[name][found[kind].in_test] for kind in test}
             agreements = {kind: found[kind].agreements[found[kind].in_test] for kind in test}
-            threshold = balanced_threshold(*(found[kind].agreements[~found[kind].in_test] for kind in (BENIGN, name)))
+            training = [found[kind].agreements[~found[kind].in_test] for kind in (BENIGN, name)]
+            require(all(map(len, training)), "the training part has no images of a kind", trained_on=titles[name])
+            threshold = balanced_threshold(*training)
             tested = {kind: titles[kind] for kind in asked.tested}
             rows += [
                 _row(BOUNDARIES, titles[name], tested, scores, threshold=0.5),
@@ -157,7 +181,7 @@ class DetectionStudy(Study[PlannedDetection, DetectionReport]):
             measured = asked.around(kind, store.result)
             if measured is not None:
                 facts = {"model": found.model, "attack": kind.kind, "config": found.attacks.get(kind.title, {})}
-                place = f"{found.model}/{kind.kind}"
+                place = f"{safe_name(found.model)}/{safe_name(kind.kind)}"
                 write_examples(store, place, kind.examples, asked.kinds[0].examples, facts)
                 write_boundaries(store, f"{place}-boundaries", kind.walks, measured)
         return found
@@ -178,14 +202,24 @@ class _Part:
 
 def _part(asked: PlannedDetection, kind: PlannedKind, find: Find) -> _Part | None:
     measured = asked.around(kind, find)
-    scores = {name: find(of_kind[kind.kind]) for name, of_kind in asked.scores.items() if kind.kind in of_kind}
+    if measured is None:
+        return None
+    scores = {
+        name: result_of(find, of_kind[kind.kind], SCORES, rows=len(measured))
+        for name, of_kind in asked.scores.items()
+        if kind.kind in of_kind
+    }
     agreements = []
     for digest, walks in zip(asked.agreements[kind.kind], kind.walks, strict=True):
-        found, rows = find(digest) if digest else None, find(walks)
-        if rows is None or (digest and found is None):
+        of_slice = result_of(find, walks, WALKS)
+        if of_slice is None:
             return None
-        agreements.append(found.arrays["agreement"] if found else np.full(len(rows.arrays["rows"]), np.nan, np.float32))
-    if measured is None or None in scores.values():
+        rows = len(of_slice.arrays["rows"])
+        found = result_of(find, digest, AGREEING, rows=rows) if digest else None
+        if digest and found is None:
+            return None
+        agreements.append(found.arrays["agreement"] if found else np.full(rows, np.nan, np.float32))
+    if None in scores.values():
         return None
     return _Part(
         in_test=measured.indices >= asked.first_of_test,

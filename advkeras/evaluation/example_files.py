@@ -8,23 +8,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from advkeras import limits
 from advkeras.errors import InvalidInputError
-from advkeras.files import read_arrays_of, write_in_parts
+from advkeras.evaluation.unit_results import EXAMPLES, LABELS, PIXELS, Holds, result_of
+from advkeras.files import write_in_parts
+from advkeras.npz import read_arrays
 from advkeras.runs.store import Store
 from advkeras.runs.unit import Result
 
-_EXAMPLES, _FACTS, _OWN = "adversarials", "facts", "linf"
-_COUNTS = ("forward_count", "gradient_count", "seconds")
+_EXAMPLES, _FACTS = "adversarials", "facts"
+_SMALL = (*(name for name in EXAMPLES.arrays if name != "linf"), "labels")
 
 
 def write_examples(
-    store: Store, name: str, examples: Sequence[str], benign: Sequence[str], facts: Mapping[str, Any]
+    store: Store, place: str, examples: Sequence[str], benign: Sequence[str], facts: Mapping[str, Any]
 ) -> str:
     """A file of what an attack returned for all images, a slice at a time in memory.
 
     Args:
         store: of the run.
-        name: of the file, without its ending.
+        place: of the file, without its ending.
         examples: digests of the units, slice by slice.
         benign: of those that know the images and their true classes.
         facts: what else is known, as plain values.
@@ -33,20 +36,20 @@ def write_examples(
         The file's name: one that is there and of the same units, or a new one.
 
     Raises:
-        InvalidInputError: if it cannot be written, or a result is missing.
+        InvalidInputError: if it cannot be written, or a result is missing or holds something else.
     """
-    file, written = name_for(store, name, examples)
+    file, written = name_for(store, place, examples)
     if written:
         return file
-    small: dict[str, list[npt.NDArray[Any]]] = {}
-    counts = dict.fromkeys(_COUNTS, 0)
+    small: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in _SMALL}
+    counts = dict.fromkeys(EXAMPLES.facts, 0)
     for digest, of_benign in zip(examples, benign, strict=True):
-        found = _required(store, digest)
-        arrays = {**found.arrays, "labels": _required(store, of_benign).arrays["labels"]}
-        for key, values in arrays.items():
-            if key not in (_EXAMPLES, _OWN):
-                small.setdefault(key, []).append(values)
-        counts = {key: counts[key] + found.facts[key] for key in _COUNTS}
+        labels = _required(store, of_benign, LABELS).arrays["labels"]
+        found = _required(store, digest, EXAMPLES, rows=len(labels))
+        for name, values in {**found.arrays, "labels": labels}.items():
+            if name in small:
+                small[name].append(values)
+        counts = {name: counts[name] + found.facts[name] for name in counts}
     pixels = {"images": _pixels(store, benign), _EXAMPLES: _pixels(store, examples)}
     told = facts_of({**facts, **counts}, examples)
     with store.writing(file) as stream:
@@ -77,20 +80,27 @@ def _units_of(store: Store, file: str) -> list[str] | None:
     path = store.folder / file
     try:
         with path.open("rb") as stream:
-            facts = json.loads(str(read_arrays_of(stream, (_FACTS,))[_FACTS]))
-    except (OSError, InvalidInputError, ValueError):
+            facts = json.loads(str(read_arrays(stream, (_FACTS,), limit=limits.RECORD)[_FACTS]))
+    except (OSError, ValueError, RecursionError):
         return None
     units = facts.get("units") if isinstance(facts, dict) else None
     return units if isinstance(units, list) else None
 
 
 def _pixels(store: Store, digests: Sequence[str]) -> Iterator[npt.NDArray[Any]]:
+    shape = None
     for digest in digests:
-        yield _required(store, digest).arrays[_EXAMPLES]
+        pixels = _required(store, digest, PIXELS).arrays[_EXAMPLES]
+        shape = pixels.shape[1:] if shape is None else shape
+        if pixels.shape[1:] != shape:
+            raise InvalidInputError(
+                f"units' results do not fit together: images of shape {shape} and {pixels.shape[1:]}"
+            )
+        yield pixels
 
 
-def _required(store: Store, digest: str) -> Result:
-    found = store.result(digest)
+def _required(store: Store, digest: str, kind: Holds, rows: int | None = None) -> Result:
+    found = result_of(store.result, digest, kind, rows=rows)
     if found is None:
         raise InvalidInputError(f"the result of unit {digest} is damaged: give the command again, and it is made again")
     return found

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from advkeras.arrays import NO_CLASS, BoolArray, slack
+from advkeras.errors import InvalidInputError
 from advkeras.evaluation.distortion import summary
 from advkeras.evaluation.doubts import doubts
 from advkeras.evaluation.example_files import write_examples
@@ -22,6 +23,8 @@ from advkeras.evaluation.results import (
     Row,
     WorstCase,
 )
+from advkeras.evaluation.unit_results import EXAMPLES, LABELS, RECHECK, VOTES, result_of
+from advkeras.files import safe_name
 from advkeras.proportion import Proportion
 from advkeras.provenance import Provenance
 from advkeras.runs.store import Store
@@ -105,7 +108,7 @@ class EvaluationStudy(Study[PlannedEvaluation, Evaluation]):
         files = {
             (model.name, row.attack): write_examples(
                 store,
-                f"{model.name}/{row.attack}",
+                f"{safe_name(model.name)}/{safe_name(row.attack)}",
                 row.examples,
                 model.rows[0].examples,
                 {"model": model.name, "attack": row.attack, "config": row.config},
@@ -142,12 +145,18 @@ def _found(row: PlannedRow, find: Find, labels: dict[int, npt.NDArray[Any]]) -> 
     """What is there of a row; benign images tell the true classes."""
     slices = {}
     for number, (of_examples, of_votes) in enumerate(zip(row.examples, row.votes, strict=True)):
-        examples, votes = find(of_examples), find(of_votes)
-        if examples is None or votes is None:
+        kinds = (EXAMPLES, LABELS) if row.norm is None else (EXAMPLES,)
+        examples = result_of(find, of_examples, *kinds)
+        if (
+            examples is None
+            or (votes := result_of(find, of_votes, VOTES, rows=len(examples.arrays["success"]))) is None
+        ):
             continue
         if row.norm is None:
             labels[number] = examples.arrays["labels"]
         if number in labels:
+            if len(labels[number]) != len(votes.arrays["classes"]):
+                raise InvalidInputError(f"{row.title} has examples of other images than the benign ones")
             slices[number] = _Slice(
                 labels=labels[number],
                 arrays={name: examples.arrays[name] for name in _ARRAYS},
@@ -189,7 +198,7 @@ def _row(found: _Found, plan: PlannedEvaluation, find: Find) -> Row:
 
 
 def _convergence(row: PlannedRow, find: Find) -> Convergence | None:
-    results = [result for digest in row.rechecks if (result := find(digest)) is not None]
+    results = [result for digest in row.rechecks if (result := result_of(find, digest, RECHECK)) is not None]
     if row.more_work is None or not results:
         return None
     names = ("success", "success_again", "distance", "distance_again")

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from advkeras.checked import Length, Share
+
 
 @dataclass(frozen=True)
 class PaperRow:
@@ -14,10 +16,10 @@ class PaperRow:
         point: accuracy of point classification (Table 2).
     """
 
-    success: float | None = None
-    distortion: float | None = None
-    region: float | None = None
-    point: float | None = None
+    success: Share | None = None
+    distortion: Length | None = None
+    region: Share | None = None
+    point: Share | None = None
 
 
 _NATURAL, _ADVERSARIAL = "natural", "adversarially trained"

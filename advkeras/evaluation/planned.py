@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from advkeras.checked import Bounds, Classes, Count, Digest, Finite, Length, Whole
+from advkeras.errors import require
 from advkeras.evaluation.paper import PaperRow
-from advkeras.evaluation.results import RegionSettings
+from advkeras.evaluation.results import BENIGN, RegionSettings
 from advkeras.runs.unit import canonical
 
 
@@ -32,10 +34,13 @@ class PlannedRow:
     norm: Literal["linf", "l2"] | None
     minimises: bool
     paper: PaperRow | None
-    examples: tuple[str, ...]
-    votes: tuple[str, ...]
-    rechecks: tuple[str, ...] = ()
+    examples: tuple[Digest, ...]
+    votes: tuple[Digest, ...]
+    rechecks: tuple[Digest, ...] = ()
     more_work: str | None = None
+
+    def __post_init__(self) -> None:
+        require(len(self.examples) == len(self.votes), "a slice has examples and votes", row=self.title)
 
     @property
     def units(self) -> tuple[str, ...]:
@@ -63,6 +68,12 @@ class PlannedModel:
     remark: str
     rows: tuple[PlannedRow, ...]
 
+    def __post_init__(self) -> None:
+        benign = bool(self.rows) and self.rows[0].attack == BENIGN and self.rows[0].norm is None
+        require(benign, "the first row must be of benign images", model=self.name)
+        slices = {len(row.examples) for row in self.rows}
+        require(len(slices) == 1, "all rows must have the same slices", model=self.name)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedEvaluation:
@@ -88,15 +99,15 @@ class PlannedEvaluation:
 
     dataset: str
     dataset_title: str
-    bounds: tuple[float, float]
-    num_classes: int
+    bounds: Bounds
+    num_classes: Classes
     data_source: str
-    examples: int
+    examples: Count
     images: str
-    pixels: tuple[float, float]
+    pixels: tuple[Finite, Finite]
     protocol: Literal["quick", "paper"]
-    seed: int
-    epsilon: float
+    seed: Whole
+    epsilon: Length
     region: RegionSettings
     by_queries: tuple[str, ...]
     models: tuple[PlannedModel, ...]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from advkeras import records
+from advkeras.checked import Bounds, Count, Length, Whole
 from advkeras.evaluation.paper import PaperRow
 from advkeras.models.reading import AS_RETURNED
 from advkeras.proportion import Proportion
@@ -27,10 +28,10 @@ class Distortion:
         median: the middle one.
     """
 
-    mean: float
-    low: float | None
-    high: float | None
-    median: float
+    mean: Length
+    low: Length | None
+    high: Length | None
+    median: Length
 
 
 # A distortion that more work makes smaller by more than this share had not ended.
@@ -53,12 +54,12 @@ class Convergence:
     """
 
     setting: str
-    images: int
-    success: int
-    success_again: int
-    distortion: float | None
-    distortion_again: float | None
-    seconds: float
+    images: Count
+    success: Count
+    success_again: Count
+    distortion: Length | None
+    distortion_again: Length | None
+    seconds: Length
 
     @property
     def converged(self) -> bool:
@@ -84,7 +85,7 @@ class WorstCase:
         distortion: of the nearest example that any minimum-norm attack found, RMS; None without any.
     """
 
-    epsilon: float
+    epsilon: Length
     within: Proportion
     success: Proportion
     distortion: Distortion | None
@@ -123,14 +124,14 @@ class Row:
     success: Proportion | None = None
     distortion: Distortion | None = None
     within: Proportion | None = None
-    median_linf: float | None = None
+    median_linf: Length | None = None
     convergence: Convergence | None = None
-    zero_gradients: int = 0
-    nonfinite_gradients: int = 0
-    forward_count: int = 0
-    gradient_count: int = 0
-    seconds: float = 0.0
-    region_seconds: float = 0.0
+    zero_gradients: Count = 0
+    nonfinite_gradients: Count = 0
+    forward_count: Count = 0
+    gradient_count: Count = 0
+    seconds: Length = 0.0
+    region_seconds: Length = 0.0
     paper: PaperRow | None = None
     examples_file: str = ""
 
@@ -165,8 +166,8 @@ class RegionSettings:
         samples: points drawn from it.
     """
 
-    radius: float
-    samples: int
+    radius: Length
+    samples: Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,16 +193,16 @@ class Evaluation:
 
     dataset: str
     dataset_title: str
-    bounds: tuple[float, float]
+    bounds: Bounds
     data_source: str
-    examples: int
+    examples: Count
     protocol: Literal["quick", "paper"]
-    seed: int
+    seed: Whole
     region: RegionSettings
     models: tuple[ModelResult, ...]
     provenance: Provenance
     doubts: tuple[str, ...] = ()
-    units_left: int = 0
+    units_left: Count = 0
     plan: str = ""
     schema_version: int = SCHEMA_VERSION
 

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from advkeras import limits
 from advkeras.arrays import FloatArray
 from advkeras.datasets import DatasetSpec, LabelledImages
 from advkeras.parameters import require_count
@@ -49,9 +50,11 @@ def slices_of(data: LabelledImages, size: int) -> tuple[Slice, ...]:
     """A study's images in slices; the last one may be smaller.
 
     Raises:
-        InvalidInputError: if the size makes no sense.
+        InvalidInputError: if the size makes no sense, or results of such slices would be too large to be read again.
     """
     require_count(slice=size)
+    pixels = min(size, len(data)) * math.prod(data.images.shape[1:])
+    limits.require_room(2 * 4 * pixels, limits.UNIT, f"what is kept of a slice of {min(size, len(data)):,} images")
     parts = []
     for first in range(0, len(data), size):
         rows = slice(first, first + size)

@@ -1,14 +1,50 @@
 """The model card: what a trained model is, how it was made and how good it is, as JSON among a SavedModel's assets."""
 
-import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from advkeras.errors import InvalidInputError
+from pydantic import AfterValidator, Field
+
+from advkeras import records
+from advkeras.checked import Bounds, Count, Finite, Length, Positive, Share, Whole
+from advkeras.errors import InvalidInputError, require
+from advkeras.files import write_json
 
 FILE_NAME = "assets/model_card.json"
 UNKNOWN = "unknown"
+# Values of an image, and classes, that a model may have.
+_MOST_VALUES, _MOST_CLASSES = 2**28, 100_000
+
+
+def _of_an_image(shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    require(math.prod(shape) <= _MOST_VALUES, f"images have at most {_MOST_VALUES:,} values", shape=shape)
+    return shape
+
+
+@dataclass(frozen=True)
+class _Accuracy:
+    """What an accuracy of a card holds, among other facts."""
+
+    count: Count
+    of: Count
+    rate: Share | None
+    low: Share
+    high: Share
+
+    def __post_init__(self) -> None:
+        require(self.count <= self.of, "count must not exceed the number of images", count=self.count, of=self.of)
+
+
+def _accuracy(measured: dict[str, Any]) -> dict[str, Any]:
+    records.of_plain(_Accuracy, measured, what="an accuracy")
+    return measured
+
+
+Accuracy = Annotated[dict[str, Any], AfterValidator(_accuracy)]
+Names = Annotated[tuple[str, ...], Field(min_length=1, max_length=_MOST_CLASSES)]
+Shape = Annotated[tuple[Positive, Positive, Positive], AfterValidator(_of_an_image)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,21 +75,21 @@ class ModelCard:
 
     name: str
     architecture: str
-    parameters: int | None
+    parameters: Count | None
     dataset: str
-    bounds: tuple[float, float]
-    input_shape: tuple[int, int, int]
-    class_names: tuple[str, ...]
+    bounds: Bounds
+    input_shape: Shape
+    class_names: Names
     defense: str
     command: str
-    seed: int | None
+    seed: Whole | None
     data: dict[str, Any]
     recipe: dict[str, Any]
-    history: list[dict[str, float]] = field(default_factory=list)
-    accuracies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    history: list[dict[str, Finite]] = field(default_factory=list)
+    accuracies: dict[str, Accuracy] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     device: str = ""
-    seconds: float = 0.0
+    seconds: Length = 0.0
     checksum: str = ""
     serving: dict[str, Any] = field(default_factory=dict)
 
@@ -77,26 +113,39 @@ class ModelCard:
             recipe={},
         )
 
+    def require_fit(self, input_shape: tuple[int, int, int], num_classes: int, where: str) -> None:
+        """Makes sure that the card is that of a model which takes such images and knows so many classes.
+
+        Args:
+            input_shape: height, width, channels that the model takes.
+            num_classes: that it knows.
+            where: the model is, for the message.
+
+        Raises:
+            InvalidInputError: if not.
+        """
+        if (self.input_shape, len(self.class_names)) != (input_shape, num_classes):
+            raise InvalidInputError(
+                f"the model card of {where} is another model's: it says images of shape {self.input_shape} and "
+                f"{len(self.class_names)} classes. Received: a model of {input_shape} and {num_classes} classes"
+            )
+
     def write(self, folder: Path) -> None:
-        """Writes the card into the SavedModel's folder."""
-        path = folder / FILE_NAME
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n")
+        """Writes the card into the SavedModel's folder.
+
+        Raises:
+            InvalidInputError: if it cannot be written.
+        """
+        write_json(folder / FILE_NAME, asdict(self))
 
     @classmethod
     def read(cls, folder: Path) -> "ModelCard | None":
         """The card in a SavedModel's folder, or None where there is none.
 
         Raises:
-            InvalidInputError: if the card is not readable.
+            InvalidInputError: if the card is not readable, or what it says makes no sense.
         """
         path = folder / FILE_NAME
         if not path.is_file():
             return None
-        try:
-            data = json.loads(path.read_text())
-            for key in ("bounds", "input_shape", "class_names"):
-                data[key] = tuple(data[key])
-            return cls(**data)
-        except (ValueError, TypeError, KeyError) as error:
-            raise InvalidInputError(f"{path} is no readable model card: {error}") from error
+        return records.read(path, path.name, cls, what="a model card")

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,6 +189,7 @@ class Classifier:
         channels_first: bool | None = None,
         preprocessing: Preprocessing | None = None,
         levels: int | None = None,
+        trust: bool = False,
     ) -> "Classifier":
         """Loads a classifier: a name of the zoo, a SavedModel's folder, or a file.
 
@@ -202,14 +204,16 @@ class Classifier:
             channels_first: as for :meth:`from_keras`.
             preprocessing: as for :meth:`from_keras`.
             levels: as for the class.
+            trust: run Python code that a Keras file holds, the function of a Lambda layer for example.
 
         Raises:
-            InvalidInputError: if nothing can be loaded from there, no bounds are known, or it is no classifier.
+            InvalidInputError: if nothing can be loaded from there, no bounds are known, it is no classifier or not the
+                one of its card, or it holds Python code and is not trusted.
             UnknownOutputError: as for the class.
             UnknownShapeError: as for :meth:`from_keras`.
         """
         path = zoo.locate(source)
-        usage = Usage(threshold, output_name, classes, shape, channels_first, preprocessing, levels)
+        usage = Usage(threshold, output_name, classes, shape, channels_first, preprocessing, levels, trust)
         if path.suffix.lower() == lite.SUFFIX:
             return cls._of(
                 lite.lite_network(path),
@@ -219,7 +223,7 @@ class Classifier:
                 usage=usage,
             )
         if path.is_file():
-            model = load_keras_file(path)
+            model = load_keras_file(path, trust=trust)
             return cls._of(
                 keras_network(model),
                 bounds=_require_bounds(bounds, path),
@@ -231,14 +235,16 @@ class Classifier:
         version = layout.version_folder(path)
         card = ModelCard.read(version)
         network = saved_model.load_network(version)
-        name = card.name if card else (version.parent.name if version.name.isdigit() else version.name)
+        name = (card.name if card else "") or (version.parent.name if layout.is_version(version.name) else version.name)
         if card and bounds and tuple(map(float, bounds)) != tuple(map(float, card.bounds)):
             raise InvalidInputError(
                 f"the model card of {path} says that its pixels lie in {list(card.bounds)}. Received: "
                 f"bounds={tuple(bounds)}"
             )
         bounds = bounds or (card.bounds if card else None)
-        return cls._of(
+        if card and usage.shape is None:
+            usage = replace(usage, shape=card.input_shape)
+        classifier = cls._of(
             network,
             bounds=_require_bounds(bounds, path),
             name=name,
@@ -247,6 +253,9 @@ class Classifier:
             card=card,
             usage=usage,
         )
+        if card:
+            card.require_fit(classifier.input_shape, classifier.num_classes, str(path))
+        return classifier
 
     @classmethod
     def _of(cls, network: Network, *, bounds: tuple[float, float], usage: Usage, **facts: Any) -> "Classifier":

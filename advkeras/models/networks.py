@@ -1,5 +1,6 @@
 """Models as they were saved: functions of a tensor of their own shape and number type."""
 
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from advkeras.errors import InvalidInputError, first_line, require, require_increasing
+from advkeras import limits
+from advkeras.errors import InvalidInputError, first_line, plain_text, require, require_increasing
 from advkeras.models.intake import Intake, intake
 from advkeras.models.number_types import taking_float32
 from advkeras.models.usage import Usage
 
 _PROBE_IMAGES = 8
+# What Keras says of Python code in a file is an advice to give this argument.
+_HINT = "safe_mode"
+# Bytes that are read at once of an archive's table of contents; how much larger weights are than what Keras writes.
+_AT_ONCE, _EXPANSION = 2**22, 20
 
 
 @dataclass(frozen=True)
@@ -91,13 +97,36 @@ def keras_network(model: Any) -> Network:
     return Network(f"model {model.name!r}", call, shape, dtype, [model])
 
 
-def load_keras_file(path: Path) -> Any:
+def load_keras_file(path: Path, *, trust: bool = False) -> Any:
     """The Keras model in a .keras or .h5 file.
 
+    Args:
+        path: of the file.
+        trust: run Python code that the file holds, the function of a Lambda layer for example.
+
     Raises:
-        InvalidInputError: if it cannot be read.
+        InvalidInputError: if it cannot be read, or holds Python code and is not trusted.
     """
+    _require_plausible(path)
     try:
-        return keras.saving.load_model(path, compile=False)
-    except (ValueError, OSError, TypeError, KeyError) as error:
-        raise InvalidInputError(f"{path} is no readable .keras file: {first_line(error)}") from error
+        return keras.saving.load_model(path, compile=False, safe_mode=not trust)
+    # What a damaged file raises depends on the layers in it, and is no part of Keras's interface.
+    except Exception as error:
+        if not trust and _HINT in str(error):
+            raise InvalidInputError(
+                f"{path} holds Python code that would run here, the function of a Lambda layer: give --trust-model (in "
+                "Python, trust=True) if you trust where the file is from"
+            ) from None
+        raise InvalidInputError(f"{path} is no readable .keras file: {plain_text(first_line(error))}") from error
+
+
+def _require_plausible(path: Path) -> None:
+    """Refuses a .keras file, an archive, whose parts unpack to far more than they take."""
+    try:
+        with path.open("rb") as stream, zipfile.ZipFile(limits.Wary(stream, _AT_ONCE)) as archive:
+            parts = {info.filename: (info.file_size, info.compress_size) for info in archive.infolist()}
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+        return  # Keras says what is wrong with it, if it is no .h5 file
+    limits.require_room(parts.get("config.json", (0, 0))[0], limits.RECORD, f"{path}: its config.json")
+    swollen = sum(size for size, packed in parts.values() if size > _EXPANSION * max(1, packed))
+    limits.require_room(swollen, limits.UNIT, f"what {path} unpacks to")

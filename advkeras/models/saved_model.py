@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from advkeras.errors import InvalidInputError, first_line
+from advkeras.errors import InvalidInputError, first_line, plain_text
 from advkeras.files import require_writable_folder, scratch_prefix, sweep
 from advkeras.models import layout
 from advkeras.models.graphs import runs_python
@@ -158,11 +158,15 @@ def write(
         if complete is not None:
             complete(scratch)
         scratch.chmod(0o755)
-        taken = [int(child.name) for child in parent.iterdir() if child.name.isdigit()]
+        taken = [int(child.name) for child in parent.iterdir() if layout.is_version(child.name)]
         return scratch.rename(parent / str(max(taken, default=0) + 1))
     except (AssertionError, tf.errors.OpError) as error:
         # An untracked resource is an AssertionError to TensorFlow.
         raise InvalidInputError(f"cannot write a SavedModel into {parent}: {first_line(error)}") from error
+    except OSError as error:
+        raise InvalidInputError(
+            f"cannot write to the folder {parent}: {error.strerror or first_line(error)}"
+        ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -183,7 +187,7 @@ def _load(folder: Path) -> Any:
     try:
         return tf.saved_model.load(str(folder))
     except (OSError, ValueError, tf.errors.OpError) as error:
-        raise InvalidInputError(f"{folder} is no readable SavedModel: {first_line(error)}") from error
-    except (AttributeError, LookupError, TypeError) as error:
-        # What TensorFlow runs into where a file is cut off.
-        raise InvalidInputError(f"{folder} is a damaged SavedModel: {first_line(error)}") from error
+        raise InvalidInputError(f"{folder} is no readable SavedModel: {plain_text(first_line(error))}") from error
+    # What TensorFlow runs into where a file is cut off is no part of its interface.
+    except Exception as error:
+        raise InvalidInputError(f"{folder} is a damaged SavedModel: {plain_text(first_line(error))}") from error

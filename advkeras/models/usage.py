@@ -24,6 +24,7 @@ class Usage:
             ``keras.applications``, or a differentiable TensorFlow function of images (N, H, W, C) float32.
         levels: how many values a pixel of an example may have: 256, where examples are to exist as pictures of 8 bits;
             any number by default.
+        trust: run Python code that a Keras file holds.
     """
 
     threshold: float | None = None
@@ -33,6 +34,7 @@ class Usage:
     channels_first: bool | None = None
     preprocessing: Preprocessing | None = None
     levels: int | None = None
+    trust: bool = False
 
     def preprocess(self, bounds: tuple[float, float]) -> Callable[[Any], Any]:
         """What is done to images (N, H, W, C) float32 of such bounds.

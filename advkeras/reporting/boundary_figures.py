@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from advkeras.evaluation.boundary_results import BoundaryReport, MeasuredBoundaries
-from advkeras.reporting.figures import save_figure, show_image
+from advkeras.reporting.figures import drawn, save_figure, show_image
 
 Measured = Mapping[str, Sequence[MeasuredBoundaries]]
 
@@ -45,14 +45,14 @@ def distances_figure(measured: Measured, report: BoundaryReport, path: Path) -> 
             low, high = np.percentile(distances, [10, 90], axis=0)
             axes.fill_between(rank, low, high, color=_KINDS[number % len(_KINDS)], alpha=0.12, linewidth=0)
             axes.plot(rank, distances.mean(axis=0), label=_counted(entry), **_line(number))
-        axes.set_title(model, fontsize=10)
+        axes.set_title(drawn(model), fontsize=10)
         axes.set_xlabel("directions, sorted by distance (%)")
         axes.set_xlim(0, 100)
         axes.set_ylim(0, reach * 1.02)
         axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     panels[0].set_ylabel(f"distance to the boundary (RMS, pixels in {_unit(report)})")
     figure.suptitle(
-        f"{report.dataset_title}: sorted distances, mean and 10-90% of the images\n"
+        f"{drawn(report.dataset_title)}: sorted distances, mean and 10-90% of the images\n"
         f"along {report.search['directions']:,} directions; at the top edge no boundary was met",
         fontsize=10,
     )
@@ -75,13 +75,15 @@ def purity_figure(measured: Measured, report: BoundaryReport, path: Path) -> lis
         for number, (row, entry) in enumerate(zip(rows, measured[model], strict=True)):
             ranks = np.arange(1, len(row.purity) + 1)
             axes.plot(ranks, row.purity, marker="o", markersize=4, label=_counted(entry), **_line(number))
-        axes.set_title(model, fontsize=10)
+        axes.set_title(drawn(model), fontsize=10)
         axes.set_xlabel("k")
         axes.set_ylim(0, 1.02)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8, frameon=False, loc="lower right")
     panels[0].set_ylabel("average purity of the top k adjacent classes")
-    figure.suptitle(f"{report.dataset_title}: how much directions\nagree on the class beyond the boundary", fontsize=10)
+    figure.suptitle(
+        f"{drawn(report.dataset_title)}: how much directions\nagree on the class beyond the boundary", fontsize=10
+    )
     return _save(figure, path)
 
 
@@ -126,7 +128,7 @@ def instance_figure(
         own = class_names[entry.found.classes[place[0]]]
         picture, axes = grid[row]
         show_image(picture, entry.images[place[0]], report.bounds)
-        picture.set_title(f"{entry.title}: {own}", fontsize=9)
+        picture.set_title(drawn(f"{entry.title}: {own}"), fontsize=9)
         distances, adjacent = entry.found.distances[place[0]], entry.found.adjacent[place[0]]
         order = np.argsort(distances, kind="stable")
         met = adjacent[order] >= 0
@@ -140,7 +142,7 @@ def instance_figure(
         seen.update(int(label) for label in adjacent[adjacent >= 0])
         unmet = unmet or not met.all()
     grid[-1][1].set_xlabel("directions, sorted by distance (%); dashed: where a region's points are expected")
-    names = [(class_names[label], _CLASSES[label % len(_CLASSES)], "o") for label in sorted(seen)]
+    names = [(drawn(class_names[label]), _CLASSES[label % len(_CLASSES)], "o") for label in sorted(seen)]
     names += [("none met", _UNMET, "x")] if unmet else []
     handles = [Line2D([], [], marker=mark, linestyle="", color=colour, label=name) for name, colour, mark in names]
     if not shown:
@@ -149,7 +151,7 @@ def instance_figure(
         )
     if handles:
         figure.legend(handles=handles, title="class beyond", loc="outside right center", fontsize=8, frameon=False)
-    figure.suptitle(f"{report.dataset_title}, {model}: boundaries around test image {index}", fontsize=10)
+    figure.suptitle(f"{drawn(report.dataset_title)}, {drawn(model)}: boundaries around test image {index}", fontsize=10)
     return _save(figure, path)
 
 
@@ -176,7 +178,7 @@ def _line(number: int) -> dict[str, Any]:
 
 
 def _counted(entry: MeasuredBoundaries) -> str:
-    return f"{entry.title} ({len(entry.found.classes)} images)"
+    return drawn(f"{entry.title} ({len(entry.found.classes)} images)")
 
 
 def _unit(report: BoundaryReport) -> str:

@@ -3,7 +3,7 @@
 from rich.table import Table
 
 from advkeras.evaluation.boundary_results import BoundaryReport, BoundaryRow
-from advkeras.reporting.layout import NOTHING, made_with, markdown_table, plain_table, unfinished_text
+from advkeras.reporting.layout import NOTHING, made_with, markdown_table, markdown_text, plain_table, unfinished_text
 
 _HEADINGS = ("Images", "Number", "Median RMS", "Unmet %", "Purity 1", "Purity 3", "Forwards/img")
 
@@ -16,7 +16,7 @@ def boundary_tables(report: BoundaryReport) -> list[Table]:
 def boundary_markdown(report: BoundaryReport) -> str:
     """The same tables, and the caption, as Markdown."""
     tables = [markdown_table(title, _HEADINGS, rows) for title, rows in _cells(report)]
-    return "\n\n".join([*tables, boundary_caption(report)]) + "\n"
+    return "\n\n".join([*tables, markdown_text(boundary_caption(report))]) + "\n"
 
 
 def boundary_caption(report: BoundaryReport) -> str:

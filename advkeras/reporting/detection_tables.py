@@ -3,7 +3,15 @@
 from rich.table import Table
 
 from advkeras.evaluation.detection_results import DetectionReport
-from advkeras.reporting.layout import NOTHING, made_with, markdown_table, plain_table, share_text, unfinished_text
+from advkeras.reporting.layout import (
+    NOTHING,
+    made_with,
+    markdown_table,
+    markdown_text,
+    plain_table,
+    share_text,
+    unfinished_text,
+)
 
 _HEADINGS = ("Trained on", "Tested on", "RMS", "FP %", "FN %", "AUC")
 
@@ -16,7 +24,7 @@ def detection_tables(report: DetectionReport) -> list[Table]:
 def detection_markdown(report: DetectionReport) -> str:
     """The same tables, and the caption, as Markdown."""
     tables = [markdown_table(title, _HEADINGS, rows) for title, rows in _parts(report)]
-    return "\n\n".join([*tables, detection_caption(report)]) + "\n"
+    return "\n\n".join([*tables, markdown_text(detection_caption(report))]) + "\n"
 
 
 def detection_caption(report: DetectionReport) -> str:
@@ -40,10 +48,10 @@ def _parts(report: DetectionReport) -> list[tuple[str, list[tuple[str, ...]]]]:
             (
                 row.trained_on,
                 attack,
-                _number(report.distortion[attack], ".3g"),
+                _number(report.distortion.get(attack), ".3g"),
                 share_text(row.false_positives),
                 share_text(missed),
-                _number(row.auc[attack], ".3f"),
+                _number(row.auc.get(attack), ".3f"),
             )
             for row in report.rows
             if row.detector == detector

@@ -8,6 +8,7 @@ import numpy as np
 
 from advkeras.arrays import FloatArray
 from advkeras.attacks.result import AttackResult
+from advkeras.errors import plain_text
 from advkeras.files import write_atomically
 
 _SHOWN = 8
@@ -48,8 +49,14 @@ def example_picture(
             _draw(axes[row][column], image, bounds, caption)
     for row, heading in enumerate(("benign", "adversarial", "difference")):
         axes[row][0].set_ylabel(heading, fontsize=11)
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(drawn(title), fontsize=11)
     save_figure(figure, path)
+
+
+def drawn(text: object) -> str:
+    """Text from outside as Matplotlib is to draw it: one short line, with no formula in it, and never left out."""
+    line = plain_text(text, 80).replace("$", r"\$")
+    return f" {line}" if line.startswith("_") else line
 
 
 def save_figure(figure: Any, path: Path) -> None:
@@ -86,4 +93,4 @@ def _remark(examples: AttackResult, index: int) -> str:
 
 def _draw(axes: Any, image: FloatArray, bounds: tuple[float, float], caption: str) -> None:
     show_image(axes, image, bounds)
-    axes.set_title(caption, fontsize=9)
+    axes.set_title(drawn(caption), fontsize=9)

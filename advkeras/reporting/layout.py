@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from rich.box import SIMPLE
 from rich.table import Table
 
+from advkeras.errors import plain_text
 from advkeras.proportion import Proportion
 from advkeras.provenance import Provenance
 
@@ -13,18 +14,31 @@ NOTHING = "-"
 
 def plain_table(title: str | None, headings: Sequence[str], rows: Iterable[Sequence[str]] = ()) -> Table:
     """A table for the terminal with few lines, numbers to the right; columns keep their text on one line."""
+    title = None if title is None else plain_text(title)
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE, show_edge=False, pad_edge=False)
     for index, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if index else "left", no_wrap=True)
+        table.add_column(plain_text(heading), justify="right" if index else "left", no_wrap=True)
     for cells in rows:
-        table.add_row(*cells)
+        table.add_row(*map(plain_text, cells))
     return table
 
 
 def markdown_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table as Markdown, numbers to the right, without a line's end."""
-    lines = [f"**{title}**", "", f"| {' | '.join(headings)} |", "|---|" + "---:|" * (len(headings) - 1)]
-    return "\n".join([*lines, *(f"| {' | '.join(cells)} |" for cells in rows)])
+    lines = [f"**{markdown_text(title)}**", "", _markdown_row(headings), "|---|" + "---:|" * (len(headings) - 1)]
+    return "\n".join([*lines, *map(_markdown_row, rows)])
+
+
+def markdown_text(text: object) -> str:
+    """Text from outside as a line of Markdown that ends no cell, and is neither HTML nor a link."""
+    line = plain_text(text, 20_000)
+    for character, instead in (("|", "&#124;"), ("<", "&lt;"), ("](", "]\\(")):
+        line = line.replace(character, instead)
+    return line
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(map(markdown_text, cells))} |"
 
 
 def share_text(proportion: Proportion | None) -> str:

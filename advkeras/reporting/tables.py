@@ -12,6 +12,7 @@ from advkeras.reporting.layout import (
     NOTHING,
     made_with,
     markdown_table,
+    markdown_text,
     percent_text,
     plain_table,
     share_text,
@@ -33,6 +34,8 @@ class _Column:
 
 def _work_text(row: Row) -> str:
     """Gradients for each image; the forward passes of an attack that takes none."""
+    if not row.point.of:
+        return NOTHING
     if row.gradient_count or row.attack == BENIGN:
         return f"{row.gradient_count / row.point.of:,.0f}"
     return f"{row.forward_count / row.point.of:,.0f} fwd"
@@ -87,7 +90,7 @@ def markdown_tables(evaluation: Evaluation) -> str:
         if model.worst:
             shown = [*_left_rows(model), [f"**{cell}**" for cell in _worst_cells(model.worst)]]
             blocks.append(markdown_table(_worst_title(evaluation, model), _worst_headings(model.worst), shown))
-    return "\n\n".join([*blocks, caption(evaluation)]) + "\n"
+    return "\n\n".join([*blocks, markdown_text(caption(evaluation))]) + "\n"
 
 
 def caption(evaluation: Evaluation) -> str:
@@ -123,7 +126,8 @@ def _readings(evaluation: Evaluation) -> str:
 
 def _searches(rows: list[Row]) -> str:
     """Which search OptMargin's row is of."""
-    kinds = {row.config["search"]["kind"] for row in rows if row.attack == "optmargin" and "search" in row.config}
+    searches = [row.config["search"] for row in rows if row.attack == "optmargin" and "search" in row.config]
+    kinds = {str(search.get("kind")) if isinstance(search, dict) else "" for search in searches}
     if kinds == {"decoupled"}:
         return " OptMargin's row minimises equation (4) by the decoupled search."
     if kinds == {"penalty"}:

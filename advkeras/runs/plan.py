@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from advkeras import records
-from advkeras.errors import InvalidInputError
+from advkeras import limits, records
+from advkeras.checked import Digest
 from advkeras.provenance import Provenance
 from advkeras.runs.store import Store
 from advkeras.runs.unit import Unit, canonical, in_order
@@ -26,7 +26,7 @@ class PlannedUnit:
         title: what people call it; units that belong together share it.
     """
 
-    digest: str
+    digest: Digest
     title: str
 
 
@@ -84,9 +84,13 @@ def keep(plan: Plan, store: Store) -> None:
     """Writes a plan into a run's folder; the same one given before makes room for it.
 
     Raises:
-        InvalidInputError: if it cannot be written.
+        InvalidInputError: if it cannot be written, or has more units than are read again.
     """
-    store.write(f"{_FOLDER}/{plan.digest}{_SUFFIX}", records.as_json(plan))
+    content = records.as_json(plan)
+    limits.require_room(
+        len(content), limits.RECORD, f"the plan of {len(plan.units):,} units (larger slices make fewer)"
+    )
+    store.write(f"{_FOLDER}/{plan.digest}{_SUFFIX}", content)
 
 
 def kept(store: Store, study: str | None = None) -> list[Plan]:
@@ -95,6 +99,9 @@ def kept(store: Store, study: str | None = None) -> list[Plan]:
     Args:
         store: of the run.
         study: of that kind only; any by default.
+
+    Raises:
+        InvalidInputError: if one is larger than what is read.
     """
     folder = store.folder / _FOLDER
     found = []
@@ -102,9 +109,14 @@ def kept(store: Store, study: str | None = None) -> list[Plan]:
         if not path.name.endswith(_SUFFIX):
             continue
         try:
-            plan = records.record_of(Plan, path.read_bytes(), what="a plan", schema_version=SCHEMA_VERSION)
-        except (OSError, InvalidInputError):
+            content = limits.read_file(path, limits.RECORD, str(path))
+        except OSError:
             continue
-        if study in (None, plan.study) and path.name == f"{plan.digest}{_SUFFIX}":
+        try:
+            plan = records.record_of(Plan, content, what="a plan", schema_version=SCHEMA_VERSION)
+            whole = path.name == f"{plan.digest}{_SUFFIX}"
+        except ValueError:
+            continue
+        if whole and study in (None, plan.study):
             found.append(plan)
     return sorted(found, key=lambda plan: plan.asked)

@@ -7,27 +7,30 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from advkeras.errors import InvalidInputError, first_line
+from advkeras import limits
+from advkeras.errors import InvalidInputError, first_line, plain_text
 from advkeras.files import (
     arrays_as_bytes,
-    read_arrays_of,
     require_writable_folder,
     scratch_prefix,
     sweep,
     write_atomically,
     writing,
 )
+from advkeras.npz import headers, read_arrays
 from advkeras.runs.remote import RemotePath, is_url
-from advkeras.runs.unit import Result, Unit, digest_of
+from advkeras.runs.unit import Result, Unit, digest_of, is_digest
 
 _UNITS, _FAILURES, _CLAIMS, _SUFFIX = "units", "failures", "claims", ".npz"
 _ALONE = "alone"
 _FACTS, _IDENTITY, _CHECKSUM = "facts.json", "identity.json", "sha256"
+# Bytes of these in a unit's file, at most.
+_TEXT = 2**24
 
 
 class Store:
@@ -58,23 +61,23 @@ class Store:
         return self.result(unit.digest)
 
     def result(self, digest: str) -> Result | None:
-        """The result of the unit that has a digest, as :meth:`get` gives it."""
+        """The result of the unit that has a digest, as :meth:`get` gives it.
+
+        Raises:
+            InvalidInputError: if it is larger than what is read.
+        """
+        if not is_digest(digest):
+            return None
         file = self._file(digest)
         try:
-            content = file.read_bytes()
+            with file.open("rb") as stream:
+                content = limits.read_at_most(stream, limits.UNIT, str(file))
         except OSError:
             return None
-        try:
-            arrays = read_arrays_of(BytesIO(content))
-            checksum = str(arrays.pop(_CHECKSUM))
-            identity, facts = (str(arrays.pop(name)) for name in (_IDENTITY, _FACTS))
-            result = Result(arrays, json.loads(facts))
-            if (digest_of(identity), checksum) == (digest, result.checksum):
-                return result
-        except (InvalidInputError, KeyError, ValueError):
-            pass
-        file.unlink(missing_ok=True)
-        return None
+        result = result_of(content, digest)
+        if result is None:
+            file.unlink(missing_ok=True)
+        return result
 
     def put(self, unit: Unit, result: Result) -> None:
         """Keeps the unit's result.
@@ -84,6 +87,8 @@ class Store:
         """
         told = {_FACTS: json.dumps(result.facts), _IDENTITY: unit.identity, _CHECKSUM: result.checksum}
         arrays = {**result.arrays, **{name: np.array(text) for name, text in told.items()}}
+        size = sum(values.nbytes for values in arrays.values())
+        limits.require_room(size, limits.UNIT, f"the result of {unit.title} (smaller slices have smaller ones)")
         self.write(f"{_UNITS}/{unit.digest}{_SUFFIX}", arrays_as_bytes(arrays))
         (self.folder / _FAILURES / unit.digest).unlink(missing_ok=True)
 
@@ -97,8 +102,12 @@ class Store:
             yield True
             return
         path = Path(self.folder) / _CLAIMS / unit.digest
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as held:
+        with ExitStack() as until_done:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                held = until_done.enter_context(path.open("w"))
+            except OSError as error:
+                raise InvalidInputError(f"cannot write {path}: {error.strerror}") from None
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -116,21 +125,22 @@ class Store:
     def failures(self) -> dict[str, str]:
         """Why units could not be computed, by their digests."""
         folder = self.folder / _FAILURES
-        return {path.name: path.read_text() for path in folder.iterdir()} if folder.exists() else {}
+        return {path.name: _first_of(path) for path in folder.iterdir()} if folder.exists() else {}
 
     def digests(self) -> set[str]:
         """Of the units whose results are there; a damaged one is among them until it is read."""
         folder = self.folder / _UNITS
         names = (path.name for path in folder.iterdir()) if folder.exists() else ()
-        return {name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)}
+        digests = (name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX))
+        return {digest for digest in digests if is_digest(digest)}
 
     def write(self, name: str, content: bytes) -> None:
         """Writes a file of the run's folder, whole or not at all.
 
         Raises:
-            InvalidInputError: if it cannot be written.
+            InvalidInputError: if it cannot be written, or would not lie in the folder.
         """
-        path = self.folder / name
+        path = self._place(name)
         if self._local:
             write_atomically(path, content)
         else:
@@ -151,25 +161,29 @@ class Store:
 
     def times(self) -> dict[str, float]:
         """When each result was written, in seconds since 1970, by the digests of the units."""
-        folder = self.folder / _UNITS
-        return {digest: folder.joinpath(f"{digest}{_SUFFIX}").stat().st_mtime for digest in self.digests()}
+        found = {}
+        for digest in self.digests():
+            with suppress(FileNotFoundError):  # removed by another process, since it was damaged
+                found[digest] = self._file(digest).stat().st_mtime
+        return found
 
     @contextmanager
     def writing(self, name: str) -> Iterator[BinaryIO]:
         """A file of the run's folder that is written bit by bit, and is whole or not there.
 
         Raises:
-            InvalidInputError: if it cannot be written.
+            InvalidInputError: if it cannot be written, or would not lie in the folder.
         """
+        place = self._place(name)
         if self._local:
-            with writing(self.folder / name) as stream:
+            with writing(place) as stream:
                 yield stream
             return
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / "content"
             with path.open("wb") as stream:
                 yield stream
-            (self.folder / name).upload(path)
+            place.upload(path)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -190,3 +204,43 @@ class Store:
 
     def _file(self, digest: str) -> Any:
         return self.folder / _UNITS / f"{digest}{_SUFFIX}"
+
+    def _place(self, name: str) -> Any:
+        """Where a file of a name lies; whatever the name, and whatever links there are, in the folder."""
+        path = self.folder / name
+        inside = not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
+        if self._local and inside:
+            inside = path.resolve().is_relative_to(Path(self.folder).resolve())
+        if not inside:
+            raise InvalidInputError(f"{plain_text(name)} would lie outside the folder {self.folder}")
+        return path
+
+
+def result_of(content: bytes, digest: str) -> Result | None:
+    """The result of the unit that has a digest, from the file that holds it; None where it is damaged or another one's.
+
+    Raises:
+        InvalidInputError: if it unpacks to more than what is read.
+    """
+    try:
+        sizes = {name: header.size() for name, header in headers(BytesIO(content)).items()}
+    except InvalidInputError:
+        return None
+    limits.require_room(sum(sizes.values()), limits.UNIT, f"the result of unit {digest}")
+    if any(sizes.get(name, _TEXT) >= _TEXT for name in (_CHECKSUM, _IDENTITY, _FACTS)):
+        return None
+    try:
+        arrays = read_arrays(BytesIO(content), limit=limits.UNIT)
+        checksum, identity, facts = (str(arrays.pop(name)) for name in (_CHECKSUM, _IDENTITY, _FACTS))
+        result = Result(arrays, json.loads(facts))
+        whole = isinstance(result.facts, dict) and (digest_of(identity), result.checksum) == (digest, checksum)
+    except (InvalidInputError, KeyError, ValueError, RecursionError):
+        return None
+    return result if whole else None
+
+
+def _first_of(path: Any) -> str:
+    """How a file begins, as one line."""
+    with suppress(OSError), path.open("rb") as stream:
+        return plain_text(stream.read(2_000).decode(errors="replace"))
+    return ""

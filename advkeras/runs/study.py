@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Generic, TypeVar
 
-from advkeras import records
+from advkeras import limits, records
 from advkeras.errors import InvalidInputError
 from advkeras.provenance import Provenance, of_run
 from advkeras.runs.execute import Watch, execute
@@ -82,9 +82,9 @@ class Study(abc.ABC, Generic[A, R]):
     def kept(self, store: Store) -> Any:
         """The record that a run's folder holds; None where there is none that can be read."""
         try:
-            content = (store.folder / self.file_name).read_bytes()
+            content = limits.read_file(store.folder / self.file_name, limits.RECORD)
             return records.record_of(self.report, content, what=self.what, schema_version=self.schema_version)
-        except (FileNotFoundError, InvalidInputError):
+        except (OSError, InvalidInputError):
             return None
 
     def put_together(self, store: Store, provenance: Provenance | None = None) -> R:

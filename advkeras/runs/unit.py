@@ -3,6 +3,7 @@
 import abc
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,7 +33,8 @@ class Result:
         digest = hashlib.sha256(canonical(self.facts).encode())
         for name, values in sorted(self.arrays.items()):
             head = (name, values.dtype.str, values.shape)
-            digest.update(repr(head).encode() + np.ascontiguousarray(values).tobytes())
+            digest.update(repr(head).encode())
+            digest.update(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data if values.nbytes else b"")
         return digest.hexdigest()
 
 
@@ -92,6 +94,14 @@ class Unit(abc.ABC):
     def digest(self) -> str:
         """SHA-256 of the identity: the unit's name in a store."""
         return digest_of(self.identity)
+
+
+_DIGEST = re.compile("[0-9a-f]{64}")
+
+
+def is_digest(text: str) -> bool:
+    """Whether a text is the digest of a unit, and so safe as the name of a file."""
+    return _DIGEST.fullmatch(text) is not None
 
 
 def digest_of(identity: str) -> str:

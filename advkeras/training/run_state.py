@@ -15,13 +15,15 @@ import numpy as np
 from advkeras import records
 from advkeras.datasets import LabelledImages
 from advkeras.errors import InvalidInputError
-from advkeras.files import scratch_prefix, sweep, write_atomically, write_json
+from advkeras.files import require_space, scratch_prefix, sweep, write_atomically, write_json
 from advkeras.training.recipes import TrainingRecipe
 
 _CLAIM, _FIGURES, _EPOCHS = "recipe.json", "history.json", "epochs"
 _BEST, _WEIGHTS = "best.weights.h5", "state.weights.h5"
 MONITORED = "val_robust_accuracy"
 _DIGITS = 5
+# Of a weight, as it is kept.
+_BYTES = 4
 
 
 def begun(folder: Path) -> bool:
@@ -90,7 +92,7 @@ class RunState:
         kept.mkdir(exist_ok=True)
         whole = [0]
         for path in kept.iterdir():
-            if path.name.isdigit() and int(path.name) <= len(self.history):
+            if path.name.isdecimal() and int(path.name) <= len(self.history):
                 try:
                     h5py.File(path / _WEIGHTS).close()
                 except OSError:
@@ -110,7 +112,7 @@ class RunState:
             model.load_weights(self.folder / _EPOCHS / str(epochs) / _WEIGHTS)
         del self.history[epochs:]
         for path in (self.folder / _EPOCHS).iterdir():
-            if path.name.isdigit() and int(path.name) > epochs:
+            if path.name.isdecimal() and int(path.name) > epochs:
                 shutil.rmtree(path)
 
     def finish(self) -> None:
@@ -131,7 +133,7 @@ class KeepBest(keras.callbacks.Callback):  # type: ignore[misc]
         """Keeps what is better than everything before."""
         if logs is not None and round(float(logs[MONITORED]), _DIGITS) > self._state.best_so_far:
             scratch = self._state.folder / f"{scratch_prefix()}{_BEST}"
-            self.model.save_weights(scratch)
+            _save_weights(self.model, scratch)
             scratch.rename(self._state.best)
 
 
@@ -174,11 +176,18 @@ class KeepWeights(keras.callbacks.Callback):  # type: ignore[misc]
             self._keep(epoch + 1)
 
     def _keep(self, epochs: int) -> None:
-        before = [path for path in self._folder.iterdir() if path.name.isdigit()]
+        before = [path for path in self._folder.iterdir() if path.name.isdecimal()]
         scratch = Path(tempfile.mkdtemp(prefix=scratch_prefix(), dir=self._folder))
-        self.model.save_weights(scratch / _WEIGHTS)
+        _save_weights(self.model, scratch / _WEIGHTS)
         scratch.rename(self._folder / str(epochs))
         self._done = epochs
         # The last but one stays, in case the last turns out to be damaged.
         for path in sorted(before, key=lambda path: int(path.name))[:-1]:
             shutil.rmtree(path)
+
+
+def _save_weights(model: Any, path: Path) -> None:
+    """Keeps weights and the optimiser's state, where there is room: HDF5 cannot close a file that finds none."""
+    variables = [*model.weights, *(model.optimizer.variables if model.optimizer is not None else ())]
+    require_space(path.parent, sum(_BYTES * int(np.prod(each.shape)) for each in variables))
+    model.save_weights(path)

@@ -15,7 +15,7 @@ from advkeras import provenance
 from advkeras.attacks.accuracy import measure
 from advkeras.datasets import DatasetSpec, LabelledImages
 from advkeras.errors import require
-from advkeras.files import require_writable_folder
+from advkeras.files import require_writable_folder, room_in
 from advkeras.models import Classifier, ModelCard, architectures, layout, saved_model, zoo
 from advkeras.training import distribution
 from advkeras.training.adversarial_training import AdversarialTraining, TrainingAttack
@@ -92,7 +92,7 @@ def train(
     require(steps >= 1, "there must be at least one batch of images to train on", images=count)
     if not resume:
         shutil.rmtree(state, ignore_errors=True)
-    with distribution.naming_lost_workers(strategy):
+    with room_in(parent), distribution.naming_lost_workers(strategy):
         if distribution.in_common(strategy, [0] if worker or begun(state) else [], 1) < 0:
             # The chief has finished what this worker's state belongs to.
             shutil.rmtree(state, ignore_errors=True)

@@ -164,7 +164,7 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, sample, multi_label_mod
         "the train split of mnist is not in": ("train", "--output", tmp_path / "x"),
         "cannot read": ("report", tmp_path / "nowhere"),
         "unknown model '[/red]'": ("attack", "fgsm", "--model", "[/red]"),
-        "is no .npz file: No data left": ("attack", "fgsm", "--dataset", tmp_path / "file"),
+        "ends with .npz, .npy, .h5, .hdf5, .csv": ("attack", "fgsm", "--dataset", tmp_path / "file"),
         "must be a file that ends with .npz": ("attack", "fgsm", "--output", tmp_path / "x.txt"),
         "is damaged": ("evaluate", "--data-dir", damaged),
         "optimizer must be 'adam' or 'sgd'. Received: optimizer='lion'": (

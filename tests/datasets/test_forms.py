@@ -226,7 +226,7 @@ BAD = {
         lambda folder: npz(folder, images=COLOUR, labels=np.full(12, np.nan)),
         "whole numbers from 0",
     ),
-    "objects": (lambda folder: npz(folder, images=np.array([None] * 12), labels=LABELS), "no .npz file"),
+    "objects": (lambda folder: npz(folder, images=np.array([None] * 12), labels=LABELS), "pickles are never read"),
     "12 bits": (
         lambda folder: npz(folder, images=COLOUR.astype(np.uint16) * 16, labels=LABELS),
         "do not say what white is.*uint16",

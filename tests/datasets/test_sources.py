@@ -80,7 +80,7 @@ def test_damaged_npz_files_are_named(tmp_path):
         with pytest.raises(InvalidInputError, match=message):
             datasets.find(tmp_path / "bad.npz", bounds=(0, 1))
     (tmp_path / "text.npz").write_text("no archive")
-    with pytest.raises(InvalidInputError, match="no .npz file"):
+    with pytest.raises(InvalidInputError, match="no readable .npz file"):
         datasets.find(tmp_path / "text.npz")
 
 

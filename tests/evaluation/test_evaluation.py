@@ -160,7 +160,7 @@ def test_what_does_not_fit_is_refused(natural, sample, tmp_path, half_space):
         (lambda: read(tmp_path / "nowhere"), "cannot read"),
         (lambda: read(tmp_path / "other"), "schema version 99"),
         (lambda: read(tmp_path / "text"), "does not hold the results"),
-        (lambda: AttackResult.read(tmp_path / "text"), "no .npz file with the arrays"),
+        (lambda: AttackResult.read(tmp_path / "text"), "no readable .npz file"),
     ):
         with pytest.raises(InvalidInputError, match=message):
             call()

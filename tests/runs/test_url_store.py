@@ -10,7 +10,7 @@ import pytest
 
 from advkeras.attacks import AttackResult
 from advkeras.errors import InvalidInputError
-from advkeras.files import read_arrays_of
+from advkeras.npz import read_arrays
 from advkeras.runs.execute import UnitsFailedError, execute
 from advkeras.runs.ray_workers import execute_on_ray
 from advkeras.runs.remote import RemotePath
@@ -108,7 +108,7 @@ def test_run_model_and_images_may_be_behind_urls(url, tmp_path):
     assert "0 left" in run("status", f"{url}/run").stdout
     found = AttackResult.read(tmp_path / "run" / "model" / "fgsm.npz")
     with RemotePath(f"{url}/run/model/fgsm.npz").open() as stream:
-        there = read_arrays_of(stream, ("adversarials", "success"))
+        there = read_arrays(stream, ("adversarials", "success"))
     np.testing.assert_array_equal(there["adversarials"], found.adversarials)
     assert "there is nothing at" in error_of("evaluate", "--model", f"{url}/nothing.keras", *known)
 
