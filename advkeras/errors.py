@@ -2,7 +2,16 @@
 
 import difflib
 import math
+import re
 from typing import Any
+
+# What TensorFlow's messages say of its own graph: {{function_node ...}}, [[{{node ...}}]], [Op:...].
+_INTERNALS = re.compile(
+    r" for '\{\{node [^']*'|\[\[\{\{[^{}]*\}\}\]\]|\{\{[^{}]*\}\}|\[Op:[^\]]*\](?: name:(?: \S*)?)?"
+)
+# How they begin where they show the lines of Python that led there before they say what is wrong.
+_FRAMED = ("Graph execution error", "Detected at node", "in user code")
+_FRAMES = re.compile(r"\s*File |\s{6,}|<stack traces unavailable>|Node: |Detected at node")
 
 
 class AdvkerasError(Exception):
@@ -31,7 +40,28 @@ class UnknownOutputError(UndecidedError):
 
 def first_line(error: BaseException) -> str:
     """The first line of what another library's error says; its type's name where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return without_internals(str(error)) or type(error).__name__
+
+
+def without_internals(text: str) -> str:
+    """The first line of a message that says what is wrong, without what TensorFlow says of its own graph in it."""
+    lines = text.strip().splitlines()
+    if lines and lines[0].startswith(_FRAMED):
+        lines = [line for line in lines[1:] if not _FRAMES.match(line)] or lines
+    said = (" ".join(_INTERNALS.sub("", line).split()) for line in lines)
+    return next(filter(None, said), "")
+
+
+def plain_text(text: object, limit: int = 300) -> str:
+    """What comes from outside, as one line of printable text.
+
+    Args:
+        text: anything; control characters, line ends and characters that turn or hide text are written as escapes.
+        limit: characters, at most; what is longer ends with ``...``.
+    """
+    cut = str(text)[: limit + 1]
+    shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in cut)
+    return shown if len(shown) <= limit else f"{shown[: max(0, limit - 3)]}..."
 
 
 def unknown_name(kind: str, received: str, known: tuple[str, ...], *, others: tuple[str, ...] = ()) -> str:
