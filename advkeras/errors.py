@@ -2,8 +2,17 @@
 
 import difflib
 import math
+import re
 import unicodedata
 from typing import Any
+
+# What TensorFlow's messages say of its own graph: {{function_node ...}}, [[{{node ...}}]], [Op:...].
+_INTERNALS = re.compile(
+    r" for '\{\{node [^']*'|\[\[\{\{[^{}]*\}\}\]\]|\{\{[^{}]*\}\}|\[Op:[^\]]*\](?: name:(?: \S*)?)?"
+)
+# How they begin where they show the lines of Python that led there before they say what is wrong.
+_FRAMED = ("Graph execution error", "Detected at node", "in user code")
+_FRAMES = re.compile(r"\s*File |\s{6,}|<stack traces unavailable>|Node: |Detected at node")
 
 
 class AdvkerasError(Exception):
@@ -38,7 +47,16 @@ class UnknownOutputError(UndecidedError):
 
 def first_line(error: BaseException) -> str:
     """The first line of what another library's error says; its type's name where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return without_internals(str(error)) or type(error).__name__
+
+
+def without_internals(text: str) -> str:
+    """The first line of a message that says what is wrong, without what TensorFlow says of its own graph in it."""
+    lines = text.strip().splitlines()
+    if lines and lines[0].startswith(_FRAMED):
+        lines = [line for line in lines[1:] if not _FRAMES.match(line)] or lines
+    said = (" ".join(_INTERNALS.sub("", line).split()) for line in lines)
+    return next(filter(None, said), "")
 
 
 def plain_text(text: object, limit: int = 300) -> str:

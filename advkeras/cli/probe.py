@@ -1,6 +1,8 @@
 """``advkeras probe``."""
 
 import json
+import os
+import time
 from typing import Annotated, Any
 
 import typer
@@ -9,7 +11,7 @@ from advkeras.cli import options
 from advkeras.cli.console import counted, counting, err, import_tensorflow, out, progress_bar
 from advkeras.cli.subjects import Subject, on_subject, say_doubts
 from advkeras.errors import AdvkerasError, InvalidInputError
-from advkeras.parameters import AT_LEAST_ONE, NOT_NEGATIVE
+from advkeras.parameters import AT_LEAST_ONE, NOT_NEGATIVE, POSITIVE
 from advkeras.reporting.layout import plain_table, share_text
 
 # Differing images that are named.
@@ -27,13 +29,25 @@ def probe(
     version: Annotated[
         int | None, NOT_NEGATIVE, typer.Option(help="Of the model; the server's choice by default.")
     ] = None,
-    signature: Annotated[str, typer.Option(help="That maps images to logits.")] = "serving_default",
+    signature: Annotated[str, typer.Option(help="That maps images to logits or probabilities.")] = "serving_default",
     local: Annotated[
         str | None,
         typer.Option(
             help="Zoo name, SavedModel folder or .keras file of what is served; the server's name by default."
         ),
     ] = None,
+    timeout: Annotated[
+        float,
+        POSITIVE,
+        typer.Option(
+            metavar="SECONDS",
+            help="From the beginning of a request to the end of its answer, at most.",
+            rich_help_panel="Limits",
+        ),
+    ] = 60.0,
+    largest_answer: Annotated[
+        int, AT_LEAST_ONE, typer.Option(metavar="MIB", help="Size of an answer, at most.", rich_help_panel="Limits")
+    ] = 64,
     concurrency: Annotated[
         int, AT_LEAST_ONE, typer.Option(help="Requests under way at once.", rich_help_panel="Load")
     ] = 4,
@@ -66,56 +80,56 @@ def probe(
 
     Example: [bold]advkeras probe http://localhost:8501 --model mnist-pgd --attack square --examples 50[/]
     """
+    # What gRPC's C++ side has to say would stand beside the one line of an error.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     import_tensorflow()
     from advkeras import records
     from advkeras.attacks.registry import configure
-    from advkeras.serving.clients import connect, is_loopback
-    from advkeras.serving.probe import ProbeReport, attack_served, compare, measure_load
+    from advkeras.serving.clients import connect
+    from advkeras.serving.probe import ProbeReport, attack_served, compare, measure_load, require_load
     from advkeras.serving.served import ServedClassifier
 
-    client = connect(url, model, version=version)
-    if not (owned or is_loopback(url)):
+    require_load(threads=concurrency, requests=requests, batch_size=batch_size)
+    client = connect(url, model, version=version, timeout=timeout, largest_answer=largest_answer * 2**20)
+    if not (owned or client.address.is_loopback):
         raise InvalidInputError(
-            f"{url} is not this machine: a probe sends many requests and may attack; give --i-own-this-endpoint if it "
-            "is yours"
+            f"{client.url} is not this machine: a probe sends many requests and may attack; give "
+            "--i-own-this-endpoint if it is yours"
         )
-    client.signatures()  # says so, if there is no such server or model
-    (reference,), spec, data = subject.load((local or model,))
-    given = _settings(attack, queries, epsilon) if attack else {}
-    configured = configure(attack, spec, {"seed": seed, **given}) if attack else None
-    served = ServedClassifier(client, bounds=reference.bounds, signature=signature)
-    say_doubts(served)
-    err.print(f"{counted(len(data), 'image')}: {data.source}", soft_wrap=True)
-    comparison = compare(served, reference, data, spec.class_names)
+    with client:
+        start = time.perf_counter()
+        client.signatures()  # says so, if there is no such server or model
+        (reference,), spec, data = subject.load((local or model,))
+        given = _settings(attack, queries, epsilon) if attack else {}
+        configured = configure(attack, spec, {"seed": seed, **given}) if attack else None
+        require_load(threads=concurrency, requests=requests, batch_size=batch_size, image=data.images[0].size)
+        served = ServedClassifier.beside(client, reference, signature=signature)
+        say_doubts(served)
+        err.print(f"{counted(len(data), 'image')}: {data.source}", soft_wrap=True)
+        comparison = compare(served, reference, data, spec.class_names)
+        if (taken := served.taken_of(batch_size)) != batch_size:
+            err.print(f"the server takes {counted(taken, 'image')} at once, and so many are in a request")
+            batch_size = taken
 
-    def inputs(number: int) -> dict[str, Any]:
-        return {served.input_name: data.images.take(range(number, number + batch_size), axis=0, mode="wrap")}
+        def inputs(number: int) -> dict[str, Any]:
+            return served.request(data.images.take(range(number, number + batch_size), axis=0, mode="wrap"))
 
-    load = measure_load(
-        lambda: connect(url, model, version=version),
-        inputs,
-        signature=signature,
-        threads=concurrency,
-        requests=requests,
-        batch_size=batch_size,
-    )
-    attacked = None
-    if configured is not None:
-        with progress_bar() as progress:
-            attacked = attack_served(configured, served, reference, data, progress=counting(progress, configured.title))
-    report = ProbeReport(
-        url=url,
-        model=model,
-        random=served.reading.random,
-        signatures={
-            name: {"inputs": sorted(entry.inputs), "outputs": sorted(entry.outputs)}
-            for name, entry in client.signatures().items()
-        },
-        comparison=comparison,
-        load=load,
-        attack=attacked,
-    )
-    client.close()
+        load = measure_load(
+            client.another,
+            inputs,
+            signature=signature,
+            threads=concurrency,
+            requests=requests,
+            batch_size=batch_size,
+            keep=lambda number, answer: served.check(answer, batch_size),
+        )
+        attacked = None
+        if configured is not None:
+            with progress_bar() as progress:
+                attacked = attack_served(
+                    configured, served, reference, data, progress=counting(progress, configured.title)
+                )
+        report = ProbeReport.of(served, comparison, load, attacked, seconds=time.perf_counter() - start)
     if as_json:
         out.print_json(json.dumps(records.plain(report)))
     else:
@@ -123,7 +137,7 @@ def probe(
     if comparison.differing:
         named = ", ".join(map(str, comparison.differing[:_NAMED]))
         raise AdvkerasError(
-            f"the served {model} gives other classes than the local {reference.name} on "
+            f"the served {report.model} gives other classes than the local {reference.name} on "
             f"{len(comparison.differing)} of {len(data)} images: {named}"
             f"{' ...' if len(comparison.differing) > _NAMED else ''}"
         )
@@ -155,8 +169,8 @@ def _show(report: Any) -> None:
     table.add_row("all", share_text(comparison.served), share_text(comparison.local))
     out.print(table)
     out.print(
-        f"{counted(len(comparison.differing), 'image')} with another class than the local model's; logits differ by "
-        f"{comparison.largest_difference:.1e} of the largest at most",
+        f"{counted(len(comparison.differing), 'image')} with another class than the local model's; "
+        f"{comparison.compared} differ by {comparison.largest_difference:.1e} of the largest at most",
         soft_wrap=True,
     )
     out.print(
@@ -173,3 +187,4 @@ def _show(report: Any) -> None:
             f"{attacked.seconds:.0f} s",
             soft_wrap=True,
         )
+    out.print(f"{report.waiting:.0%} of {report.seconds:.1f} s went by waiting for the server and the network")

@@ -112,13 +112,14 @@ class RegionClassification(keras.layers.Layer):  # type: ignore[misc]
         return self.classifier.graph(key, lambda: self._voted, [self.classifier.image_signature, *specs])
 
     def _voted(self, images: Any, seed: Any | None = None) -> dict[str, Any]:
-        return self.vote(
+        answer = self.vote(
             self._network,
             images,
             num_classes=self.classifier.num_classes,
             bounds=(self.bounds[0], self.bounds[1]),
             seed=seed,
         )
+        return {key: answer[key] for key in ("votes", "class", "agreement", "samples")}
 
     def compute_output_spec(self, images: Any, seed: Any | None = None) -> dict[str, Any]:
         """Shapes and dtypes of votes, class, agreement and samples."""

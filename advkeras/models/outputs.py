@@ -57,9 +57,11 @@ def read(
     chosen = choose(function, returned, name=name, wanted=usage.output_name, classes=usage.classes)
     outputs, again = (_outputs(chosen.function, probes, name) for _ in range(2))
     reading = _read(chosen.function, probes, outputs, name=name, threshold=usage.threshold, batch=batch)
-    outputs, again = outputs.astype(np.float32), again.astype(np.float32)
-    finite = np.isfinite(outputs) & np.isfinite(again)
-    difference = float(np.abs(outputs - again).max(initial=0, where=finite))
+    # Infinite numbers are left out.
+    with np.errstate(over="ignore", invalid="ignore"):
+        outputs, again = outputs.astype(np.float32), again.astype(np.float32)
+        finite = np.isfinite(outputs) & np.isfinite(again)
+        difference = float(np.abs(outputs - again).max(initial=0, where=finite))
     # Threads may add up in another order.
     rounding = _ROUNDING * float(np.abs(outputs).max(initial=0, where=finite))
     read_so = replace(

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, log2
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from annotated_types import Interval
 from scipy.stats import binom
 
 from advkeras.arrays import NO_CLASS
@@ -22,6 +23,8 @@ Stop = Literal["never", "exact", "confident"]
 
 # Points of an image that are drawn together, at most: the fewer, the sooner a vote can stop.
 LARGEST_ROUND = 16
+# Points of a vote, at most: a share is known to within half a percentage point then.
+MOST_SAMPLES = 100_000
 # Shares of the error that is left which the confident vote spends at its first look, and at each later one. The first
 # look is at votes that are all for one class, as almost all of a benign image's are, so it gets nearly everything.
 _SPENT_FIRST, _SPENT_LATER = 0.98, 0.5
@@ -34,6 +37,7 @@ class _State(NamedTuple):
     votes: Any  # (B, classes) int32, points for each class
     drawn: Any  # (B,) int32
     decided: Any  # (B,) bool
+    noise: Any  # (B,) float32, the largest of the numbers that were added to the first pixel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +68,7 @@ class RegionVote:
     """
 
     region: Region
-    samples: Count = 100
+    samples: Annotated[int, Interval(ge=1, le=MOST_SAMPLES)] = 100
     combine: Combination = "majority"
     stop: Stop = "never"
     error: WithinOne = 1e-3
@@ -100,7 +104,8 @@ class RegionVote:
 
         Returns:
             ``votes`` (B, classes) int32, points for each class; ``class`` (B,) int32; ``agreement`` (B,) float32,
-            the class's share of the points drawn; ``samples`` (B,) int32, the points drawn.
+            the class's share of the points drawn; ``samples`` (B,) int32, the points drawn; ``noise`` (B,) float32,
+            the largest of the numbers that were added to the first pixel, as a trace of which points were drawn.
         """
         count = tf.shape(images)[0]
         state = _State(
@@ -108,6 +113,7 @@ class RegionVote:
             tf.zeros((count, num_classes), tf.int32),
             tf.zeros((count,), tf.int32),
             tf.zeros((count,), tf.bool),
+            tf.fill((count,), tf.float32.min),
         )
 
         def classify(points: Any) -> Any:
@@ -134,6 +140,7 @@ class RegionVote:
             "class": tf.where(tf.reduce_any(state.votes > 0, axis=1), winner, NO_CLASS),
             "agreement": agreeing / tf.cast(state.drawn, tf.float32),
             "samples": state.drawn,
+            "noise": state.noise,
         }
 
     def rounds(self) -> tuple[int, int]:
@@ -213,7 +220,8 @@ class RegionVote:
         scores = tf.tensor_scatter_nd_add(state.scores, place, contributions(logits, self.combine))
         drawn = tf.tensor_scatter_nd_add(state.drawn, place, tf.ones_like(image))
         votes = tf.tensor_scatter_nd_add(state.votes, place, ballots)
-        return _State(scores, votes, drawn, self._decided(scores, drawn))
+        noise = tf.tensor_scatter_nd_max(state.noise, place, offsets[:, 0, 0, 0])
+        return _State(scores, votes, drawn, self._decided(scores, drawn), noise)
 
     def _earliest(self) -> int:
         """Points that are drawn without a look in between: before them no vote is decided, or every look counts."""

@@ -22,7 +22,7 @@ from typing import IO, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from advkeras.errors import AdvkerasError, InvalidInputError
+from advkeras.errors import AdvkerasError, InvalidInputError, without_internals
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -132,8 +132,8 @@ class CApiSession:
         try:
             yield status
             if self._library.TF_GetCode(status):
-                message = self._library.TF_Message(status).decode(errors="replace").strip()
-                raise CApiError(message.splitlines()[0] if message else "TensorFlow failed without a word")
+                message = without_internals(self._library.TF_Message(status).decode(errors="replace"))
+                raise CApiError(message or "TensorFlow failed without a word")
         finally:
             self._library.TF_DeleteStatus(status)
 

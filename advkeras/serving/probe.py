@@ -9,15 +9,24 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
+from advkeras.arrays import NO_CLASS
 from advkeras.attacks.base import Attack
 from advkeras.datasets import LabelledImages
-from advkeras.errors import require
+from advkeras.errors import plain_text, require
 from advkeras.models import Classifier
+from advkeras.models.reading import OF_PROBABILITIES
 from advkeras.parameters import require_count
 from advkeras.proportion import Proportion
-from advkeras.serving.clients import Client, ServingError
+from advkeras.serving.clients import Client
+from advkeras.serving.failures import ServingError
 from advkeras.serving.served import ServedClassifier
+
+# What a load may be, at most.
+_MOST_THREADS, _MOST_REQUESTS, _LARGEST_REQUEST = 256, 1_000_000, 256 * 2**20
+# Failures in a row after which a server is left alone.
+_GIVEN_UP = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +38,9 @@ class Comparison:
         local: images that the local model classifies correctly.
         by_class: for each class that occurs, images that the served and the local model classify correctly.
         differing: places of the images that get different classes.
-        largest_difference: of a logit, in units of the largest one.
+        largest_difference: of a logit, in units of the largest one; of a probability where the served model answers
+            with these; infinite where only one of the two is a number.
+        compared: ``"logits"`` or ``"probabilities"``.
     """
 
     served: Proportion
@@ -37,6 +48,7 @@ class Comparison:
     by_class: dict[str, tuple[Proportion, Proportion]]
     differing: tuple[int, ...]
     largest_difference: float
+    compared: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +57,15 @@ class Load:
 
     Attributes:
         threads: requests under way at once.
-        requests: number of all.
+        requests: number of all that were sent: fewer than asked for, where the server failed again and again.
         batch_size: images in each.
         errors: requests that failed.
         p50: median of the answers' times, in seconds.
         p95: 95th percentile.
         p99: 99th percentile.
         images_per_second: over all requests.
+        seconds: from the first request to the last answer.
+        waiting: share of the threads' time that went by waiting for the server and the network.
         first_error: what the first failure said.
     """
 
@@ -63,6 +77,8 @@ class Load:
     p95: float
     p99: float
     images_per_second: float
+    seconds: float
+    waiting: float
     first_error: str = ""
 
 
@@ -101,6 +117,8 @@ class ProbeReport:
         comparison: with the local model.
         load: under requests.
         attack: by queries, where one was asked for.
+        seconds: that the probe took.
+        waiting: share of these that went by waiting for the server and the network.
     """
 
     url: str
@@ -110,6 +128,47 @@ class ProbeReport:
     comparison: Comparison
     load: Load
     attack: QueryAttack | None = field(default=None)
+    seconds: float
+    waiting: float
+
+    @classmethod
+    def of(
+        cls,
+        served: ServedClassifier,
+        comparison: Comparison,
+        load: Load,
+        attack: QueryAttack | None,
+        *,
+        seconds: float,
+    ) -> "ProbeReport":
+        """The report of a probe that is over.
+
+        Args:
+            served: what was probed.
+            comparison: with the local model.
+            load: under requests.
+            attack: by queries, where one was asked for.
+            seconds: that the probe took.
+        """
+        client = served.client
+        waited = client.waited + load.waiting * load.seconds
+        return cls(
+            url=client.url,
+            model=plain_text(client.model),
+            random=served.reading.random,
+            signatures={
+                plain_text(name): {
+                    "inputs": sorted(map(plain_text, entry.inputs)),
+                    "outputs": sorted(map(plain_text, entry.outputs)),
+                }
+                for name, entry in client.signatures().items()
+            },
+            comparison=comparison,
+            load=load,
+            attack=attack,
+            seconds=round(seconds, 1),
+            waiting=min(1.0, waited / seconds) if seconds > 0 else 0.0,
+        )
 
 
 def compare(served: ServedClassifier, local: Classifier, data: LabelledImages, names: tuple[str, ...]) -> Comparison:
@@ -130,7 +189,10 @@ def compare(served: ServedClassifier, local: Classifier, data: LabelledImages, n
             f"classes, {local.name} takes {local.input_shape} and has {local.num_classes}"
         )
     theirs, ours = served.logits(data.images), local.logits(data.images)
-    right = [logits.argmax(axis=1) == data.labels for logits in (theirs, ours)]
+    classes = [_classes(logits) for logits in (theirs, ours)]
+    right = [each == data.labels for each in classes]
+    # A served model's probabilities say nothing of what its logits have in common.
+    by_softmax = OF_PROBABILITIES in (served.reading.how, local.reading.how)
     by_class = {
         names[label]: (_share(right[0][data.labels == label]), _share(right[1][data.labels == label]))
         for label in np.unique(data.labels)
@@ -139,8 +201,32 @@ def compare(served: ServedClassifier, local: Classifier, data: LabelledImages, n
         served=_share(right[0]),
         local=_share(right[1]),
         by_class=by_class,
-        differing=tuple(np.flatnonzero(theirs.argmax(axis=1) != ours.argmax(axis=1)).tolist()),
-        largest_difference=float(np.abs(theirs - ours).max() / max(1.0, np.abs(ours).max())),
+        differing=tuple(np.flatnonzero(classes[0] != classes[1]).tolist()),
+        largest_difference=_difference(*((_softmax(theirs), _softmax(ours)) if by_softmax else (theirs, ours))),
+        compared="probabilities" if by_softmax else "logits",
+    )
+
+
+def require_load(*, threads: int, requests: int, batch_size: int, image: int = 1) -> None:
+    """Refuses a load that makes no sense.
+
+    Args:
+        threads: requests under way at once.
+        requests: number of all.
+        batch_size: images in each.
+        image: numbers of an image.
+
+    Raises:
+        InvalidInputError: if one of the numbers is too small or too large.
+    """
+    require_count(concurrency=threads, requests=requests, batch_size=batch_size)
+    require(threads <= _MOST_THREADS, f"concurrency must be at most {_MOST_THREADS}", concurrency=threads)
+    require(requests <= _MOST_REQUESTS, f"requests must be at most {_MOST_REQUESTS:,}", requests=requests)
+    require(requests >= threads, "there must be a request for each thread", requests=requests, concurrency=threads)
+    require(
+        4 * image * batch_size <= _LARGEST_REQUEST,
+        f"a request may have {_LARGEST_REQUEST // 2**20} MiB of pixels at most",
+        batch_size=batch_size,
     )
 
 
@@ -152,9 +238,11 @@ def measure_load(
     threads: int,
     requests: int,
     batch_size: int,
-    keep: Callable[[int, dict[str, npt.NDArray[Any]]], None] | None = None,
+    keep: Callable[[int, dict[str, npt.NDArray[Any]]], object] | None = None,
 ) -> Load:
     """Sends requests from several threads at once, each with a connection of its own.
+
+    After ten failures in a row no more are sent.
 
     Args:
         connect: makes a client.
@@ -163,28 +251,38 @@ def measure_load(
         threads: requests under way at once.
         requests: number of all.
         batch_size: images in each request.
-        keep: is given each answer, with its request's number.
+        keep: is given each answer, with its request's number; it may raise a ServingError.
+
+    Raises:
+        InvalidInputError: if one of the numbers is too small or too large.
     """
-    require_count(concurrency=threads)
-    require(requests >= threads, "there must be a request for each thread", requests=requests, concurrency=threads)
+    require_load(threads=threads, requests=requests, batch_size=batch_size)
     own, seconds = threading.local(), np.full(requests, np.nan)
     errors: list[str] = []
     clients: list[Client] = []
+    failing = _InARow()
 
     def ask(number: int) -> None:
-        if not hasattr(own, "client"):
-            own.client = connect()
-            clients.append(own.client)
+        if failing.times >= _GIVEN_UP:
+            return
         inputs = make_inputs(number)
-        start = time.perf_counter()
         try:
+            if not hasattr(own, "client"):
+                client = connect()
+                clients.append(client)
+                client.signatures()  # which is no part of a request's time
+                own.client = client
+            start = time.perf_counter()
             answer = own.client.predict(inputs, signature=signature)
+            taken = time.perf_counter() - start
+            if keep is not None:
+                keep(number, answer)
         except ServingError as error:
             errors.append(str(error))
+            failing.count(failed=True)
             return
-        seconds[number] = time.perf_counter() - start
-        if keep is not None:
-            keep(number, answer)
+        failing.count(failed=False)
+        seconds[number] = taken
 
     start = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:
@@ -197,15 +295,34 @@ def measure_load(
     p50, p95, p99 = np.percentile(answered, [50, 95, 99]) if len(answered) else (np.nan,) * 3
     return Load(
         threads=threads,
-        requests=requests,
+        requests=len(answered) + len(errors),
         batch_size=batch_size,
         errors=len(errors),
         p50=float(p50),
         p95=float(p95),
         p99=float(p99),
         images_per_second=len(answered) * batch_size / elapsed,
+        seconds=elapsed,
+        waiting=sum(client.waited for client in clients) / (threads * elapsed),
         first_error=errors[0] if errors else "",
     )
+
+
+class _InARow:
+    """How many requests in a row have failed, over all threads.
+
+    Attributes:
+        times: so far.
+    """
+
+    def __init__(self) -> None:
+        self.times = 0
+        self._lock = threading.Lock()
+
+    def count(self, *, failed: bool) -> None:
+        """Counts a request."""
+        with self._lock:
+            self.times = self.times + 1 if failed else 0
 
 
 def attack_served(
@@ -240,6 +357,23 @@ def attack_served(
         distortion=float(result.distortion[result.success].mean()) if result.success.any() else None,
         seconds=round(result.seconds, 1),
     )
+
+
+def _classes(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    """As :meth:`Classifier.predict` has them."""
+    return np.where(np.isnan(logits).any(axis=1), NO_CLASS, logits.argmax(axis=1))
+
+
+def _difference(theirs: npt.NDArray[np.float32], ours: npt.NDArray[np.float32]) -> float:
+    """The largest one, in units of the largest number of ours, or of 1; equal infinite numbers do not differ."""
+    with np.errstate(invalid="ignore"):
+        apart = np.where((theirs == ours) | (np.isnan(theirs) & np.isnan(ours)), 0.0, np.abs(theirs - ours))
+    scale = np.abs(ours).max(initial=1.0, where=np.isfinite(ours))
+    return float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0) / scale)
+
+
+def _softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return np.asarray(tf.nn.softmax(logits))
 
 
 def _share(right: npt.NDArray[np.bool_]) -> Proportion:

@@ -17,6 +17,8 @@ from advkeras.models.saved_model import point_answers
 from advkeras.regions.voting import RegionVote
 
 DEFAULT, BYTES, REGION, REGION_SEEDED, DETECT = "serving_default", "serving_bytes", "region", "region_seeded", "detect"
+# The type of a tensor that NumPy has no name for.
+UNKNOWN = "unknown"
 _INITIALISATION = "__saved_model_init_op"
 # Sets a request's seeds apart from the seeds that experiments use.
 _SEED_DOMAIN = 0x5EED
@@ -30,13 +32,13 @@ class TensorInfo:
 
     Attributes:
         tensor: its name in the graph.
-        dtype: NumPy's name of its type; ``object`` for strings.
-        shape: None for sizes that are free.
+        dtype: NumPy's name of its type; ``object`` for strings, ``unknown`` for what NumPy has not.
+        shape: None for sizes that are free; None where not even their number is said.
     """
 
     tensor: str
     dtype: str
-    shape: tuple[int | None, ...]
+    shape: tuple[int | None, ...] | None
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,11 @@ def point_of_bytes(classifier: Classifier) -> Served:
 
 
 def region(classifier: Classifier, vote: RegionVote) -> Served:
-    """``images`` -> ``class`` (B,) int32, ``votes`` (B, classes) int32, ``agreement`` (B,) float32; fresh points."""
+    """``images`` -> ``class`` (B,) int32, ``votes`` (B, classes) int32, ``agreement``, ``noise`` (B,) float32.
+
+    The points are drawn anew at each request. The noise is one number of those that were added to an image's pixels, by
+    which fresh points are told from old ones even where all of them say the same.
+    """
 
     def serve(images: Any) -> dict[str, Any]:
         return _answers(classifier, vote, images, None)
@@ -144,7 +150,7 @@ def _point_answers(classifier: Classifier) -> Callable[[Any], dict[str, Any]]:
 
 def _answers(classifier: Classifier, vote: RegionVote, images: Any, seed: Any | None) -> dict[str, Any]:
     answer = vote(classifier, images, num_classes=classifier.num_classes, bounds=classifier.bounds, seed=seed)
-    return {key: answer[key] for key in ("class", "votes", "agreement")}
+    return {key: answer[key] for key in ("class", "votes", "agreement", "noise")}
 
 
 def _images(classifier: Classifier) -> Any:
@@ -154,12 +160,19 @@ def _images(classifier: Classifier) -> Any:
 def infos_of(tensors: Any) -> dict[str, TensorInfo]:
     """The tensors of a SignatureDef's inputs or outputs."""
     return {
-        key: tensor_info(info.name, info.dtype, [dim.size for dim in info.tensor_shape.dim])
+        key: tensor_info(
+            info.name,
+            info.dtype,
+            None if info.tensor_shape.unknown_rank else [dim.size for dim in info.tensor_shape.dim],
+        )
         for key, info in tensors.items()
     }
 
 
-def tensor_info(tensor: str, dtype: int, sizes: Sequence[int]) -> TensorInfo:
+def tensor_info(tensor: str, dtype: int | None, sizes: Sequence[int] | None) -> TensorInfo:
     """A tensor from its protocol buffer's number of the type, and its sizes, of which negative ones are free."""
-    name = np.dtype(tf.dtypes.as_dtype(dtype).as_numpy_dtype).name
-    return TensorInfo(tensor, name, tuple(size if size >= 0 else None for size in sizes))
+    try:
+        name = np.dtype(tf.dtypes.as_dtype(dtype).as_numpy_dtype).name
+    except (TypeError, ValueError, LookupError):
+        name = UNKNOWN
+    return TensorInfo(tensor, name, None if sizes is None else tuple(each if each >= 0 else None for each in sizes))

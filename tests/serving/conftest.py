@@ -95,12 +95,28 @@ def serving(*arguments: str) -> Iterator[Addresses]:
 
 @pytest.fixture(scope="session")
 def server(exported, tmp_path_factory) -> Iterator[Addresses]:
-    """Serves the small network, one of the same shape with other weights, and one that adds noise to its logits."""
-    wrong, noisy = (tmp_path_factory.mktemp("served") / name for name in ("wrong", "noisy"))
-    export(classifier_of(1), wrong, vote=VOTE)
-    save_noisy(classifier_of(0), noisy / "1")
-    with serving(f"small={exported}", f"wrong={wrong}", f"noisy={noisy}") as addresses:
+    """Serves the small network: as it is, as Keras itself exports it (also with a softmax, or with a sigmoid instead of
+    its classes), a few images at once, with noise added to its logits; and one of the same shape with other weights.
+    """
+    folders = {name: tmp_path_factory.mktemp("served") / name for name in ("wrong", "noisy", "plain", "softmax", "one")}
+    export(classifier_of(1), folders["wrong"], vote=VOTE)
+    save_noisy(classifier_of(0), folders["noisy"] / "1")
+    for name in ("plain", "softmax", "one"):
+        ending_with(name).export(folders[name] / "1", verbose=False)
+    models = {"small": exported, "few": f"{exported}@3", **folders}
+    with serving(*(f"{name}={place}" for name, place in models.items())) as addresses:
         yield addresses
+
+
+def ending_with(what: str) -> keras.Model:
+    """The small network as it is (``plain``), with a softmax, or with one probability as its only output (``one``)."""
+    network = classifier_of(0).model
+    if what == "plain":
+        return network
+    if what == "softmax":
+        return keras.Sequential([network, keras.layers.Softmax()], name="softmax")
+    difference = keras.layers.Lambda(lambda logits: logits[:, 1:2] - logits[:, :1])
+    return keras.Sequential([network, difference, keras.layers.Activation("sigmoid")], name="one")
 
 
 @pytest.fixture(scope="session")

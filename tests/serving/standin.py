@@ -1,8 +1,9 @@
 """A stand-in for TF Serving, for tests alone: its gRPC and REST APIs over real sockets, SavedModels run by the C API.
 
-    python -m tests.serving.standin NAME=FOLDER [NAME=FOLDER ...]
+    python -m tests.serving.standin NAME=FOLDER[@IMAGES] [NAME=FOLDER ...]
 
-FOLDER lies above numbered versions. Prints the two ports, gRPC first, and serves until its standard input ends.
+FOLDER lies above numbered versions; a request may have so many images at most. Prints the two ports, gRPC first, and
+serves until its standard input ends.
 """
 
 import base64
@@ -41,7 +42,8 @@ class RefusedError(Exception):
 class Version:
     """A loaded version of a model."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, most: int):
+        self.most = most
         self.number = int(folder.name)
         self.signatures = signatures_of(folder)
         self.call = Server(CApiSession(folder).run, self.signatures)
@@ -56,6 +58,9 @@ class Version:
         known = self.signatures[name].inputs
         if set(inputs) != set(known):
             raise RefusedError(f"input must be {sorted(known)}. Received: {sorted(inputs)}")
+        images = max(len(value) for value in inputs.values())
+        if images > self.most:
+            raise RefusedError(f"Task size {images} is larger than maximum input batch size {self.most}")
         try:
             return self.call(name, inputs)
         except CApiError as error:
@@ -67,8 +72,12 @@ class Models:
 
     def __init__(self, folders):
         self.loaded = {
-            name: {int(folder.name): Version(folder) for folder in layout.versions(Path(parent))}
-            for name, parent in folders.items()
+            name: {
+                int(folder.name): Version(folder, int(most or LIMIT))
+                for parent, _, most in (place.partition("@"),)
+                for folder in layout.versions(Path(parent))
+            }
+            for name, place in folders.items()
         }
 
     def find(self, name, number=None):

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from advkeras import regions
 from advkeras.datasets import pictures
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier, ModelCard, layout
+from advkeras.regions.voting import RegionVote
 from advkeras.serving import signatures
 from advkeras.serving.c_api import CApiError, CApiProcess
 from advkeras.serving.export import WARM_UP, export
@@ -51,22 +53,49 @@ def test_a_saved_model_is_exported_as_the_keras_model_was(small, exported, image
     assert card.serving["region"]["radius"] == 0.5
 
 
-def test_a_model_with_one_class_everywhere_is_not_held_to_have_old_points(tmp_path):
-    features = int(np.prod(SHAPE))
-    constant = linear_classifier(
-        np.zeros((features, 4), np.float32), np.array([0, 1, 0, 0]), shape=SHAPE, bounds=BOUNDS
-    )
-    checks = verify(export(constant, tmp_path / "constant", vote=VOTE), constant)
+def sure(scale: float) -> Classifier:
+    """A linear model so sure of its classes that all points around an image say the same."""
+    weights = np.zeros((int(np.prod(SHAPE)), 4), np.float32)
+    weights[0] = scale * np.arange(4)
+    return linear_classifier(weights, np.zeros(4), shape=SHAPE, bounds=BOUNDS)
+
+
+@pytest.mark.parametrize("scale", [1e6, 0.0], ids=["sure", "one class everywhere"])
+def test_a_sure_model_is_not_held_to_have_old_points(scale, tmp_path):
+    classifier = sure(scale)
+    checks = verify(export(classifier, tmp_path / "sure", vote=VOTE), classifier)
     assert failed(checks) == set()
     assert [check.detail for check in checks if check.subject == "region"] == [
-        "votes are unanimous on all 8 images tried: fresh points cannot be told from old ones"
+        "two requests: the same points on 0 of 4 images"
     ]
 
 
-def test_equal_votes_of_split_regions_are_old_points():
-    votes = np.array([[40, 0], [25, 15]])
-    assert not _fresh("region", votes, votes).passed
-    assert _fresh("region", votes, votes[:, ::-1]).passed
+def test_noise_that_is_baked_in_is_found(tmp_path, monkeypatch):
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (1, *SHAPE)).astype(np.float32)
+    monkeypatch.setattr(
+        regions.Hypercube, "offsets", lambda self, shape, seed: tf.broadcast_to(tf.constant(noise), shape)
+    )
+    classifier = sure(1e6)
+    checks = verify(export(classifier, tmp_path / "baked", vote=VOTE), classifier)
+    assert failed(checks) == {"region"}
+    assert [check.detail for check in checks if check.subject == "region"] == [
+        "two requests: the same points on 4 of 4 images"
+    ]
+
+
+def test_what_draws_no_points_has_no_fresh_ones():
+    same = {"noise": np.zeros(2)}
+    assert not _fresh("region", same, same, VOTE).passed
+    assert _fresh("region", same, {"noise": np.array([0, 1])}, VOTE).passed
+    assert _fresh("region", same, same, RegionVote(region=regions.Hypercube(0.0))).passed
+    older = _fresh("region", {}, {}, VOTE)
+    assert (older.passed, older.detail) == (False, "it does not say which points were drawn: export the model anew")
+
+
+@pytest.mark.parametrize("samples", [0, -1, 10**12, 2**31, 100_001])
+def test_a_vote_has_so_many_points_and_no_more(samples):
+    with pytest.raises(InvalidInputError, match="samples must be at (least 1|most 100,000)"):
+        RegionVote(region=regions.Hypercube(0.5), samples=samples)
 
 
 def test_verify_finds_another_model(exported):
@@ -160,7 +189,7 @@ def test_what_cannot_be_exported_is_said_in_one_line(small, exported, tmp_path):
         export(unknown, tmp_path / "unknown", vote=VOTE)
     assert list((tmp_path / "unknown").iterdir()) == []
     constant = linear_classifier(np.ones((24, 3)), np.zeros(3))
-    assert failed(verify(export(constant, tmp_path / "constant", vote=VOTE), constant)) <= {"region"}
+    assert failed(verify(export(constant, tmp_path / "constant", vote=VOTE), constant)) == set()
     (tmp_path / "file").write_text("")
     with pytest.raises(InvalidInputError, match="cannot write to the folder"):
         export(small, tmp_path / "file" / "small", vote=VOTE)
