@@ -5,8 +5,8 @@ from functools import lru_cache
 
 from pydantic import computed_field
 
-from advkeras.checked import Count
 from advkeras.errors import require
+from advkeras.record_types import Count
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from advkeras.checked import Length
+from advkeras.record_types import Length
 
 _PACKAGES = ("advkeras", "tensorflow", "keras", "tensorflow-datasets", "numpy")
 

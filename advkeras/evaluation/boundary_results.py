@@ -12,13 +12,13 @@ from pydantic import computed_field
 from advkeras.arrays import FloatArray, IntArray
 from advkeras.boundary.found import Boundaries
 from advkeras.boundary.purity import purity
-from advkeras.checked import Bounds, Classes, Count, Digest, Finite, Length, Search, Share
 from advkeras.errors import require
 from advkeras.evaluation.example_files import facts_of, name_for, write_examples
 from advkeras.evaluation.results import BENIGN
 from advkeras.evaluation.unit_results import LABELS, PIXELS, WALKS, joined, result_of
 from advkeras.files import arrays_as_bytes, safe_name
 from advkeras.provenance import UNKNOWN, Provenance
+from advkeras.record_types import Bounds, Classes, Count, Digest, Finite, Length, Search, Share
 from advkeras.runs.store import Store
 from advkeras.runs.study import Study
 from advkeras.runs.unit import Find, Result, canonical

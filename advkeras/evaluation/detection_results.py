@@ -10,7 +10,6 @@ from scipy.stats import mannwhitneyu
 
 from advkeras.arrays import FloatArray
 from advkeras.boundary.threshold import balanced_threshold
-from advkeras.checked import Count, Digest, Length, Search, Share
 from advkeras.errors import require
 from advkeras.evaluation.boundary_results import (
     MeasuredBoundaries,
@@ -26,6 +25,7 @@ from advkeras.evaluation.unit_results import SCORES, WALKS, result_of
 from advkeras.files import safe_name
 from advkeras.proportion import Proportion
 from advkeras.provenance import UNKNOWN, Provenance
+from advkeras.record_types import Count, Digest, Length, Search, Share
 from advkeras.runs.store import Store
 from advkeras.runs.study import Study
 from advkeras.runs.unit import Find

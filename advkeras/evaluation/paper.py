@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from advkeras.checked import Length, Share
+from advkeras.record_types import Length, Share
 
 
 @dataclass(frozen=True)

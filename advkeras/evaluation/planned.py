@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from advkeras.checked import Bounds, Classes, Count, Digest, Finite, Length, Whole
 from advkeras.errors import require
 from advkeras.evaluation.paper import PaperRow
 from advkeras.evaluation.results import BENIGN, RegionSettings
+from advkeras.record_types import Bounds, Classes, Count, Digest, Finite, Length, Whole
 from advkeras.runs.unit import canonical
 
 

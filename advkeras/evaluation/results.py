@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from advkeras import records
-from advkeras.checked import Bounds, Count, Length, Whole
 from advkeras.evaluation.paper import PaperRow
 from advkeras.models.reading import AS_RETURNED
 from advkeras.proportion import Proportion
 from advkeras.provenance import Provenance
+from advkeras.record_types import Bounds, Count, Length, Whole
 
 SCHEMA_VERSION = 2
 FILE_NAME = "results.json"

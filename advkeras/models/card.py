@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from advkeras import records
-from advkeras.checked import Bounds, Count, Finite, Length, Positive, Share, Whole
 from advkeras.errors import InvalidInputError, require
 from advkeras.files import write_json
+from advkeras.record_types import Bounds, Count, Finite, Length, Positive, Share, Whole
 
 FILE_NAME = "assets/model_card.json"
 UNKNOWN = "unknown"

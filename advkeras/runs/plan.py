@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from advkeras import limits, records
-from advkeras.checked import Digest
 from advkeras.provenance import Provenance
+from advkeras.record_types import Digest
 from advkeras.runs.store import Store
 from advkeras.runs.unit import Unit, canonical, in_order
 
