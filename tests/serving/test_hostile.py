@@ -217,6 +217,25 @@ def test_a_rest_server_describes_what_it_likes(say, told, elsewhere, monkeypatch
 
 
 @pytest.mark.parametrize(
+    ("answered", "later"),
+    [
+        (2, answer({"error": "no"}, status="500 No")),
+        (4, outputs(lambda n: rows(1))),
+        (5, silence),
+        (9, answer({"error": "no"}, status="500 No")),
+    ],
+)
+def test_a_rest_server_turns(answered, later, elsewhere, monkeypatch):
+    def say(line, images):
+        (outputs(rows) if len(server.sizes) <= answered else later)(line, images)
+
+    with unheard(elsewhere, monkeypatch), hostile.serving_rest(say) as server:
+        attack = ("--attack", "square", "--queries", 5)
+        last = refused(f"http://127.0.0.1:{server.port}", *attack, within=6 * TIMEOUT)
+        assert re.search("within 1 s|a row for each|answers 500|other classes", last), last
+
+
+@pytest.mark.parametrize(
     ("say", "told"),
     [(raw(b"HTTP/1.1 400 Bad\r\n\r\n"), "cannot reach .* by TLS: .*http:// address"), (silence, "within 1 s")],
 )
