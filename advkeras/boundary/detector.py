@@ -303,11 +303,11 @@ class BoundaryDetector:
         """
         if not Path(path).is_file():
             raise InvalidInputError(f"there is no detector {path}")
-        network = load_keras_file(Path(path))
         try:
-            return cls(network)
+            return cls(load_keras_file(Path(path)))
         except (AttributeError, ValueError) as error:
-            raise InvalidInputError(f"{path} is no detector: {plain_text(first_line(error))}") from error
+            reason = plain_text(first_line(error.__cause__ or error))
+            raise InvalidInputError(f"{path} is no detector: {reason}") from error
 
     @staticmethod
     def _inputs(boundaries: Boundaries) -> dict[str, npt.NDArray[Any]]:

@@ -262,7 +262,10 @@ class BoundaryStudy(Study[PlannedBoundaries, BoundaryStudyResults]):
     def write_files(self, asked: PlannedBoundaries, found: BoundaryStudyResults, store: Store) -> BoundaryStudyResults:
         """MODEL/KIND.npz, the images, and MODEL/KIND-boundaries.npz, the boundaries around them."""
         for name, kinds in asked.models.items():
-            for kind, entry in zip(kinds, found.measured[name], strict=True):
+            entries = {entry.kind: entry for entry in found.measured[name]}
+            for kind in kinds:
+                require(kind.kind in entries, "the plan does not name all its units", model=name, images=kind.title)
+                entry = entries[kind.kind]
                 facts = {"model": name, "attack": kind.kind, "config": found.report.attacks.get(kind.title, {})}
                 place = f"{safe_name(name)}/{safe_name(kind.kind)}"
                 write_examples(store, place, kind.examples, kinds[0].examples, facts)

@@ -126,7 +126,7 @@ def test_a_damaged_card_is_named(tmp_path):
     folder = saved_model.save(network(), tmp_path)
     (folder / "assets").mkdir(exist_ok=True)
     (folder / "assets" / "model_card.json").write_text(json.dumps({"name": "x"}))
-    with pytest.raises(InvalidInputError, match="no readable model card"):
+    with pytest.raises(InvalidInputError, match="does not hold a model card"):
         Classifier.load(tmp_path)
 
 

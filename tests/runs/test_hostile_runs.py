@@ -68,6 +68,17 @@ def test_a_result_that_is_not_what_such_units_give_is_named(store, change):
     assert (store.folder / "units" / f"{digest(name)}.npz").exists()
 
 
+def test_a_plan_that_does_not_name_all_its_units_is_refused(tmp_path):
+    store = whole_run(tmp_path)
+    plans = [records.of_plain(Plan, json.loads(seed)["plan"], what="a plan") for seed in run_seeds()]
+    gone = digest("walks fgsm")
+    (store.folder / "units" / f"{gone}.npz").unlink()
+    for plan in plans:
+        keep(replace(plan, units=tuple(unit for unit in plan.units if unit.digest != gone)), store)
+    with pytest.raises(InvalidInputError, match="the plan does not name all its units. Received: model='model'"):
+        read_documents(store.folder)
+
+
 def test_a_result_that_unpacks_to_too_much_is_not_read_and_stays(store, monkeypatch):
     monkeypatch.setenv("ADVKERAS_MAX_BYTES", "1kB")
     assert "the limit is 1.02 kB: set ADVKERAS_MAX_BYTES" in error_of("report", store.folder)

@@ -274,6 +274,8 @@ def test_the_best_weights_stay_whole_when_better_ones_are_half_written(tmp_path,
     best = run_state.KeepBest(state)
 
     class Model:
+        weights, optimizer = (), None
+
         def save_weights(self, path):
             path.write_text(self.written)
             if self.written == "half":
