@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from advkeras.attacks import (
+        APGD,
+        FAB,
         FGSM,
         PGD,
         AttackResult,
+        AutoAttack,
         HopSkipJump,
         OptBrittle,
         OptLinf,
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
         OptRegion,
         OptStrong,
         Square,
+        TargetedAPGD,
     )
     from advkeras.defenses.region_classification import RegionClassification
     from advkeras.models import Classifier
@@ -26,9 +30,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "APGD",
+    "FAB",
     "FGSM",
     "PGD",
     "AttackResult",
+    "AutoAttack",
     "Classifier",
     "HopSkipJump",
     "OptBrittle",
@@ -39,6 +46,7 @@ __all__ = [
     "OptStrong",
     "RegionClassification",
     "Square",
+    "TargetedAPGD",
 ]
 
 _HOMES = {

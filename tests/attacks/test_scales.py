@@ -7,7 +7,21 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from advkeras.attacks import FGSM, PGD, OptBrittle, OptLinf, OptMargin, OptMimic, OptRegion, OptStrong, names
+from advkeras.attacks import (
+    APGD,
+    FAB,
+    FGSM,
+    PGD,
+    AutoAttack,
+    OptBrittle,
+    OptLinf,
+    OptMargin,
+    OptMimic,
+    OptRegion,
+    OptStrong,
+    TargetedAPGD,
+    names,
+)
 from advkeras.attacks.registry import get
 from advkeras.attacks.surroundings import SurroundingsAttack
 from advkeras.errors import InvalidInputError
@@ -34,6 +48,12 @@ ATTACKS = [
     OptMargin(member_rms=0.05, ensemble_size=4, search=DecoupledSearch(gradients=20)),
     OptRegion(radius=0.1, samples=40, gradients=60),
     OptMimic(reach=0.05, samples=40, gradients=60, share=0.7),
+    APGD(epsilon=0.05, iterations=8),
+    APGD(epsilon=0.2, iterations=8, norm="l2", loss="dlr"),
+    TargetedAPGD(epsilon=0.05, iterations=8),
+    FAB(iterations=10),
+    FAB(iterations=10, norm="l2"),
+    AutoAttack(epsilon=0.05, iterations=8, queries=10),
 ]
 UNITS = [(-1.0, 1.0), (0.0, 255.0), (0.0, 1e-3)]
 IDS = [f"{index}-{attack.name}" for index, attack in enumerate(ATTACKS)]
