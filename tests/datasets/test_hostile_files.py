@@ -189,6 +189,11 @@ def test_a_damaged_npz_file_is_one_line(kind, tmp_path):
         refused(tmp_path / "mine.npz", message)
 
 
+def test_arrays_beside_the_images_may_be_anything(tmp_path):
+    (tmp_path / "mine.npz").write_bytes(packed(images=IMAGES, labels=LABELS, notes=np.array([None])))
+    np.testing.assert_array_equal(datasets.find(tmp_path / "mine.npz").load().images, IMAGES)
+
+
 def test_arrays_in_memory_are_numbers():
     for kind in ("m8[s]", "M8[s]", "c8", "U1", object):
         with pytest.raises(InvalidInputError, match="images must be numbers"):
