@@ -110,7 +110,8 @@ def _labels_from(path: Path) -> Array:
     if not texts:
         raise InvalidInputError(f"{path} is empty")
     # A heading, where all below it are numbers and it is not.
-    return np.array(texts[1:] if not texts[0].isdecimal() and all(map(str.isdecimal, texts[1:])) else texts)
+    kept = texts[1:] if not texts[0].isdecimal() and all(map(str.isdecimal, texts[1:])) else texts
+    return np.array(kept, object)  # each as long as it is
 
 
 def _only_array(path: Path) -> tuple[Header, Callable[[int | None, int], Array]]:

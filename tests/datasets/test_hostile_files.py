@@ -293,8 +293,21 @@ def test_a_csv_file_is_read_row_by_row(tmp_path):
     refused(path, "a line of more than 16,777,216 characters")
     path.write_bytes(b"\xff\xfe\x00")
     refused(path, "no readable CSV file")
-    path.write_text("")
-    refused(path, "is empty")
+    for content, message in (
+        ("", "is empty"),
+        ("\n1,2\n", "a heading with a column label"),
+        ("label\n1\n", "without pixels"),
+    ):
+        path.write_text(content)
+        refused(path, message)
+
+
+def test_a_long_label_makes_no_other_label_long(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((2_000, 2, 2, 1), np.uint8))
+    (tmp_path / "y.csv").write_text("\n".join(["a" * 100_000, *["b"] * 1_999]))
+    with at_most(30 * MIB):
+        source = datasets.find(tmp_path / "x.npy", labels=tmp_path / "y.csv")
+    assert [len(name) for name in source.spec.class_names] == [100_000, 1]
 
 
 def bomb(width, height):
