@@ -72,6 +72,14 @@ def test_of_a_large_file_as_much_is_read_as_is_needed(tmp_path, fortran, monkeyp
     assert data.images.shape == (3, 100, 100, 1)
 
 
+def test_a_single_image_is_no_larger_than_a_picture(tmp_path):
+    path = swollen(tmp_path / "mine.npz", 100, shape=(10, 10, 1))
+    said = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.uint8, (2, 30_000, 30_000, 1))
+    del said
+    with at_most(30 * MIB):
+        refused(tmp_path / "x.npy", "a single image takes 900 MB; the limit is 268 MB", labels=path)
+
+
 @pytest.mark.parametrize("suffix", [".npz", ".npy", ".h5", ".csv"])
 def test_the_first_images_of_a_file_are_the_same_as_those_of_all(tmp_path, suffix, monkeypatch):
     images = np.asfortranarray(np.random.default_rng(1).integers(0, 256, (40, 5, 5, 1), dtype=np.uint8))
