@@ -17,7 +17,7 @@ RECORD = 2**25
 ARCHIVE, MEMBER = 2**31, 2**28
 """Of all that an archive unpacks to, and of one of its files."""
 PICTURE, PIECE = 2**28, 2**28
-"""Of a picture's pixels, with four bytes for each; of what an HDF5 file has compressed as one."""
+"""Of a picture's pixels, with four bytes for each; of an image of an array, and of what HDF5 has compressed as one."""
 
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 

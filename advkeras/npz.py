@@ -29,7 +29,7 @@ _CHUNK, _AT_ONCE = 2**20, 2**22
 _MOST_ARRAYS = 10_000
 _READ = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 # How other files begin.
-_KNOWN = ((b"\x89HDF\r\n\x1a\n", "an HDF5 file"), (b"\x93NUMPY", "an .npy file"), (b"PK", "an archive"))
+_KNOWN = ((b"\x89HDF\r\n\x1a\n", "an HDF5 file"), (b"\x93NUMPY", "an .npy file"))
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,29 @@ class Header:
         return math.prod(shape) * self.dtype.itemsize or max(shape, default=0)
 
 
-def headers(source: Source) -> dict[str, Header]:
-    """What an .npz file says of its arrays, by name.
+def array_names(source: Source) -> tuple[str, ...]:
+    """What the arrays of an .npz file are called.
 
     Raises:
-        InvalidInputError: if there is no such file, or an array cannot be read.
+        InvalidInputError: if there is no such file, or it cannot be read.
     """
     with _archive(source) as archive:
-        return {name: _member(archive, name, lambda _, header: header) for name in _names(archive)}
+        return _names(archive)
+
+
+def headers(source: Source, names: Sequence[str] | None = None) -> dict[str, Header]:
+    """What an .npz file says of its arrays, by name.
+
+    Args:
+        source: a path, or an open file.
+        names: of the arrays; all of them by default.
+
+    Raises:
+        InvalidInputError: if there is no such file, or one of the arrays cannot be read.
+    """
+    with _archive(source) as archive:
+        chosen = _names(archive) if names is None else names
+        return {name: _member(archive, name, lambda _, header: header) for name in chosen}
 
 
 def read_arrays(
@@ -142,7 +157,7 @@ def _archive(source: Source) -> Iterator[zipfile.ZipFile]:
             return
         with require_file(source).open("rb") as stream:
             start = stream.read(8)
-            other = next((what for begins, what in _KNOWN[:2] if start.startswith(begins)), None)
+            other = next((what for begins, what in _KNOWN if start.startswith(begins)), None)
             if other is not None:
                 raise ValueError(f"it is {other}")
             if not start.startswith(b"PK"):

@@ -14,7 +14,7 @@ from advkeras.datasets.found import TEST_SPLITS, Found, Wanted
 from advkeras.datasets.hdf5_files import hdf5_parts
 from advkeras.datasets.normal_form import Array
 from advkeras.errors import InvalidInputError, plain_text
-from advkeras.npz import Header, headers, npy_header, read_arrays, read_npy
+from advkeras.npz import Header, array_names, headers, npy_header, read_arrays, read_npy
 
 SUFFIXES = (".npz", ".npy", ".h5", ".hdf5", ".csv")
 
@@ -79,10 +79,8 @@ def _named_parts(names: tuple[str, ...]) -> dict[str, tuple[str, str]]:
 
 
 def _npz(path: Path) -> tuple[tuple[str, ...], Callable[[str, str], Part]]:
-    known = headers(path)
-
     def part(images: str, labels: str) -> Part:
-        header = known[images]
+        header = headers(path, (images,))[images]
         return Part(
             shape=header.shape,
             row_size=header.size(1),
@@ -90,7 +88,7 @@ def _npz(path: Path) -> tuple[tuple[str, ...], Callable[[str, str], Part]]:
             labels=lambda: read_arrays(path, (labels,), limit=limits.UNIT)[labels],
         )
 
-    return tuple(known), part
+    return array_names(path), part
 
 
 def _pair(path: Path, labels: Path | None) -> Part:
@@ -112,15 +110,16 @@ def _labels_from(path: Path) -> Array:
     if not texts:
         raise InvalidInputError(f"{path} is empty")
     # A heading, where all below it are numbers and it is not.
-    return np.array(texts[1:] if not texts[0].isdecimal() and all(map(str.isdecimal, texts[1:])) else texts)
+    kept = texts[1:] if not texts[0].isdecimal() and all(map(str.isdecimal, texts[1:])) else texts
+    return np.array(kept, object)  # each as long as it is
 
 
 def _only_array(path: Path) -> tuple[Header, Callable[[int | None, int], Array]]:
     """What is known of the array of an .npy file, or of the only one of an .npz file, and what reads its first rows."""
     if path.suffix.lower() != ".npz":
         return npy_header(path), lambda rows, limit: read_npy(path, rows, limit=limit)
-    known = headers(path)
-    if len(known) != 1:
-        raise InvalidInputError(f"{path}: expected one array. Received: {_listed(tuple(known))}")
-    [(name, header)] = known.items()
-    return header, lambda rows, limit: read_arrays(path, (name,), rows=rows, limit=limit)[name]
+    names = array_names(path)
+    if len(names) != 1:
+        raise InvalidInputError(f"{path}: expected one array. Received: {_listed(names)}")
+    name = names[0]
+    return headers(path, names)[name], lambda rows, limit: read_arrays(path, (name,), rows=rows, limit=limit)[name]

@@ -65,7 +65,7 @@ def found_in(parts: Parts, wanted: Wanted, *, name: str, where: str, source: str
     def opened(split: str) -> tuple[Part, Pixels, npt.NDArray[np.int32], tuple[str, ...] | None]:
         part = parts[split]()
         require_images(part.shape, where=where)
-        limits.require_room(part.row_size, limits.ARRAYS, f"{where}: a single image")
+        limits.require_room(part.row_size, limits.PIECE, f"{where}: a single image")
         kept = part.images(max(1, _LOOKED_AT // part.row_size))
         pixels = images_of(kept, where=where, shape=wanted.shape, bounds=wanted.bounds)
         return (

@@ -51,14 +51,14 @@ def rows_of_pixels(path: Path, shape: Shape | None) -> Part:
         raise InvalidInputError(f"{path} is empty")
     names = [name.strip().lower() for name in heading]
     place = next((names.index(name) for name in _LABEL if name in names), None)
-    pixels = len(heading) - 1
+    first, pixels = heading[0] if heading else "", max(0, len(heading) - 1)
     expected = shape or (math.isqrt(pixels), math.isqrt(pixels), 1)
     texts = [] if place is None else [row[place] if len(row) == len(heading) else "" for row in _images(path)]
     if place is None or math.prod(expected) != pixels or not texts or "" in texts:
         raise InvalidInputError(
             f"{path}: expected a heading with a column label, and in each row the {math.prod(expected)} pixels of an "
             f"image of shape {expected} beside it; or make an .npz file of it: numpy.savez('mine.npz', images=..., "
-            f"labels=...). Received: {len(heading)} columns, the first called {plain_text(heading[0], 60)!r}"
+            f"labels=...). Received: {len(heading)} columns, the first called {plain_text(first, 60)!r}"
         )
     return Part(
         shape=(len(texts), *expected),
@@ -66,7 +66,7 @@ def rows_of_pixels(path: Path, shape: Shape | None) -> Part:
         images=lambda rows: _pixels(path, place, len(texts) if rows is None else rows, 8 * pixels).reshape(
             -1, *expected
         ),
-        labels=lambda: np.array(texts),
+        labels=lambda: np.array(texts, object),
     )
 
 

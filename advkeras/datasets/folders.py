@@ -109,7 +109,7 @@ def _with_labels(path: Path, wanted: Wanted) -> _Listed:
             + (f"{plain_text(missing[0], 60)!r}, which is no picture there" if missing else f"{len(rows)} rows")
         )
     labels, names = labels_of(
-        np.array([label for _, label in known]),
+        np.array([label for _, label in known], object),
         where=str(wanted.labels),
         images=len(known),
         class_names=wanted.class_names,

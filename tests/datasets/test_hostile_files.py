@@ -72,6 +72,14 @@ def test_of_a_large_file_as_much_is_read_as_is_needed(tmp_path, fortran, monkeyp
     assert data.images.shape == (3, 100, 100, 1)
 
 
+def test_a_single_image_is_no_larger_than_a_picture(tmp_path):
+    path = swollen(tmp_path / "mine.npz", 100, shape=(10, 10, 1))
+    said = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.uint8, (2, 30_000, 30_000, 1))
+    del said
+    with at_most(30 * MIB):
+        refused(tmp_path / "x.npy", "a single image takes 900 MB; the limit is 268 MB", labels=path)
+
+
 @pytest.mark.parametrize("suffix", [".npz", ".npy", ".h5", ".csv"])
 def test_the_first_images_of_a_file_are_the_same_as_those_of_all(tmp_path, suffix, monkeypatch):
     images = np.asfortranarray(np.random.default_rng(1).integers(0, 256, (40, 5, 5, 1), dtype=np.uint8))
@@ -189,6 +197,11 @@ def test_a_damaged_npz_file_is_one_line(kind, tmp_path):
         refused(tmp_path / "mine.npz", message)
 
 
+def test_arrays_beside_the_images_may_be_anything(tmp_path):
+    (tmp_path / "mine.npz").write_bytes(packed(images=IMAGES, labels=LABELS, notes=np.array([None])))
+    np.testing.assert_array_equal(datasets.find(tmp_path / "mine.npz").load().images, IMAGES)
+
+
 def test_arrays_in_memory_are_numbers():
     for kind in ("m8[s]", "M8[s]", "c8", "U1", object):
         with pytest.raises(InvalidInputError, match="images must be numbers"):
@@ -288,8 +301,21 @@ def test_a_csv_file_is_read_row_by_row(tmp_path):
     refused(path, "a line of more than 16,777,216 characters")
     path.write_bytes(b"\xff\xfe\x00")
     refused(path, "no readable CSV file")
-    path.write_text("")
-    refused(path, "is empty")
+    for content, message in (
+        ("", "is empty"),
+        ("\n1,2\n", "a heading with a column label"),
+        ("label\n1\n", "without pixels"),
+    ):
+        path.write_text(content)
+        refused(path, message)
+
+
+def test_a_long_label_makes_no_other_label_long(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((2_000, 2, 2, 1), np.uint8))
+    (tmp_path / "y.csv").write_text("\n".join(["a" * 100_000, *["b"] * 1_999]))
+    with at_most(30 * MIB):
+        source = datasets.find(tmp_path / "x.npy", labels=tmp_path / "y.csv")
+    assert [len(name) for name in source.spec.class_names] == [100_000, 1]
 
 
 def bomb(width, height):

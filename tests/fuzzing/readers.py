@@ -297,7 +297,7 @@ TARGETS = {
     "results": Target(results_seeds("mnist"), read_results, of_json, 6),
     "boundaries": Target(results_seeds("mnist-boundaries"), read_results, of_json, 8),
     "detection": Target(results_seeds("mnist-detection"), read_results, of_json, 4),
-    "run": Target(run_seeds, read_run, of_run, 2),
+    "run": Target(run_seeds, read_run, of_run, 1),
 }
 
 
