@@ -54,8 +54,8 @@ FAULTS = (
     Fault(
         "escape sequences reach the terminal",
         "cli/console.py",
-        "super().render_str(plain_text(text, _LINE), ",
-        "super().render_str(text, ",
+        "[plain_text(line, _LINE) for line in",
+        "[line for line in",
         "tests/test_names.py",
     ),
     Fault(
@@ -71,6 +71,41 @@ FAULTS = (
         "            size += member.size\n",
         "",
         "tests/datasets/test_hostile_files.py",
+    ),
+    Fault(
+        "a parameter may be infinite",
+        "parameters.py",
+        "isinstance(value, int) or math.isfinite(value)",
+        "True",
+        "tests/test_parameters.py",
+    ),
+    Fault(
+        "a requirement is judged by the rate",
+        "evaluation/requirements.py",
+        "low, high = measured.interval()\n        if",
+        "low = high = measured.rate\n        if",
+        "tests/evaluation/test_requirements.py",
+    ),
+    Fault(
+        "a training that has ended in NaN is written",
+        "training/trainer.py",
+        "        EndsAtNaN(),\n",
+        "",
+        "tests/training/test_training.py",
+    ),
+    Fault(
+        "Auto-PGD's step is never halved",
+        "searches/auto_step.py",
+        "step=tf.where(halve, state.step / 2, state.step)",
+        "step=state.step",
+        "tests/attacks/test_auto_attack.py",
+    ),
+    Fault(
+        "FAB does not go back after an example",
+        "searches/fast_boundary.py",
+        "tf.where(per_image(fooled), state.images + _BACK * (ahead - state.images), ahead)",
+        "ahead",
+        "tests/attacks/test_auto_attack.py",
     ),
     Fault(
         "a Keras file is trusted",

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from advkeras.attacks import APGD, FAB, AutoAttack, Square, TargetedAPGD
 from advkeras.errors import InvalidInputError
+from advkeras.models import Classifier
 from advkeras.searches.auto_step import checkpoints, logit_ratio
 from advkeras.searches.fast_boundary import onto_hyperplane
 from advkeras.searches.squares import bump
@@ -134,3 +135,20 @@ def test_few_classes_have_a_ratio_of_logits_that_can_be_climbed(classes):
         if classes == 4:
             scaled = logit_ratio(7.0 * logits, goals, aims, targeted=False)
             np.testing.assert_allclose(scaled, ratio, rtol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_auto_pgds_steps_become_short_enough_for_a_summit_within_the_ball(norm):
+    """A hill whose summit fools nobody: a path of long steps would jump over it for ever."""
+    summit = np.linspace(0.42, 0.58, FEATURES, dtype=np.float32).reshape(SHAPE)
+
+    def logits(images):
+        height = -0.1 - 50 * tf.reduce_sum((images - summit) ** 2, axis=[1, 2, 3])
+        return tf.stack([tf.zeros_like(height), height], axis=1)
+
+    classifier = Classifier(logits, bounds=(0.0, 1.0), input_shape=SHAPE, name="hill")
+    images = np.full((3, *SHAPE), 0.5, np.float32)
+    attack = APGD(epsilon=0.3 if norm == "linf" else 2.0, norm=norm)
+    result = attack(classifier, images, np.zeros(3, np.int32))
+    assert not result.success.any()
+    assert np.abs(result.adversarials - summit).max() < 0.01
