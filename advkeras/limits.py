@@ -1,6 +1,7 @@
 """How much of a file from elsewhere is believed: limits on what is unpacked, and on what is read at once."""
 
 import os
+import re
 from typing import Any
 
 from advkeras.errors import InvalidInputError
@@ -19,7 +20,8 @@ ARCHIVE, MEMBER = 2**31, 2**28
 PICTURE, PIECE = 2**28, 2**28
 """Of a picture's pixels, with four bytes for each; of an image of an array, and of what HDF5 has compressed as one."""
 
-_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)I?B?", re.IGNORECASE)
 
 
 def limit(usual: int) -> int:
@@ -31,12 +33,24 @@ def limit(usual: int) -> int:
     said = os.environ.get(VARIABLE, "").strip()
     if not said:
         return usual
-    unit = said.lower().removesuffix("b").removesuffix("i")
-    number, factor = (unit[:-1], _UNITS[unit[-1]]) if unit[-1:] in ("k", "m", "g", "t") else (unit, 1)
-    try:
-        return max(1, int(float(number) * factor))
-    except (ValueError, OverflowError):
-        raise InvalidInputError(f"{VARIABLE} must be a number of bytes, as 20GB. Received: {said}") from None
+    return parse_size(VARIABLE, said)
+
+
+def parse_size(name: str, size: int | str) -> int:
+    """``"1.5GB"`` or ``"800 MiB"`` in bytes; units are powers of 1,024.
+
+    Args:
+        name: of what is a size, for the message.
+        size: to be parsed.
+
+    Raises:
+        InvalidInputError: if it is no such size, or nothing.
+    """
+    found = _SIZE.fullmatch(str(size).strip())
+    bytes_ = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
+    if bytes_ < 1:
+        raise InvalidInputError(f"{name} is a size like 2GB or 800MB. Received: {size}")
+    return bytes_
 
 
 def require_room(size: int, usual: int, what: str) -> None:

@@ -1,11 +1,12 @@
 """Auto-PGD, with its two losses, and aimed at one wrong class after the other (Croce and Hein, ICML 2020)."""
 
+import abc
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from advkeras.arrays import FloatArray, IntArray, Progress
+from advkeras.arrays import FloatArray, IntArray, Progress, no_progress
 from advkeras.attacks.families import FixedNormAttack
 from advkeras.errors import require
 from advkeras.models import Classifier
@@ -18,6 +19,7 @@ from advkeras.searches.auto_step import AutoLoss, AutoState, auto_steps, first_p
 from advkeras.searches.ensembles import NO_AIM
 from advkeras.searches.norms import NormName
 from advkeras.searches.problem import Problem
+from advkeras.searches.rivals import leading
 
 # Images whose noise is drawn at once.
 _IMAGES_DRAWN_AT_ONCE = 256
@@ -33,9 +35,9 @@ class _AutoPGD(FixedNormAttack):
     work: ClassVar[str] = "iterations"
 
     @property
+    @abc.abstractmethod
     def runs(self) -> int:
         """How many runs there are, at most."""
-        raise NotImplementedError
 
     @property
     def passes(self) -> Passes:
@@ -58,12 +60,13 @@ class _AutoPGD(FixedNormAttack):
         progress(len(problem), len(problem))
         return best
 
+    @abc.abstractmethod
     def _ranked(self, classifier: Classifier, problem: Problem) -> IntArray:
         """The class that each run aims at, (N, runs) int32; NO_AIM for none."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _loss(self) -> AutoLoss:
-        raise NotImplementedError
+        """What the runs climb."""
 
     def _climb(
         self, classifier: Classifier, problem: Problem, aims: IntArray, place: int
@@ -98,7 +101,7 @@ class _AutoPGD(FixedNormAttack):
             (np.float32(epsilon),),
             members=1,
             batch_size=self.batch_size,
-            progress=lambda done, total: None,
+            progress=no_progress,
             jit_compile=False,
         )
         problem.weak.add(state.zero, state.nonfinite)
@@ -171,10 +174,7 @@ class TargetedAPGD(_AutoPGD):
         return super().run(classifier, problem, progress)
 
     def _ranked(self, classifier: Classifier, problem: Problem) -> IntArray:
-        logits = classifier.logits(problem.images, batch_size=self.batch_size)
-        logits[np.arange(len(problem)), problem.goals] = -np.inf
-        count = min(self.targets, classifier.num_classes - 1)
-        return np.argsort(-logits, axis=1, kind="stable")[:, :count].astype(np.int32)
+        return leading(classifier, problem, self.targets, batch_size=self.batch_size)
 
     def _loss(self) -> AutoLoss:
         return "dlr"

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from advkeras.arrays import FloatArray, Progress
+from advkeras.arrays import FloatArray, Progress, no_progress
 from advkeras.attacks.apgd import APGD, TargetedAPGD
 from advkeras.attacks.base import Attack
 from advkeras.attacks.fab import FAB
@@ -79,7 +79,7 @@ class AutoAttack(FixedNormAttack):
             found = part.settle(
                 classifier,
                 rest.images,
-                np.clip(part.run(classifier, rest, lambda done, total: None), *classifier.bounds),
+                np.clip(part.run(classifier, rest, no_progress), *classifier.bounds),
             )
             fooled = self._succeeds(classifier, rest, found)
             best[left[fooled]] = found[fooled]

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from advkeras.arrays import FloatArray, Progress
+from advkeras.arrays import FloatArray, Progress, no_progress
 from advkeras.attacks.families import MinimumNormAttack
 from advkeras.errors import require
 from advkeras.models import Classifier
@@ -15,6 +15,7 @@ from advkeras.searches.active_set import run_active_set
 from advkeras.searches.fast_boundary import BoundaryState, boundary_steps
 from advkeras.searches.norms import NormName
 from advkeras.searches.problem import Problem
+from advkeras.searches.rivals import leading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +55,8 @@ class FAB(MinimumNormAttack):
         require(
             not problem.targeted, f"{self.title} chooses its targets itself: take optlinf or optbrittle", targets=True
         )
-        logits = classifier.logits(problem.images, batch_size=self.batch_size)
-        logits[np.arange(len(problem)), problem.goals] = -np.inf
-        count = min(self.targets, classifier.num_classes - 1)
-        ranked = np.argsort(-logits, axis=1, kind="stable")[:, :count].astype(np.int32)
+        ranked = leading(classifier, problem, self.targets, batch_size=self.batch_size)
+        count = ranked.shape[1]
         best, nearest = problem.images.copy(), np.full(len(problem), np.inf, np.float32)
         for place in range(count):
             progress(place * len(problem) // count, len(problem))
@@ -74,7 +73,7 @@ class FAB(MinimumNormAttack):
                 (np.int32(self.iterations), np.float32(self._enough)),
                 members=1,
                 batch_size=self.batch_size,
-                progress=lambda done, total: None,
+                progress=no_progress,
                 jit_compile=False,
             )
             part.weak.add(state.zero, state.nonfinite)

@@ -5,7 +5,6 @@ process's memory, or of the accelerator's, while a gradient is taken.
 """
 
 import ctypes
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ import numpy as np
 import psutil
 import tensorflow as tf
 
-from advkeras.errors import InvalidInputError
+from advkeras.limits import parse_size
 
 # Images at once, at most: two cores are busy with as many, an accelerator takes more.
 _MOST = {"CPU": 256, "GPU": 2_048}
@@ -26,8 +25,6 @@ _CPU_BUDGET = 2 * 2**30
 # Images whose compiled gradients are measured together, and then twice as many.
 _TRIED = 4
 _SAMPLING_SECONDS = 5e-4
-_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)I?B?", re.IGNORECASE)
 # Of a container, by the version of control groups.
 _LIMITS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -49,20 +46,7 @@ def set_budget(size: int | str | None) -> None:
     Raises:
         InvalidInputError: if it is no such size, or nothing.
     """
-    _given[:] = [] if size is None else [parse_size(size)]
-
-
-def parse_size(size: int | str) -> int:
-    """``"1.5GB"`` or ``"800 MiB"`` in bytes; units are powers of 1,024.
-
-    Raises:
-        InvalidInputError: if it is no such size, or nothing.
-    """
-    found = _SIZE.fullmatch(str(size).strip())
-    bytes_ = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
-    if bytes_ < 1:
-        raise InvalidInputError(f"memory is a size like 2GB or 800MB. Received: {size}")
-    return bytes_
+    _given[:] = [] if size is None else [parse_size("memory", size)]
 
 
 def budget() -> int:

@@ -24,6 +24,21 @@ def count(classifier: Classifier) -> int:
     return min(_CANDIDATES, wrong) if wrong > 1 else 0
 
 
+def leading(classifier: Classifier, problem: Problem, most: int, *, batch_size: int) -> IntArray:
+    """Wrong classes of the largest logits at the images, the largest first: (N, count) int32.
+
+    Args:
+        classifier: what is attacked.
+        problem: images and true classes.
+        most: classes, at most.
+        batch_size: images that go through the network at once.
+    """
+    logits = classifier.logits(problem.images, batch_size=batch_size)
+    logits[np.arange(len(problem)), problem.goals] = -np.inf
+    ranked = np.argsort(-logits, axis=1, kind="stable")
+    return ranked[:, : min(most, classifier.num_classes - 1)].astype(np.int32)
+
+
 def nearest(
     classifier: Classifier, problem: Problem, known: IntArray, *, norm: str, batch_size: int
 ) -> tuple[IntArray, FloatArray]:

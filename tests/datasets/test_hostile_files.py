@@ -118,7 +118,7 @@ def test_a_limit_on_what_is_unpacked_is_said_and_set(tmp_path, monkeypatch):
     monkeypatch.setenv("ADVKERAS_MAX_BYTES", "0.1 GiB")
     assert len(datasets.find(path, bounds=(0, 1)).load()) == 2_000
     monkeypatch.setenv("ADVKERAS_MAX_BYTES", "much")
-    refused(path, "ADVKERAS_MAX_BYTES must be a number of bytes, as 20GB. Received: much")
+    refused(path, "ADVKERAS_MAX_BYTES is a size like 2GB or 800MB. Received: much")
 
 
 @pytest.mark.parametrize(

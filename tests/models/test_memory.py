@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from advkeras.attacks import DecoupledSearch, OptMargin
 from advkeras.errors import InvalidInputError
+from advkeras.limits import parse_size
 from advkeras.models import Classifier, memory
 from advkeras.models.turns import in_turns
 from advkeras.regions import orthogonal_directions, shapes
@@ -37,7 +38,7 @@ def wasteful(mebibytes: float) -> Classifier:
     [("2GB", 2 * 2**30), ("1.5 GiB", 3 * 2**29), ("800mb", 800 * MIB), ("64K", 65_536), (4096, 4096), ("10B", 10)],
 )
 def test_sizes(size, expected):
-    assert memory.parse_size(size) == expected
+    assert parse_size("memory", size) == expected
 
 
 @pytest.mark.parametrize("size", ["much", "", "-2GB", "0", "0.1B", "2 GB of it", "2PB", "inf"])
