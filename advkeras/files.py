@@ -1,6 +1,7 @@
 """Writing files whole or not at all, under names that are safe on all systems."""
 
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -39,6 +40,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     require_writable_folder(path.parent)
+    _sweep_once(path.parent.absolute())
     scratch: Path | None = None
     try:
         handle, name = tempfile.mkstemp(prefix=scratch_prefix(), dir=path.parent)
@@ -97,6 +99,10 @@ def sweep(folder: str | os.PathLike[str]) -> None:
         process = left.name.removeprefix(f".writing-{platform.node()}-").split("-")[0]
         if process.isdecimal() and len(process) < 10 and not psutil.pid_exists(int(process)):
             shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+_sweep_once = functools.cache(sweep)
+"""Of each folder that this process writes to; a folder may have very many files."""
 
 
 def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:

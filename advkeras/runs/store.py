@@ -197,9 +197,12 @@ class Store:
             yield
 
     def sweep(self) -> None:
-        """Removes what processes that were killed have left half written."""
-        if self._local:
-            for folder in (self.folder, self.folder / _UNITS, self.folder / _FAILURES):
+        """Removes what processes that were killed have left half written, in the folder and in those within it."""
+        if self._local and self.folder.is_dir():
+            for folder in (
+                self.folder,
+                *(each.path for each in os.scandir(self.folder) if each.is_dir(follow_symlinks=False)),
+            ):
                 sweep(folder)
 
     def _file(self, digest: str) -> Any:

@@ -131,18 +131,33 @@ def test_two_processes_share_the_work_and_a_dead_one_holds_nothing(tmp_path):
     assert [store.get(Sum(number=n, notes=tmp_path)).arrays["total"][0] for n in range(6)] == list(range(6))
 
 
-def test_what_a_killed_process_left_half_written_is_swept_up(tmp_path):
-    units = tmp_path / "run" / "units"
-    units.mkdir(parents=True)
+def left_by_a_dead_process(folder):
+    """A file, half written, of a process that is no more."""
+    folder.mkdir(parents=True, exist_ok=True)
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         pass
-    dead = units / scratch_prefix().replace(f"-{os.getpid()}-", f"-{process.pid}-x")
-    dead.write_bytes(b"half")
-    alive = units / f"{scratch_prefix()}x"
+    left = folder / scratch_prefix().replace(f"-{os.getpid()}-", f"-{process.pid}-x")
+    left.write_bytes(b"half")
+    return left
+
+
+@pytest.mark.parametrize("place", ["", "units", "failures", "plans", "model"])
+def test_what_a_killed_process_left_half_written_in_a_run_is_swept_up(tmp_path, place):
+    folder = tmp_path / "run" / place
+    dead, alive = left_by_a_dead_process(folder), folder / f"{scratch_prefix()}x"
     alive.write_bytes(b"half")
     execute([], Store(tmp_path / "run"))
     assert not dead.exists()
     assert alive.exists()
+
+
+def test_what_a_killed_process_left_half_written_is_swept_up_by_who_writes_beside_it(tmp_path):
+    dead, linked = left_by_a_dead_process(tmp_path / "results"), left_by_a_dead_process(tmp_path / "elsewhere")
+    (tmp_path / "results" / "link").symlink_to(tmp_path / "elsewhere")
+    write_atomically(tmp_path / "results" / "whole", b"whole")
+    Store(tmp_path / "results").sweep()
+    assert not dead.exists()
+    assert linked.exists()
 
 
 def test_a_disk_that_is_full_is_one_line_and_leaves_nothing_half_written(tmp_path, monkeypatch):
