@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         OptMimic,
         OptRegion,
         OptStrong,
+        QuickAttack,
         Square,
         TargetedAPGD,
     )
@@ -44,6 +45,7 @@ __all__ = [
     "OptMimic",
     "OptRegion",
     "OptStrong",
+    "QuickAttack",
     "RegionClassification",
     "Square",
     "TargetedAPGD",

@@ -1,4 +1,4 @@
-"""Attacks: fixed-norm (FGSM, PGD, APGD, Square, AutoAttack) and minimum-norm (the Opt attacks, FAB, HopSkipJump).
+"""Attacks: fixed-norm (FGSM, PGD, APGD, AutoAttack, Quick, Square) and minimum-norm (Opt attacks, FAB, HopSkipJump).
 
 Square and HopSkipJump need no gradients, only queries.
 """
@@ -16,6 +16,7 @@ from advkeras.attacks.optmargin import OptMargin
 from advkeras.attacks.optmimic import OptMimic
 from advkeras.attacks.optregion import OptRegion
 from advkeras.attacks.pgd import PGD
+from advkeras.attacks.quick import QuickAttack
 from advkeras.attacks.registry import configure, names, register
 from advkeras.attacks.result import AttackResult
 from advkeras.attacks.square import Square
@@ -44,6 +45,7 @@ __all__ = [
     "OptStrong",
     "PenaltySearch",
     "Problem",
+    "QuickAttack",
     "Square",
     "TargetedAPGD",
     "adversarial_margin",

@@ -7,32 +7,35 @@ from typing import ClassVar
 import numpy as np
 
 from advkeras.arrays import FloatArray, IntArray, Progress, no_progress
-from advkeras.attacks.families import FixedNormAttack
+from advkeras.attacks.averaged import AveragedAttack
 from advkeras.errors import require
 from advkeras.models import Classifier
 from advkeras.models.counted import Passes
 from advkeras.parameters import Count
 from advkeras.randomness import derive_seeds
-from advkeras.regions import Gaussian, Hypercube
 from advkeras.searches.active_set import run_active_set
-from advkeras.searches.auto_step import AutoLoss, AutoState, auto_steps, first_points
+from advkeras.searches.auto_step import AutoLoss, AutoState, auto_steps
 from advkeras.searches.ensembles import NO_AIM
 from advkeras.searches.norms import NormName
 from advkeras.searches.problem import Problem
 from advkeras.searches.rivals import leading
-
-# Images whose noise is drawn at once.
-_IMAGES_DRAWN_AT_ONCE = 256
+from advkeras.searches.surface import surface_points
 
 
 @dataclass(frozen=True, kw_only=True)
-class _AutoPGD(FixedNormAttack):
+class _AutoPGD(AveragedAttack):
     """Runs of Auto-PGD, one after the other, on the images that are still right."""
 
     iterations: Count = 100
     norm: NormName = "linf"  # type: ignore[misc]
+    samples: Count = 1
 
     work: ClassVar[str] = "iterations"
+
+    @property
+    def answers(self) -> int:
+        """The samples."""
+        return self.samples
 
     @property
     @abc.abstractmethod
@@ -41,9 +44,9 @@ class _AutoPGD(FixedNormAttack):
 
     @property
     def passes(self) -> Passes:
-        """Each run takes a gradient at its start and after each step."""
+        """Each run takes a gradient at its start and after each step, of each sample."""
         forwards, _ = super().passes
-        return Passes(forwards, self.runs * (self.iterations + 1))
+        return Passes(forwards * self.samples, self.runs * (self.iterations + 1) * self.samples)
 
     def run(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
         """The points of the largest margin that were met."""
@@ -72,30 +75,20 @@ class _AutoPGD(FixedNormAttack):
         self, classifier: Classifier, problem: Problem, aims: IntArray, place: int
     ) -> tuple[FloatArray, FloatArray]:
         """One run: the points of the largest margin, and that margin."""
-        seeds, epsilon, loss = (
-            derive_seeds(self.seed, self.name, place, places=problem.places),
-            self.within(classifier),
-            self._loss(),
-        )
-        noise = Hypercube(1.0) if self.norm == "linf" else Gaussian(1.0)
-        starts = np.concatenate(
-            [
-                first_points(
-                    problem.images[first : first + _IMAGES_DRAWN_AT_ONCE],
-                    noise.offsets_by_image(classifier.input_shape, seeds[first : first + _IMAGES_DRAWN_AT_ONCE]),
-                    epsilon,
-                    classifier.bounds,
-                    self.norm,
-                )
-                for first in range(0, len(problem), _IMAGES_DRAWN_AT_ONCE)
-            ]
-        )
+        epsilon, loss = self.within(classifier), self._loss()
+        seeds = derive_seeds(self.seed, self.name, place, places=problem.places)
+        starts = surface_points(classifier, problem, seeds, epsilon, self.norm)
         state = AutoState.begin(problem, starts, aims)
         run_active_set(
             classifier,
-            ("auto-pgd", self.norm, loss, self.iterations, problem.targeted),
+            ("auto-pgd", self.norm, loss, self.iterations, self.samples, problem.targeted),
             lambda: auto_steps(
-                classifier, iterations=self.iterations, norm=self.norm, loss=loss, targeted=problem.targeted
+                classifier,
+                iterations=self.iterations,
+                norm=self.norm,
+                loss=loss,
+                targeted=problem.targeted,
+                samples=self.samples,
             ),
             state,
             (np.float32(epsilon),),
@@ -121,6 +114,7 @@ class APGD(_AutoPGD):
             Euclidean length of the change (``l2``).
         iterations: steps of each run; there is one gradient more.
         norm: ``"linf"`` or ``"l2"``.
+        samples: answers whose losses and gradients are averaged at each point, for a classifier that answers at random.
         loss: ``"cross_entropy"``, or ``"dlr"``, the difference of logits ratio.
         restarts: runs, each from a random point of the ball's surface.
     """
@@ -155,6 +149,7 @@ class TargetedAPGD(_AutoPGD):
             Euclidean length of the change (``l2``).
         iterations: steps of each run; there is one gradient more.
         norm: ``"linf"`` or ``"l2"``.
+        samples: answers whose losses and gradients are averaged at each point, for a classifier that answers at random.
         targets: classes aimed at, at most.
     """
 

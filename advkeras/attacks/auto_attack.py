@@ -1,46 +1,54 @@
-"""AutoAttack: four attacks without parameters to tune, one after the other (Croce and Hein, ICML 2020)."""
+"""AutoAttack: attacks without parameters to tune, one after the other (Croce and Hein, ICML 2020)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
 from advkeras.arrays import FloatArray, Progress, no_progress
 from advkeras.attacks.apgd import APGD, TargetedAPGD
+from advkeras.attacks.averaged import AveragedAttack
 from advkeras.attacks.base import Attack
 from advkeras.attacks.fab import FAB
-from advkeras.attacks.families import FixedNormAttack
 from advkeras.attacks.square import Square
 from advkeras.errors import require
 from advkeras.models import Classifier
 from advkeras.models.counted import Passes
 from advkeras.parameters import Count
+from advkeras.searches.auto_step import AutoLoss
 from advkeras.searches.gradients import adversarial_margin
 from advkeras.searches.norms import NormName
 from advkeras.searches.problem import Problem
 
 _SQUARE_QUERIES = 5_000
+# Starts of each attack of the plus version, and answers that the rand version averages.
+_STARTS, _ANSWERS = 5, 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutoAttack(FixedNormAttack):
-    """AutoAttack's standard version: APGD, APGD-T, FAB and Square, each on the images that are still right.
+class AutoAttack(AveragedAttack):
+    """AutoAttack: attacks without parameters to tune, each on the images that are still right.
 
-    Croce and Hein (ICML 2020), section 4: APGD on cross-entropy from one start, APGD on the targeted difference of
-    logits ratio and FAB towards nine classes each, and Square with 5,000 queries. Each can be had on its own, as
-    ``apgd``, ``apgd-t``, ``fab`` and ``square``.
+    Croce and Hein (ICML 2020), section 4. The versions are theirs. ``standard``: APGD on cross-entropy from one start,
+    APGD on the targeted difference of logits ratio (DLR) and FAB towards nine classes each, and Square with 5,000
+    queries. ``plus``: APGD on cross-entropy and on DLR and FAB towards the nearest class, of five starts each, Square,
+    APGD and FAB towards nine classes. ``rand``, for classifiers that answer at random: APGD on cross-entropy and on
+    DLR, with losses and gradients averaged over 20 answers; an image is fooled where the mean of the answers says so.
+    Each attack can be had on its own, as ``apgd``, ``apgd-t``, ``fab`` and ``square``.
 
     Args:
         epsilon: radius of the ball, in the classifier's pixel unit: the largest change of a pixel (``linf``) or the
             Euclidean length of the change (``l2``).
         norm: ``"linf"`` or ``"l2"``.
+        version: ``"standard"``, ``"plus"`` or ``"rand"``.
         iterations: steps of each run of APGD and FAB.
         targets: classes aimed at, at most.
         queries: of Square.
     """
 
     norm: NormName = "linf"  # type: ignore[misc]
+    version: Literal["standard", "plus", "rand"] = "standard"
     iterations: Count = 100
     targets: Count = 9
     queries: Count = _SQUARE_QUERIES
@@ -50,16 +58,32 @@ class AutoAttack(FixedNormAttack):
     work: ClassVar[str] = "iterations"
 
     @property
+    def answers(self) -> int:
+        """Answers that are averaged."""
+        return _ANSWERS if self.version == "rand" else 1
+
+    @property
     def parts(self) -> Sequence[Attack]:
         """The attacks, in their order."""
         common: dict[str, Any] = {"seed": self.seed, "batch_size": self.batch_size, "norm": self.norm}
         runs: dict[str, Any] = {"iterations": self.iterations, **common}
-        return (
-            APGD(epsilon=self.epsilon, **runs),
+        starts = _STARTS if self.version == "plus" else 1
+        climbs: list[Attack] = [
+            APGD(epsilon=self.epsilon, loss=loss, restarts=starts, samples=self.answers, **runs)
+            for loss in get_args(AutoLoss)
+        ]
+        aimed: list[Attack] = [
             TargetedAPGD(epsilon=self.epsilon, targets=self.targets, **runs),
-            FAB(targets=self.targets, **runs).to_reach(self.epsilon),
-            Square(epsilon=self.epsilon, queries=self.queries, rescale=False, **common),
-        )
+            FAB(targets=self.targets, **runs),
+        ]
+        square = Square(epsilon=self.epsilon, queries=self.queries, rescale=False, **common)
+        chosen: dict[str, list[Attack]] = {
+            "standard": [climbs[0], *aimed, square],
+            "plus": [*climbs, FAB(targets=0, restarts=starts, **runs), square, *aimed],
+            "rand": climbs,
+        }
+        parts = chosen[self.version]
+        return tuple(part.to_reach(self.epsilon) if isinstance(part, FAB) else part for part in parts)
 
     @property
     def passes(self) -> Passes:
@@ -88,6 +112,6 @@ class AutoAttack(FixedNormAttack):
         return best
 
     def _succeeds(self, classifier: Classifier, problem: Problem, candidates: FloatArray) -> Any:
-        logits = classifier.logits(candidates, batch_size=self.batch_size)
+        logits = self.mean_logits(classifier, candidates)
         margin = adversarial_margin(logits, problem.goals, targeted=False).numpy()
         return (margin > 0) & self._within(classifier, problem, candidates)

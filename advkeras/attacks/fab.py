@@ -1,21 +1,28 @@
-"""The fast adaptive boundary attack, aimed at one wrong class after the other (Croce and Hein, ICML 2020)."""
+"""The fast adaptive boundary attack, towards one wrong class after the other or the nearest (Croce and Hein, 2020)."""
 
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
 
-from advkeras.arrays import FloatArray, Progress, no_progress
+from advkeras.arrays import FloatArray, IntArray, Progress, no_progress
 from advkeras.attacks.families import MinimumNormAttack
 from advkeras.errors import require
 from advkeras.models import Classifier
 from advkeras.models.counted import Passes
-from advkeras.parameters import Count
+from advkeras.parameters import Count, WholeNumber
+from advkeras.randomness import derive_seeds
 from advkeras.searches.active_set import run_active_set
+from advkeras.searches.ensembles import NO_AIM
 from advkeras.searches.fast_boundary import BoundaryState, boundary_steps
-from advkeras.searches.norms import NormName
+from advkeras.searches.norms import NORMS, NormName
 from advkeras.searches.problem import Problem
 from advkeras.searches.rivals import leading
+from advkeras.searches.surface import surface_points
+
+# Where nothing was found yet, and nothing is enough, a restart looks around within this share of the whole range.
+_FARTHEST = 0.1
+_USUAL_CLASSES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,15 +31,20 @@ class FAB(MinimumNormAttack):
 
     The second of their papers of that year, with its alpha_max 0.1, eta 1.05 and beta 0.9. It aims at one wrong class
     after the other, those of the largest logits at the image first, as AutoAttack's FAB-T does; any wrong class counts.
+    The paper's own version goes towards the class whose boundary is nearest, at each step anew.
 
     Args:
         iterations: steps towards each class; a step takes a gradient and a forward pass.
-        targets: classes aimed at, at most.
+        targets: classes aimed at, at most; 0 goes towards the nearest one at each step, which takes a gradient for each
+            wrong class.
+        restarts: runs towards each class; those after the first start at random points, half as far away as the nearest
+            example.
         norm: to make small: ``"linf"``, the largest change of a pixel, or ``"l2"``.
     """
 
     iterations: Count = 100
-    targets: Count = 9
+    targets: WholeNumber = 9
+    restarts: Count = 1
     norm: NormName = "linf"  # type: ignore[misc]
     _enough: float = field(default=0.0, repr=False)
 
@@ -46,38 +58,60 @@ class FAB(MinimumNormAttack):
 
     @property
     def passes(self) -> Passes:
-        """A gradient and a forward for each step towards each class."""
+        """A forward and a gradient for each step towards each class; towards the nearest, as many gradients as classes.
+
+        How many classes there are is the classifier's: it is taken for ten.
+        """
         forwards, _ = super().passes
-        return Passes(forwards + self.targets * self.iterations, self.targets * self.iterations)
+        steps = self.restarts * self.iterations
+        return Passes(forwards + steps * (self.targets or 1), steps * (self.targets or _USUAL_CLASSES - 1))
 
     def run(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
         """The nearest points that fool; the image itself where nothing was found."""
         require(
             not problem.targeted, f"{self.title} chooses its targets itself: take optlinf or optbrittle", targets=True
         )
-        ranked = leading(classifier, problem, self.targets, batch_size=self.batch_size)
-        count = ranked.shape[1]
+        aims = self._aims(classifier, problem)
         best, nearest = problem.images.copy(), np.full(len(problem), np.inf, np.float32)
-        for place in range(count):
-            progress(place * len(problem) // count, len(problem))
+        runs = [(restart, column) for restart in range(self.restarts) for column in range(aims.shape[1])]
+        for place, (restart, column) in enumerate(runs):
+            progress(place * len(problem) // len(runs), len(problem))
             left = np.flatnonzero(nearest > self._enough)
             if not len(left):
                 break
             part = problem.where(left)
-            state = BoundaryState.begin(part, part.images, ranked[left, place])
-            run_active_set(
-                classifier,
-                ("fab", self.norm),
-                lambda: boundary_steps(classifier, norm=self.norm),
-                state,
-                (np.int32(self.iterations), np.float32(self._enough)),
-                members=1,
-                batch_size=self.batch_size,
-                progress=no_progress,
-                jit_compile=False,
-            )
-            part.weak.add(state.zero, state.nonfinite)
+            starts = self._starts(classifier, part, nearest[left], place) if restart else part.images
+            state = self._walk(classifier, part, starts, aims[left, column])
             nearer = state.best_norm < nearest[left]
             best[left[nearer]], nearest[left[nearer]] = state.best[nearer], state.best_norm[nearer]
         progress(len(problem), len(problem))
         return best
+
+    def _aims(self, classifier: Classifier, problem: Problem) -> IntArray:
+        """The class that each run goes towards, (N, runs) int32; NO_AIM for the nearest."""
+        if not self.targets:
+            return np.full((len(problem), 1), NO_AIM, np.int32)
+        return leading(classifier, problem, self.targets, batch_size=self.batch_size)
+
+    def _starts(self, classifier: Classifier, problem: Problem, nearest: FloatArray, place: int) -> FloatArray:
+        """Random points, half as far away as the nearest example, or as what would be enough."""
+        seeds = derive_seeds(self.seed, self.name, place, places=problem.places)
+        whole = NORMS[self.norm].largest(classifier.input_shape, classifier.bounds)
+        radius = np.minimum(nearest, self._enough or _FARTHEST * whole) / 2
+        return surface_points(classifier, problem, seeds, radius, self.norm)
+
+    def _walk(self, classifier: Classifier, problem: Problem, starts: FloatArray, aims: IntArray) -> BoundaryState:
+        state = BoundaryState.begin(problem, starts, aims)
+        run_active_set(
+            classifier,
+            ("fab", self.norm, self.targets == 0),
+            lambda: boundary_steps(classifier, norm=self.norm, nearest=self.targets == 0),
+            state,
+            (np.int32(self.iterations), np.float32(self._enough)),
+            members=1,
+            batch_size=self.batch_size,
+            progress=no_progress,
+            jit_compile=False,
+        )
+        problem.weak.add(state.zero, state.nonfinite)
+        return state

@@ -8,6 +8,7 @@ import numpy as np
 from advkeras.arrays import FloatArray, Progress
 from advkeras.attacks.checks import check_parameters
 from advkeras.attacks.families import MinimumNormAttack
+from advkeras.attacks.rounding import beyond_rounding
 from advkeras.datasets.registry import DatasetSpec
 from advkeras.errors import InvalidInputError, require, unknown_name
 from advkeras.models import Classifier
@@ -17,9 +18,6 @@ from advkeras.searches.decoupled_search import DecoupledSearch
 from advkeras.searches.ensembles import FixedEnsemble
 from advkeras.searches.penalty_search import PenaltySearch
 from advkeras.searches.problem import Problem
-
-# How often, and by what share of its distortion, a candidate that rounding undoes is moved outwards.
-_PUSHES, _PUSH = 3, 1e-3
 
 SEARCHES: dict[str, type[DecoupledSearch | PenaltySearch]] = {
     search.kind: search for search in (DecoupledSearch, PenaltySearch)
@@ -114,7 +112,7 @@ class OptAttack(MinimumNormAttack):
     def run(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
         """Candidates of least distortion; the image itself where nothing was found."""
         candidates = self.candidates(classifier, problem, progress)
-        return self._beyond_rounding(classifier, problem, candidates)
+        return beyond_rounding(self, classifier, problem, candidates)
 
     def candidates(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
         """What the search finds, (N, H, W, C), before anything is verified."""
@@ -135,20 +133,6 @@ class OptAttack(MinimumNormAttack):
             progress=progress,
             jit_compile=self.jit_compile,
         )
-
-    def _beyond_rounding(self, classifier: Classifier, problem: Problem, candidates: FloatArray) -> FloatArray:
-        """Candidates, those moved outwards a little that only rounding kept on the attacker's side.
-
-        The search and the verification add up in another order. How far that moves logits has no scale that is known.
-        """
-        if classifier.levels is not None:  # A whole step of a pixel is no matter of rounding.
-            return candidates
-        found = np.flatnonzero((candidates != problem.images).any(axis=(1, 2, 3)))
-        for _ in range(_PUSHES):
-            found = found[~self.verify(classifier, problem.where(found), candidates[found])] if len(found) else found
-            images = problem.images[found]
-            candidates[found] = np.clip(images + (1 + _PUSH) * (candidates[found] - images), *classifier.bounds)
-        return candidates
 
     @property
     def passes(self) -> Passes:

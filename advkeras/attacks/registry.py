@@ -24,6 +24,7 @@ from advkeras.attacks.optmargin import OptMargin
 from advkeras.attacks.optmimic import OptMimic
 from advkeras.attacks.optregion import OptRegion
 from advkeras.attacks.pgd import PGD
+from advkeras.attacks.quick import QuickAttack
 from advkeras.attacks.square import Square
 from advkeras.datasets.registry import MNIST, DatasetSpec
 from advkeras.errors import InvalidInputError, first_line, require, unknown_name
@@ -103,7 +104,7 @@ def _check_unlike_the_others(attack: type[Attack]) -> None:
 
 for _attack in (
     *(FGSM, PGD, OptLinf, OptBrittle, OptMargin, OptStrong, OptRegion, OptMimic, Square, HopSkipJump),
-    *(APGD, TargetedAPGD, FAB, AutoAttack),
+    *(APGD, TargetedAPGD, FAB, AutoAttack, QuickAttack),
 ):
     register(_attack)
 

@@ -20,8 +20,8 @@ def attack(
         str,
         typer.Argument(
             metavar="ATTACK",
-            help="fgsm, pgd, apgd, apgd-t, fab, autoattack, optlinf, optbrittle, optmargin, optstrong, optregion or "
-            "optmimic; without gradients, square or hopskipjump; or one of your own (advkeras --load).",
+            help="fgsm, pgd, apgd, apgd-t, fab, autoattack, quick, optlinf, optbrittle, optmargin, optstrong, "
+            "optregion or optmimic; without gradients, square or hopskipjump; or one of your own (advkeras --load).",
         ),
     ],
     model: options.Model = "mnist-natural",

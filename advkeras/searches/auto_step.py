@@ -10,7 +10,7 @@ import tensorflow as tf
 from advkeras.arrays import FloatArray, IntArray
 from advkeras.models import Classifier
 from advkeras.models.pixel_grid import settled
-from advkeras.searches.geometry import length, per_image, unit
+from advkeras.searches.geometry import per_image, unit
 from advkeras.searches.gradients import adversarial_margin, chosen_logits, isolated, slope
 from advkeras.searches.norms import NormName
 from advkeras.searches.problem import Problem
@@ -108,19 +108,20 @@ def checkpoints(iterations: int) -> list[int]:
 
 
 def auto_steps(
-    classifier: Classifier, *, iterations: int, norm: NormName, loss: AutoLoss, targeted: bool
+    classifier: Classifier, *, iterations: int, norm: NormName, loss: AutoLoss, targeted: bool, samples: int = 1
 ) -> Callable[..., AutoState]:
     """A function from the state of a batch, and the radius of the ball, to the state some steps later.
 
     The points that are met are pictures where the classifier takes only those; an image is finished at the first one
-    that fools, or after all steps.
+    that fools, or after all steps. Losses, logits and gradients are the means of so many samples of what the classifier
+    answers.
     """
     places, bounds, direct = (
         tf.constant(checkpoints(iterations)),
         classifier.bounds,
         tf.sign if norm == "linf" else unit,
     )
-    look = isolated(lambda *given: _look(classifier, *given, loss=loss, targeted=targeted))
+    look = isolated(lambda *given: _look(classifier, *given, loss=loss, targeted=targeted, samples=samples))
 
     def step(state: AutoState, epsilon: Any) -> AutoState:
         met = settled(state.points, bounds, classifier.levels)
@@ -169,20 +170,39 @@ def _look(
     *,
     loss: AutoLoss,
     targeted: bool,
+    samples: int,
 ) -> tuple[Any, ...]:
     """Scale, objective, margin and gradient at points, and which gradients are zero or not finite."""
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(points)
-        logits = tf.cast(classifier(points), tf.float32)
-        margin = adversarial_margin(logits, goals, targeted=targeted)
+
+    def answer(scale: Any = None) -> tuple[Any, ...]:
+        """Of one answer the logits' scale, the logits, the objective and its gradient."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(points)
+            logits = tf.cast(classifier(points), tf.float32)
+            scale = scaling(logits) if scale is None else scale
+            if loss == "cross_entropy":
+                objective = _cross_entropy(scale[:, None] * logits, goals, targeted=targeted)
+            else:
+                objective = logit_ratio(logits, goals, aims, targeted=targeted)
+        return scale, logits, objective, tape.gradient(objective, points)
+
+    def scaling(logits: Any) -> Any:
         spread = tf.math.reduce_std(logits, axis=-1)
-        scale = tf.stop_gradient(tf.where(first & (spread > 0), tf.math.divide_no_nan(_SPREAD, spread), scale))
-        if loss == "cross_entropy":
-            objective = _cross_entropy(scale[:, None] * logits, goals, targeted=targeted)
-        else:
-            objective = logit_ratio(logits, goals, aims, targeted=targeted)
-    found = slope(objective, tape.gradient(objective, points))
-    return scale, objective, margin, found.gradient, found.zero, found.nonfinite
+        return tf.stop_gradient(tf.where(first & (spread > 0), tf.math.divide_no_nan(_SPREAD, spread), scale))
+
+    scaled, *sums = answer()
+    if samples > 1:
+        _, *sums = tf.while_loop(
+            lambda taken, *_: taken < samples,
+            lambda taken, *sums: (taken + 1, *map(tf.add, sums, answer(scaled)[1:])),
+            (tf.constant(1), *sums),
+            parallel_iterations=1,
+        )
+        sums = [each / samples for each in sums]
+    logits, objective, gradient = sums
+    found = slope(objective, gradient)
+    margin = adversarial_margin(logits, goals, targeted=targeted)
+    return scaled, objective, margin, found.gradient, found.zero, found.nonfinite
 
 
 def _cross_entropy(logits: Any, goals: Any, *, targeted: bool) -> Any:
@@ -263,9 +283,3 @@ def _checked(state: AutoState, gradient: Any, places: Any) -> tuple[Any, Any, Au
         checked_highest=tf.where(now, state.highest, state.checked_highest),
     )
     return points, gradient, state
-
-
-def first_points(images: FloatArray, drawn: Any, epsilon: float, bounds: tuple[float, float], norm: NormName) -> Any:
-    """Where runs start: noise (N, H, W, C) brought to the surface of the ball, in at least one pixel for L-inf."""
-    size = tf.reduce_max(tf.abs(drawn), axis=[1, 2, 3]) if norm == "linf" else length(drawn)
-    return tf.clip_by_value(images + epsilon * tf.math.divide_no_nan(drawn, per_image(size)), *bounds)

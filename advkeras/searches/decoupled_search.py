@@ -1,21 +1,20 @@
 """A budget of gradients, spent on one decoupled search of each image or on several: by noise, or by aim."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from annotated_types import Interval
 
-from advkeras.arrays import FloatArray, IntArray, Progress
+from advkeras.arrays import FloatArray, Progress
 from advkeras.models import Classifier
 from advkeras.parameters import hold_fields
-from advkeras.randomness import derive_seeds
 from advkeras.searches import rivals
-from advkeras.searches.decoupled_step import LISTENED, SearchState
+from advkeras.searches.decoupled_step import LISTENED
 from advkeras.searches.ensembles import NO_AIM, Ensemble
 from advkeras.searches.norms import NORMS, NormName
 from advkeras.searches.problem import Problem
+from advkeras.searches.several_searches import Several
 from advkeras.searches.single_search import SingleSearch
 
 # The kappa of the search that goes on towards the best class.
@@ -90,7 +89,7 @@ class DecoupledSearch:
         search = SingleSearch(
             classifier=classifier, ensemble=ensemble, norm=self.norm, batch_size=batch_size, jit_compile=jit_compile
         )
-        found = _Found(search, problem, seed, lambda done: progress(done // self.gradients, len(problem)))
+        found = Several(search, problem, seed, lambda done: progress(done // self.gradients, len(problem)))
         everything = np.arange(len(problem))
         ranked = 0 if problem.targeted else rivals.count(classifier)
         first = _ONE if self.restarts and self.gradients >= _ONE + ranked + _LEAST_MORE else self.gradients
@@ -107,7 +106,7 @@ class DecoupledSearch:
         progress(len(problem), len(problem))
         return found.best
 
-    def _point(self, found: "_Found", search: SingleSearch, images: Any, first: int, ranked: int) -> None:
+    def _point(self, found: Several, search: SingleSearch, images: Any, first: int, ranked: int) -> None:
         """Searches for a single point, which differ as the first iterations say.
 
         A search that neither noise nor an aim could send elsewhere takes all the gradients.
@@ -132,14 +131,14 @@ class DecoupledSearch:
         found.go_on(images[~turning], state.where(~turning), length, length)
         self._aimed(found, images[~turning], self.gradients - length - ranked, afterwards=not noisy)
 
-    def _noisy(self, found: "_Found", images: Any, kappa: Any, left: int) -> None:
+    def _noisy(self, found: Several, images: Any, kappa: Any, left: int) -> None:
         """Searches of images whose gradients turn, which differ in noise."""
         if not len(images):
             return
         for number, iterations in enumerate(_shares(left, max(1, round(left / _ONE)))):
             found.once(images, iterations, number + 1, kappa=kappa)
 
-    def _aimed(self, found: "_Found", images: Any, left: int, *, afterwards: bool) -> None:
+    def _aimed(self, found: Several, images: Any, left: int, *, afterwards: bool) -> None:
         """Searches of other images: towards the nearest classes, and one towards whichever leads.
 
         An image that has no promising class left is left alone: it would end where it is. The last of many gradients go
@@ -171,89 +170,6 @@ class DecoupledSearch:
         if last:
             kappa = np.full(len(images), _LAST_KAPPA)
             found.once(images, last, directions + 1, aims=found.classes(images), kappa=kappa)
-
-
-class _Found:
-    """What several searches of the same images have found so far.
-
-    Attributes:
-        best: (N, H, W, C) the nearest points; the image itself where there is none.
-        best_norm: (N,) their distances, infinite where there is none.
-    """
-
-    def __init__(self, search: SingleSearch, problem: Problem, seed: int, spent: Callable[[int], None]) -> None:
-        self._search, self._problem, self._seed = search, problem, seed
-        self._report, self._spent = spent, 0
-        self.best = problem.images.copy()
-        self.best_norm = np.full(len(problem), np.inf, np.float32)
-
-    def once(
-        self,
-        chosen: Any,
-        iterations: int,
-        number: int = 0,
-        *,
-        aims: Any = None,
-        kappa: Any = None,
-    ) -> SearchState:
-        """One search of some of the images; what it finds that is nearer is kept."""
-        state = self._search.once(
-            self._problem.where(chosen),
-            iterations=iterations,
-            seeds=self._seeds(chosen, number),
-            aims=aims,
-            kappa=kappa,
-            progress=self._progress(len(chosen), iterations),
-        )
-        self._keep(chosen, state)
-        return state
-
-    def begin(self, chosen: Any) -> SearchState:
-        """The first search of some of the images, before its first iteration."""
-        return self._search.begin(self._problem.where(chosen), seeds=self._seeds(chosen, 0))
-
-    def go_on(self, chosen: Any, state: SearchState, iterations: int, until: int) -> None:
-        """Goes on with a search of some of the images; what it finds that is nearer is kept."""
-        if not len(chosen):
-            return
-        further = until - int(state.iteration[0])
-        self._search.go_on(
-            self._problem.where(chosen),
-            state,
-            iterations=iterations,
-            until=until,
-            progress=self._progress(len(chosen), further),
-        )
-        self._keep(chosen, state)
-
-    def classes(self, chosen: Any) -> IntArray:
-        """The classes of the points found for some of the images; NO_AIM where there is none."""
-        classes = self._search.classifier.predict(self.best[chosen], batch_size=self._search.batch_size)
-        # In another batch a point on the boundary may be rounded to the other side of it.
-        known = np.isfinite(self.best_norm[chosen]) & (classes != self._problem.goals[chosen])
-        return np.where(known, classes, NO_AIM)
-
-    def nearest(self, chosen: Any, known: IntArray) -> tuple[IntArray, FloatArray]:
-        """As :func:`rivals.nearest` says it of some of the images."""
-        return rivals.nearest(
-            self._search.classifier,
-            self._problem.where(chosen),
-            known,
-            norm=self._search.norm,
-            batch_size=self._search.batch_size,
-        )
-
-    def _progress(self, images: int, iterations: int) -> Progress:
-        before = self._spent
-        self._spent += images * iterations
-        return lambda done, total: self._report(before + done * iterations)
-
-    def _seeds(self, chosen: Any, number: int) -> Any:
-        return derive_seeds(self._seed, "decoupled search", number, places=self._problem.places[chosen])
-
-    def _keep(self, chosen: Any, state: SearchState) -> None:
-        nearer = state.best_norm < self.best_norm[chosen]
-        self.best[chosen[nearer]], self.best_norm[chosen[nearer]] = state.best[nearer], state.best_norm[nearer]
 
 
 def _shares(total: int, parts: int) -> list[int]:

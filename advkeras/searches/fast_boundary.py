@@ -10,7 +10,7 @@ from advkeras.arrays import FloatArray, IntArray
 from advkeras.models import Classifier
 from advkeras.models.pixel_grid import settled
 from advkeras.searches.geometry import largest_entry, per_image
-from advkeras.searches.gradients import adversarial_margin, chosen_logits, isolated, slope
+from advkeras.searches.gradients import Slope, adversarial_margin, chosen_logits, isolated, slope
 from advkeras.searches.norms import NORMS, NormName
 from advkeras.searches.problem import Problem
 
@@ -61,22 +61,43 @@ class BoundaryState(NamedTuple):
         )
 
 
-def boundary_steps(classifier: Classifier, *, norm: NormName) -> Callable[..., BoundaryState]:
+def boundary_steps(classifier: Classifier, *, norm: NormName, nearest: bool = False) -> Callable[..., BoundaryState]:
     """A function from a batch's state, the steps of a run and the norm that is small enough, to the state after some.
 
-    The paper's algorithm 1 for one aim. A step takes a gradient at a point and a forward pass at the next one.
+    The paper's algorithm 1, for one aim, or towards the class whose linearised boundary is nearest. A step takes a
+    gradient at a point, or one for each wrong class, and a forward pass at the next one.
     """
     measure, bounds = NORMS[norm].distance, classifier.bounds
 
-    def look(points: Any, goals: Any, aims: Any) -> tuple[Any, ...]:
+    def towards(points: Any, goals: Any, aims: Any) -> Slope:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(points)
             logits = tf.cast(classifier(points), tf.float32)
             gap = chosen_logits(logits, goals) - chosen_logits(logits, aims)
-        found = slope(gap, tape.gradient(gap, points))
-        return gap, found.gradient, found.zero, found.nonfinite
+        return slope(gap, tape.gradient(gap, points))
 
-    look = isolated(look)
+    def towards_nearest(points: Any, goals: Any, _: Any) -> Slope:
+        def ahead(found: Slope) -> Any:
+            steepness = NORMS[norm].steepness(found.gradient)
+            return tf.where(found.zero, np.inf, tf.math.divide_no_nan(tf.abs(found.value), steepness))
+
+        def look_at(taken: Any, kept: Slope) -> tuple[Any, Slope]:
+            met = towards(points, goals, (goals + taken) % classifier.num_classes)
+            nearer = ahead(met) < ahead(kept)
+            return taken + 1, Slope(
+                value=tf.where(nearer, met.value, kept.value),
+                gradient=tf.where(per_image(nearer), met.gradient, kept.gradient),
+                zero=tf.where(nearer, met.zero, kept.zero),
+                nonfinite=tf.where(nearer, met.nonfinite, kept.nonfinite),
+            )
+
+        first = towards(points, goals, (goals + 1) % classifier.num_classes)
+        found: Slope = tf.while_loop(
+            lambda taken, _: taken < classifier.num_classes, look_at, (tf.constant(2), first), parallel_iterations=1
+        )[1]
+        return found
+
+    look = isolated(towards_nearest if nearest else towards)
 
     def step(state: BoundaryState, iterations: Any, enough: Any) -> BoundaryState:
         gap, gradient, zero, nonfinite = look(state.points, state.goals, state.aims)

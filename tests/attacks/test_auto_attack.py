@@ -7,8 +7,10 @@ import tensorflow as tf
 from advkeras.attacks import APGD, FAB, AutoAttack, Square, TargetedAPGD
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier
-from advkeras.searches.auto_step import checkpoints, logit_ratio
+from advkeras.searches.auto_step import AutoState, auto_steps, checkpoints, logit_ratio
+from advkeras.searches.ensembles import NO_AIM
 from advkeras.searches.fast_boundary import onto_hyperplane
+from advkeras.searches.problem import Problem
 from advkeras.searches.squares import bump
 
 from ..conftest import FEATURES, SHAPE, linear_classifier
@@ -33,15 +35,16 @@ def test_auto_pgd_reaches_the_exact_robust_accuracy(half_space, grey_images, att
         np.testing.assert_array_equal(result.success[clear], least[clear] < epsilon)
 
 
+@pytest.mark.parametrize("targets", [9, 0])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_fab_finds_the_least_distortion_within_the_bounds(half_space, norm):
+def test_fab_finds_the_least_distortion_within_the_bounds(half_space, norm, targets):
     """Most pixels of half of these images meet a bound on their way."""
     classifier, normal = half_space()
     scaled = np.random.default_rng(11).choice([0.0, 0.03, 0.97, 1.0], (8, FEATURES))
     scaled[4:] = np.random.default_rng(7).uniform(0.4, 0.6, (4, FEATURES))
     images = scaled.reshape(8, *SHAPE).astype(np.float32)
     labels = classifier.predict(images)
-    result = FAB(norm=norm)(classifier, images, labels)
+    result = FAB(norm=norm, targets=targets, restarts=1 if targets else 2)(classifier, images, labels)
     assert result.success.all()
     change = (result.adversarials - images).reshape(8, -1)
     found = np.abs(change).max(axis=1) if norm == "linf" else np.linalg.norm(change, axis=1)
@@ -79,14 +82,33 @@ def test_attacks_that_choose_their_targets_take_none(half_space, grey_images):
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_autoattack_leaves_the_exact_robust_accuracy(half_space, grey_images, norm):
+def test_fab_goes_towards_the_class_whose_boundary_is_nearest(norm):
+    """The class of the second largest logit is farther away than another one."""
+    generator = np.random.default_rng(5)
+    weights = generator.standard_normal((FEATURES, 4)) * [0, 8, 1, 4]
+    classifier = linear_classifier(weights, np.array([0.0, -4, -0.5, -2]) * weights.sum(axis=0) / [1, 8, 1, 4])
+    images = generator.uniform(0.3, 0.7, (12, *SHAPE)).astype(np.float32)
+    labels = classifier.predict(images)
+    logits, dual = classifier.logits(images), 1 if norm == "linf" else 2
+    gaps = logits[np.arange(12), labels][:, None] - logits
+    slopes = np.linalg.norm(weights.T[labels][:, None] - weights.T[None], ord=dual, axis=2)
+    least = np.where(slopes > 0, gaps / np.where(slopes > 0, slopes, 1), np.inf).min(axis=1)
+    result = FAB(norm=norm, targets=0)(classifier, images, labels)
+    change = (result.adversarials - images).reshape(12, -1)
+    found = np.abs(change).max(axis=1) if norm == "linf" else np.linalg.norm(change, axis=1)
+    np.testing.assert_allclose(found, least, rtol=0.02)
+
+
+@pytest.mark.parametrize("version", ["standard", "plus", "rand"])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_autoattack_leaves_the_exact_robust_accuracy(half_space, grey_images, norm, version):
     classifier, normal = half_space()
     images = grey_images(count=40)
     labels = classifier.predict(images)
     dual = np.abs(normal).sum() if norm == "linf" else 1.0
     least = np.abs((images - 0.5).reshape(len(images), -1) @ normal) / dual
     epsilon = float(np.median(least))
-    attack = AutoAttack(epsilon=epsilon, norm=norm, iterations=20, queries=100)
+    attack = AutoAttack(epsilon=epsilon, norm=norm, version=version, iterations=20, queries=100)
     result = attack(classifier, images, labels)
     clear = np.abs(least / epsilon - 1) > 1e-3
     np.testing.assert_array_equal(result.success[clear], (least < epsilon)[clear])
@@ -152,3 +174,42 @@ def test_auto_pgds_steps_become_short_enough_for_a_summit_within_the_ball(norm):
     result = attack(classifier, images, np.zeros(3, np.int32))
     assert not result.success.any()
     assert np.abs(result.adversarials - summit).max() < 0.01
+
+
+def test_a_classifier_that_answers_at_random_is_fooled_where_the_mean_of_its_answers_is():
+    """No point fools it; one answer in three is wrong."""
+    generator = tf.random.Generator.from_seed(1)
+
+    def logits(images):
+        lead = 0.4 + generator.normal((tf.shape(images)[0],)) + 0.01 * tf.reduce_mean(images, axis=[1, 2, 3])
+        return tf.stack([lead, tf.zeros_like(lead)], axis=1)
+
+    classifier = Classifier(logits, bounds=(0.0, 1.0), input_shape=SHAPE, name="random")
+    images, labels = np.full((20, *SHAPE), 0.5, np.float32), np.zeros(20, np.int32)
+    assert AutoAttack(epsilon=0.3, version="rand", iterations=5)(classifier, images, labels).success.sum() <= 3
+    assert APGD(epsilon=0.3, iterations=5)(classifier, images, labels).success.sum() >= 3
+
+
+def test_losses_and_gradients_are_means_over_samples(half_space):
+    """Noise that is larger than the gradient hides it from one answer, not from many."""
+    _, normal = half_space()
+    generator = tf.random.Generator.from_seed(1)
+    points = tf.constant(normal.reshape(SHAPE), tf.float32)
+
+    def logits(images):
+        noise = generator.normal((tf.shape(images)[0], *SHAPE), stddev=3.0)
+        lead = tf.reduce_sum((images - 0.5) * (points + noise), axis=[1, 2, 3])
+        return tf.stack([tf.zeros_like(lead), lead], axis=1)
+
+    noisy = Classifier(logits, bounds=(0.0, 1.0), input_shape=SHAPE, name="noisy")
+    images = np.full((16, *SHAPE), 0.5, np.float32)
+    labels = np.zeros(16, np.int32)
+    problem = Problem(images, labels, False, np.arange(16, dtype=np.int32))
+    agreement = []
+    for samples in (1, 64):
+        state = AutoState.begin(problem, images, np.full(16, NO_AIM, np.int32))
+        step = auto_steps(noisy, iterations=1, norm="l2", loss="cross_entropy", targeted=False, samples=samples)
+        gradient = step(type(state)(*map(tf.constant, state)), tf.constant(0.1)).highest_gradient.numpy()
+        cosines = (gradient * points.numpy()).sum(axis=(1, 2, 3)) / np.linalg.norm(gradient.reshape(16, -1), axis=1)
+        agreement.append(cosines.mean())
+    assert agreement[1] > 3 * abs(agreement[0])

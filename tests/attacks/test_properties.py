@@ -20,6 +20,7 @@ from advkeras.attacks import (
     OptMimic,
     OptRegion,
     OptStrong,
+    QuickAttack,
     Square,
     TargetedAPGD,
     configure,
@@ -53,12 +54,16 @@ ATTACKS = [
     Square(epsilon=0.2, queries=30),
     HopSkipJump(queries=120, initial_samples=20),
     Square(epsilon=0.5, queries=30, norm="l2"),
+    QuickAttack(epsilon=0.2, gradients=20),
+    QuickAttack(epsilon=0.5, gradients=20, norm="l2"),
     APGD(epsilon=0.2, iterations=5),
     APGD(epsilon=0.5, iterations=5, norm="l2", loss="dlr", restarts=2),
     TargetedAPGD(epsilon=0.2, iterations=5),
     FAB(iterations=5),
     FAB(iterations=5, norm="l2"),
     AutoAttack(epsilon=0.2, iterations=5, queries=20),
+    AutoAttack(epsilon=0.2, iterations=2, queries=10, version="plus"),
+    AutoAttack(epsilon=0.2, iterations=2, version="rand"),
 ]
 IDS = [f"{index}-{attack.name}" for index, attack in enumerate(ATTACKS)]
 # These draw random points at each step.

@@ -19,6 +19,7 @@ from advkeras.attacks import (
     OptMimic,
     OptRegion,
     OptStrong,
+    QuickAttack,
     TargetedAPGD,
     names,
 )
@@ -48,12 +49,15 @@ ATTACKS = [
     OptMargin(member_rms=0.05, ensemble_size=4, search=DecoupledSearch(gradients=20)),
     OptRegion(radius=0.1, samples=40, gradients=60),
     OptMimic(reach=0.05, samples=40, gradients=60, share=0.7),
+    QuickAttack(epsilon=0.05, gradients=20),
+    QuickAttack(epsilon=0.2, gradients=20, norm="l2"),
     APGD(epsilon=0.05, iterations=8),
     APGD(epsilon=0.2, iterations=8, norm="l2", loss="dlr"),
     TargetedAPGD(epsilon=0.05, iterations=8),
     FAB(iterations=10),
     FAB(iterations=10, norm="l2"),
     AutoAttack(epsilon=0.05, iterations=8, queries=10),
+    FAB(iterations=5, targets=0, restarts=2),
 ]
 UNITS = [(-1.0, 1.0), (0.0, 255.0), (0.0, 1e-3)]
 IDS = [f"{index}-{attack.name}" for index, attack in enumerate(ATTACKS)]

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from advkeras.attacks import FixedNormAttack, OptBrittle, OptMargin, OptRegion
 from advkeras.attacks.opt_attack import OptAttack
+from advkeras.attacks.rounding import beyond_rounding
 from advkeras.searches.problem import Problem
 
 from ..conftest import FEATURES, SHAPE
@@ -98,7 +99,7 @@ def test_what_rounding_undoes_is_moved_outwards_until_it_holds():
 
     problem = Problem(BRIGHT, np.ones(3, np.int32), False, np.arange(3, dtype=np.int32))
     candidates = BRIGHT - np.array([0.1, 0.2, 0.0], np.float32)[:, None, None, None]
-    pushed = Picky()._beyond_rounding(by_brightness(), problem, candidates.copy())
+    pushed = beyond_rounding(Picky(), by_brightness(), problem, candidates.copy())
     # The first is moved by a thousandth twice; the second holds; where nothing was found nothing is moved.
     np.testing.assert_allclose(BRIGHT[0] - pushed[0], 0.1 * 1.001**2, rtol=1e-3)
     np.testing.assert_array_equal(pushed[1:], candidates[1:])

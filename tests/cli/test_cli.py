@@ -294,5 +294,5 @@ def test_errors_are_one_line_without_a_traceback_or_log_lines():
     assert result.returncode == 2
     assert result.stderr.strip().splitlines() == [
         "Error: unknown attack 'fgms': did you mean 'fgsm'? known are fgsm, pgd, optlinf, optbrittle, optmargin, "
-        "optstrong, optregion, optmimic, square, hopskipjump, apgd, apgd-t, fab, autoattack"
+        "optstrong, optregion, optmimic, square, hopskipjump, apgd, apgd-t, fab, autoattack, quick"
     ]

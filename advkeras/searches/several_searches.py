@@ -1,0 +1,103 @@
+"""What several searches of the same images have found: the nearest point of any."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from advkeras.arrays import FloatArray, IntArray, Progress
+from advkeras.randomness import derive_seeds
+from advkeras.searches import rivals
+from advkeras.searches.decoupled_step import SearchState
+from advkeras.searches.ensembles import NO_AIM
+from advkeras.searches.problem import Problem
+from advkeras.searches.single_search import SingleSearch
+
+
+class Several:
+    """What several searches of the same images have found so far.
+
+    Args:
+        search: that is run.
+        problem: images and goals.
+        seed: of the noise.
+        spent: called with the gradients of all images so far.
+
+    Attributes:
+        best: (N, H, W, C) the nearest points; the image itself where there is none.
+        best_norm: (N,) their distances, infinite where there is none.
+    """
+
+    def __init__(self, search: SingleSearch, problem: Problem, seed: int, spent: Callable[[int], None]) -> None:
+        self._search, self._problem, self._seed = search, problem, seed
+        self._report, self._spent = spent, 0
+        self.best = problem.images.copy()
+        self.best_norm = np.full(len(problem), np.inf, np.float32)
+
+    def once(
+        self,
+        chosen: Any,
+        iterations: int,
+        number: int = 0,
+        *,
+        aims: Any = None,
+        kappa: Any = None,
+    ) -> SearchState:
+        """One search of some of the images; what it finds that is nearer is kept."""
+        state = self._search.once(
+            self._problem.where(chosen),
+            iterations=iterations,
+            seeds=self._seeds(chosen, number),
+            aims=aims,
+            kappa=kappa,
+            progress=self._progress(len(chosen), iterations),
+        )
+        self._keep(chosen, state)
+        return state
+
+    def begin(self, chosen: Any, number: int = 0, *, aims: Any = None) -> SearchState:
+        """A search of some of the images, before its first iteration."""
+        return self._search.begin(self._problem.where(chosen), seeds=self._seeds(chosen, number), aims=aims)
+
+    def go_on(self, chosen: Any, state: SearchState, iterations: int, until: int) -> None:
+        """Goes on with a search of some of the images; what it finds that is nearer is kept."""
+        if not len(chosen):
+            return
+        further = until - int(state.iteration[0])
+        self._search.go_on(
+            self._problem.where(chosen),
+            state,
+            iterations=iterations,
+            until=until,
+            progress=self._progress(len(chosen), further),
+        )
+        self._keep(chosen, state)
+
+    def classes(self, chosen: Any) -> IntArray:
+        """The classes of the points found for some of the images; NO_AIM where there is none."""
+        classes = self._search.classifier.predict(self.best[chosen], batch_size=self._search.batch_size)
+        # In another batch a point on the boundary may be rounded to the other side of it.
+        known = np.isfinite(self.best_norm[chosen]) & (classes != self._problem.goals[chosen])
+        return np.where(known, classes, NO_AIM)
+
+    def nearest(self, chosen: Any, known: IntArray) -> tuple[IntArray, FloatArray]:
+        """As :func:`rivals.nearest` says it of some of the images."""
+        return rivals.nearest(
+            self._search.classifier,
+            self._problem.where(chosen),
+            known,
+            norm=self._search.norm,
+            batch_size=self._search.batch_size,
+        )
+
+    def _progress(self, images: int, iterations: int) -> Progress:
+        before = self._spent
+        self._spent += images * iterations
+        return lambda done, total: self._report(before + done * iterations)
+
+    def _seeds(self, chosen: Any, number: int) -> Any:
+        return derive_seeds(self._seed, "decoupled search", number, places=self._problem.places[chosen])
+
+    def _keep(self, chosen: Any, state: SearchState) -> None:
+        nearer = state.best_norm < self.best_norm[chosen]
+        self.best[chosen[nearer]], self.best_norm[chosen[nearer]] = state.best[nearer], state.best_norm[nearer]

@@ -1,0 +1,118 @@
+"""AutoAttack here and on PyTorch, and the quick attack: the accuracy that each leaves, and the time it takes.
+
+It needs pyautoattack beside the extra ``bench``: README.md beside this file says how it is installed.
+
+The standard version of AutoAttack, in L-inf and in L2, on the adversarially trained models of the zoo: by advkeras, and
+by pyautoattack, which is its authors' code, on PyTorch with the same weights. All attack the first images of the test
+set. They take turns with a few images at a time, so that a machine that gets slower does so for all. What pyautoattack
+finds counts if TensorFlow misclassifies it, too.
+
+What is done is kept in a folder, so that a run that was stopped goes on.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyautoattack
+import torch
+from measuring import report, seconds
+from torch_networks import ported, to_images, to_torch
+
+from advkeras.arrays import l2, linf, slack
+from advkeras.attacks import AutoAttack, QuickAttack
+from advkeras.datasets import LabelledImages, load_sample
+from advkeras.models import Classifier
+
+MODELS = ("mnist-pgd", "cifar10-pgd")
+# The protocol's epsilon, and one at which about half of the images are left, or RobustBench's.
+EPSILON = {"mnist": {"linf": 0.3, "l2": 1.5}, "cifar10": {"linf": 8.0, "l2": 127.5}}
+AT_ONCE = 50
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS, metavar="NAME")
+parser.add_argument("--norms", nargs="+", default=("linf", "l2"), choices=("linf", "l2"))
+parser.add_argument("--examples", type=int, default=200, help="images of each model")
+parser.add_argument("--skip", type=int, default=0, help="images to skip")
+parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of PyTorch")
+parser.add_argument("--attacks", nargs="+", default=("pyautoattack", "standard", "quick"))
+parser.add_argument("--kept", type=Path, default=Path(tempfile.gettempdir()) / "auto-attack", metavar="FOLDER")
+
+
+def theirs(classifier: Classifier, network: Any, data: LabelledImages, epsilon: float, norm: str) -> Any:
+    """What pyautoattack leaves of some images: (N,) bool."""
+    low, high = classifier.bounds
+    attack = pyautoattack.AutoAttack(
+        network, norm={"linf": "Linf", "l2": "L2"}[norm], eps=epsilon / (high - low), device="cpu", seed=0
+    )
+    images, labels = to_torch(data.images, classifier.bounds), torch.tensor(data.labels.astype(np.int64))
+    tensor, _ = attack.run_standard_evaluation(images, labels, batch_size=len(data))
+    found = to_images(tensor.detach(), classifier.bounds)
+    length = {"linf": linf, "l2": l2}[norm](found - data.images)
+    within = length <= epsilon * (1 + 1e-5) + slack(classifier.bounds)
+    return (classifier.predict(data.images) == data.labels) & ~((classifier.predict(found) != data.labels) & within)
+
+
+def ours(attack: Any, classifier: Classifier, data: LabelledImages) -> Any:
+    """What an attack of advkeras leaves of some images: (N,) bool."""
+    found = attack(classifier, data.images, data.labels, places=data.places)
+    return (found.benign_predictions == data.labels) & ~found.success
+
+
+def measured(title: str, classifier: Classifier, network: Any, data: LabelledImages, epsilon: float, norm: str) -> Any:
+    """What the attack of a title leaves of some images: (N,) bool."""
+    if title == "pyautoattack":
+        return theirs(classifier, network, data, epsilon, norm)
+    return ours({"standard": AutoAttack, "quick": QuickAttack}[title](epsilon=epsilon, norm=norm), classifier, data)
+
+
+def once(path: Path, measure: Callable[[], Any]) -> dict[str, Any]:
+    """What is left, and the seconds it took; read from the folder if it is there."""
+    if not path.exists():
+        found: dict[str, Any] = {}
+        taken = seconds(lambda: found.update(left=[bool(each) for each in measure()]))
+        path.write_text(json.dumps({"seconds": round(taken, 2), **found}))
+    return json.loads(path.read_text())
+
+
+def main() -> None:
+    """Measures what is not yet measured, and reports all."""
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    options.kept.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for name in options.models:
+        classifier = Classifier.load(name)
+        sample = load_sample(classifier.card.dataset)
+        network = ported(classifier, sample.images[:100])
+        for norm in options.norms:
+            epsilon = EPSILON[classifier.card.dataset][norm]
+            left: dict[str, list[bool]] = {each: [] for each in options.attacks}
+            taken = dict.fromkeys(options.attacks, 0.0)
+            for first in range(options.skip, options.skip + options.examples, AT_ONCE):
+                chosen = (sample.places >= first) & (sample.places < first + AT_ONCE)
+                data = sample.where(chosen)
+                for each in options.attacks:
+                    found = once(
+                        options.kept / f"{name}-{norm}-{each}-{first}-{AT_ONCE}.json",
+                        lambda each=each, data=data: measured(each, classifier, network, data, epsilon, norm),
+                    )
+                    left[each] += found["left"]
+                    taken[each] += found["seconds"]
+                    print(name, norm, each, first, sum(found["left"]), found["seconds"], flush=True)
+            row: dict[str, Any] = {"model": name, "norm": norm, "epsilon": epsilon, "images": len(left[each])}
+            row |= {f"{each}_left_%": 100 * float(np.mean(values)) for each, values in left.items()}
+            row |= {f"{each}_seconds": round(value, 1) for each, value in taken.items()}
+            base = taken.get("pyautoattack")
+            row |= {f"{each}_over_theirs": taken[each] / base for each in taken if base and each != "pyautoattack"}
+            rows.append(row)
+    report("auto_attack", "AutoAttack here and on PyTorch, and the quick attack", rows)
+
+
+if __name__ == "__main__":
+    main()
