@@ -11,17 +11,15 @@ What is done is kept in a folder, so that a run that was stopped goes on.
 """
 
 import argparse
-import json
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyautoattack
 import torch
-from measuring import report, seconds
+from measuring import once, report
 from torch_networks import ported, to_images, to_torch
 
 from advkeras.arrays import l2, linf, slack
@@ -71,20 +69,10 @@ def measured(title: str, classifier: Classifier, network: Any, data: LabelledIma
     return ours({"standard": AutoAttack, "quick": QuickAttack}[title](epsilon=epsilon, norm=norm), classifier, data)
 
 
-def once(path: Path, measure: Callable[[], Any]) -> dict[str, Any]:
-    """What is left, and the seconds it took; read from the folder if it is there."""
-    if not path.exists():
-        found: dict[str, Any] = {}
-        taken = seconds(lambda: found.update(left=[bool(each) for each in measure()]))
-        path.write_text(json.dumps({"seconds": round(taken, 2), **found}))
-    return json.loads(path.read_text())
-
-
 def main() -> None:
     """Measures what is not yet measured, and reports all."""
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    options.kept.mkdir(parents=True, exist_ok=True)
     rows = []
     for name in options.models:
         classifier = Classifier.load(name)

@@ -47,6 +47,17 @@ def beyond_sample(dataset: str, count: int) -> LabelledImages:
     return data.where(data.places >= skipped)
 
 
+def once(path: Path, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What is measured, and in ``seconds`` the time that took; read from the file where it has been measured before."""
+    if not path.exists():
+        start = time.perf_counter()
+        found = measure()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"seconds": round(time.perf_counter() - start, 2), **found}))
+    known: dict[str, Any] = json.loads(path.read_text())
+    return known
+
+
 def mean(values: Any) -> float | None:
     """The mean, if there is anything to take it of."""
     return float(np.mean(values)) if len(values) else None

@@ -15,7 +15,6 @@ What is done is kept in a folder, so that a run that was stopped goes on; runs f
 import argparse
 import importlib
 import itertools
-import json
 import os
 import sys
 import tempfile
@@ -28,7 +27,7 @@ from unittest.mock import MagicMock
 import foolbox
 import numpy as np
 import torch
-from measuring import mean, report, seconds
+from measuring import mean, once, report
 from torch_networks import ported, to_images, to_torch
 
 from advkeras.arrays import rms
@@ -162,11 +161,7 @@ class Target:
         """What :meth:`least` returns, and the seconds it took; read from the folder if it is there."""
         values = "-".join(map(str, settings.values()))
         path = self._kept / f"{self._name}-{attack.__name__}-{values}-{gradients}.json"
-        if not path.exists():
-            result: dict[str, Any] = {}
-            taken = seconds(lambda: result.update(self.least(attack, gradients, settings)))
-            path.write_text(json.dumps({"settings": settings, "seconds": round(taken, 1), **result}))
-        return json.loads(path.read_text())
+        return once(path, lambda: {"settings": settings, **self.least(attack, gradients, settings)})
 
     def least(self, attack: Callable[..., Images], gradients: int, settings: dict[str, Any]) -> dict[str, Any]:
         """The RMS of what an attack finds for each image, None where nothing counts; and how many points were moved."""
@@ -206,7 +201,6 @@ def main() -> None:
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(options.threads)
-    options.kept.mkdir(parents=True, exist_ok=True)
     rows, details = [], {}
     for name in options.models:
         classifier, results = Classifier.load(name), {}

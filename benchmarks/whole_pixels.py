@@ -2,17 +2,22 @@
 
 Of examples of any pixels it is told how many still fool the model once they are rounded; then every point of the same
 search is rounded before it is looked at. The least distortion of either is compared on the images that both fool.
+
+What is done is kept in a folder, so that a run that was stopped goes on.
 """
 
 import argparse
+import functools
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import mean, report
+from measuring import mean, once, report
 
 from advkeras import attacks
 from advkeras.attacks import configure
-from advkeras.datasets import load_sample, registry
+from advkeras.datasets import LabelledImages, load_sample, registry
 from advkeras.models import Classifier, zoo
 from advkeras.models.pixel_grid import settled_arrays
 
@@ -27,41 +32,49 @@ parser.add_argument("--examples", type=int, default=100, help="images of MNIST; 
 parser.add_argument("--skip", type=int, default=0, help="images to skip")
 parser.add_argument("--models", nargs="+", metavar="NAME", help="of the zoo; all by default")
 parser.add_argument("--attacks", nargs="+", metavar="NAME", help="all by default, but for OptMimic and AutoAttack")
+parser.add_argument("--kept", type=Path, default=Path(tempfile.gettempdir()) / "whole-pixels", metavar="FOLDER")
 options = parser.parse_args()
 
 names = options.attacks or [*CHANGED, *(name for name in attacks.names() if name not in LEFT_OUT)]
+
+
+def compared(free: Classifier, whole: Classifier, title: str, data: LabelledImages) -> dict[str, Any]:
+    """An attack on the same images with any pixels, and among pictures."""
+    spec = registry.get(free.card.dataset)
+    attack = configure(title.split(",", maxsplit=1)[0], spec, **CHANGED.get(title, {}))
+    found, pictures = (attack(each, data.images, data.labels, places=data.places) for each in (free, whole))
+    rounded = settled_arrays(found.adversarials, free.bounds, LEVELS)
+    fooled = found.success & (free.predict(rounded) != data.labels)
+    both = found.success & pictures.success
+    off, on = mean(found.distortion[both]), mean(pictures.distortion[both])
+    step = (free.bounds[1] - free.bounds[0]) / (LEVELS - 1)
+    values = (pictures.adversarials - free.bounds[0]) / step
+    if not np.allclose(values, np.rint(values), atol=1e-3):
+        raise SystemExit(f"{title} on {free.name}: pixels between those of pictures")
+    return {
+        "model": free.name,
+        "attack": title,
+        "attacked": int(found.attacked.sum()),
+        "success": int(found.success.sum()),
+        "rounded_afterwards": int(fooled.sum()),
+        "success_of_pictures": int(pictures.success.sum()),
+        "rms": off,
+        "rms_of_pictures": on,
+        "ratio": on / off if off and on else None,
+        "seconds_ratio": pictures.seconds / found.seconds,
+    }
+
+
 rows = []
 for name in options.models or [each for dataset in ("mnist", "cifar10") for each in zoo.names_for(dataset)]:
     free, whole = (Classifier.load(name, levels=levels) for levels in (None, LEVELS))
     dataset = free.card.dataset
-    spec = registry.get(dataset)
     sample = load_sample(dataset)
     count = options.examples // (1 if dataset == "mnist" else 2)
     data = sample.where((sample.places >= options.skip) & (sample.places < options.skip + count))
     for title in names:
-        attack = configure(title.split(",")[0], spec, **CHANGED.get(title, {}))
-        found, pictures = (attack(each, data.images, data.labels, places=data.places) for each in (free, whole))
-        rounded = settled_arrays(found.adversarials, free.bounds, LEVELS)
-        fooled = found.success & (free.predict(rounded) != data.labels)
-        both = found.success & pictures.success
-        off, on = mean(found.distortion[both]), mean(pictures.distortion[both])
-        rows.append(
-            {
-                "model": name,
-                "attack": title,
-                "attacked": int(found.attacked.sum()),
-                "success": int(found.success.sum()),
-                "rounded_afterwards": int(fooled.sum()),
-                "success_of_pictures": int(pictures.success.sum()),
-                "rms": off,
-                "rms_of_pictures": on,
-                "ratio": on / off if off and on else None,
-                "seconds_ratio": pictures.seconds / found.seconds,
-            }
-        )
-        step = (free.bounds[1] - free.bounds[0]) / (LEVELS - 1)
-        values = (pictures.adversarials - free.bounds[0]) / step
-        if not np.allclose(values, np.rint(values), atol=1e-3):
-            raise SystemExit(f"{title} on {name}: pixels between those of pictures")
+        path = options.kept / f"{name}-{title}-{options.skip}-{count}.json"
+        row = once(path, functools.partial(compared, free, whole, title, data))
+        rows.append({key: value for key, value in row.items() if key != "seconds"})
         print(rows[-1], flush=True)
 report("whole_pixels", "Examples that exist as pictures of 8 bits", rows)
