@@ -17,9 +17,13 @@ RECORD = 2**25
 """Of a file of JSON: results, a plan, a model card."""
 ARCHIVE, MEMBER = 2**31, 2**28
 """Of all that an archive unpacks to, and of one of its files."""
+DOWNLOAD = 8 * 2**30
+"""Of all that is fetched from a URL."""
 PICTURE, PIECE = 2**28, 2**28
 """Of a picture's pixels, with four bytes for each; of an image of an array, and of what HDF5 has compressed as one."""
 
+# Bytes that a size may be; no memory is larger.
+_MOST = 2**63
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)I?B?", re.IGNORECASE)
 
@@ -47,10 +51,10 @@ def parse_size(name: str, size: int | str) -> int:
         InvalidInputError: if it is no such size, or nothing.
     """
     found = _SIZE.fullmatch(str(size).strip())
-    bytes_ = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
-    if bytes_ < 1:
+    bytes_ = float(found[1]) * _UNITS[found[2].upper()] if found else 0.0
+    if not 1 <= bytes_ <= _MOST:
         raise InvalidInputError(f"{name} is a size like 2GB or 800MB. Received: {size}")
-    return bytes_
+    return int(bytes_)
 
 
 def require_room(size: int, usual: int, what: str) -> None:
