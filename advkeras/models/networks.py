@@ -135,7 +135,9 @@ def _require_plausible(path: Path) -> None:
     try:
         with path.open("rb") as stream, zipfile.ZipFile(limits.Wary(stream, _AT_ONCE)) as archive:
             parts = {info.filename: (info.file_size, info.compress_size) for info in archive.infolist()}
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
+    except OSError as error:
+        raise InvalidInputError(f"cannot read {path}: {error.strerror or first_line(error)}") from None
+    except (ValueError, zipfile.BadZipFile, NotImplementedError) as error:
         if kind == ".keras":
             raise InvalidInputError(
                 f"{path} is no readable Keras file: it is empty, cut off or of another kind ({first_line(error)})"
