@@ -1,8 +1,10 @@
 """How much of a file from elsewhere is believed: limits on what is unpacked, and on what is read at once."""
 
+import errno
 import os
 import re
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from advkeras.errors import InvalidInputError
 
@@ -110,6 +112,18 @@ def read_at_most(stream: Any, usual: int, what: str = "") -> bytes:
     return b"".join(parts)
 
 
+def opened(path: Any) -> BinaryIO:
+    """A file, or an object behind a URL, to be read; not a pipe or a device, which may never end.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    if isinstance(path, Path) and not (path.is_file() or path.is_dir()) and path.exists():
+        raise OSError(errno.EINVAL, "it is no file", str(path))
+    stream: BinaryIO = path.open("rb")
+    return stream
+
+
 def read_file(path: Any, usual: int, what: str = "") -> bytes:
     """The content of a file, or of an object behind a URL, unless it is larger than a limit.
 
@@ -122,7 +136,7 @@ def read_file(path: Any, usual: int, what: str = "") -> bytes:
         OSError: if it cannot be read.
         InvalidInputError: if it is larger.
     """
-    with path.open("rb") as stream:
+    with opened(path) as stream:
         return read_at_most(stream, usual, what)
 
 
