@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from advkeras.errors import InvalidInputError, first_line
+
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
 BoolArray = npt.NDArray[np.bool_]
@@ -14,6 +16,22 @@ PICTURE_CHANNELS = (1, 3, 4)
 # The class of an image whose logits are no numbers: the classifier does not classify it.
 NO_CLASS = -1
 Progress = Callable[[int, int], None]
+
+
+def pixels_of(images: npt.ArrayLike) -> FloatArray:
+    """Images as numbers of type float32; what is larger than these becomes infinite.
+
+    Raises:
+        InvalidInputError: if they are no numbers, or of several shapes.
+    """
+    try:
+        array = np.asarray(images)
+        if array.dtype.kind in "cmMOSU":
+            raise TypeError(f"dtype {array.dtype}")
+        with np.errstate(over="ignore"):
+            return array.astype(np.float32, copy=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"images must be an array of numbers. Received: {first_line(error)}") from None
 
 
 def linf(difference: npt.NDArray[Any]) -> FloatArray:

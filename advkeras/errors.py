@@ -3,6 +3,7 @@
 import difflib
 import math
 import re
+import struct
 import unicodedata
 from typing import Any
 
@@ -104,8 +105,16 @@ def require(condition: bool, message: str, **received: Any) -> None:
 
 
 def require_increasing(bounds: tuple[float, float]) -> tuple[float, float]:
-    """The lowest and the highest pixel value as two floats, or an :class:`InvalidInputError` if they are none."""
-    low, high = (float(bound) for bound in bounds)
-    if not (low < high and math.isfinite(low) and math.isfinite(high)):
+    """The lowest and the highest pixel value, or an :class:`InvalidInputError` if they are none in float32."""
+    try:
+        low, high = (float(bound) for bound in bounds)
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidInputError(f"bounds must be two numbers. Received: bounds={bounds!r}") from None
+    try:
+        # As pixels have them.
+        least, most = struct.unpack("ff", struct.pack("ff", low, high))
+    except OverflowError:
+        least, most = -math.inf, math.inf
+    if not (least < most and math.isfinite(least) and math.isfinite(most)):
         raise InvalidInputError(f"bounds must be finite and increasing. Received: bounds=({low:g}, {high:g})")
     return low, high

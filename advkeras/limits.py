@@ -1,8 +1,10 @@
 """How much of a file from elsewhere is believed: limits on what is unpacked, and on what is read at once."""
 
+import errno
 import os
 import re
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from advkeras.errors import InvalidInputError
 
@@ -17,9 +19,13 @@ RECORD = 2**25
 """Of a file of JSON: results, a plan, a model card."""
 ARCHIVE, MEMBER = 2**31, 2**28
 """Of all that an archive unpacks to, and of one of its files."""
+DOWNLOAD = 8 * 2**30
+"""Of all that is fetched from a URL."""
 PICTURE, PIECE = 2**28, 2**28
 """Of a picture's pixels, with four bytes for each; of an image of an array, and of what HDF5 has compressed as one."""
 
+# Bytes that a size may be; no memory is larger.
+_MOST = 2**63
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)I?B?", re.IGNORECASE)
 
@@ -47,10 +53,10 @@ def parse_size(name: str, size: int | str) -> int:
         InvalidInputError: if it is no such size, or nothing.
     """
     found = _SIZE.fullmatch(str(size).strip())
-    bytes_ = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
-    if bytes_ < 1:
+    bytes_ = float(found[1]) * _UNITS[found[2].upper()] if found else 0.0
+    if not 1 <= bytes_ <= _MOST:
         raise InvalidInputError(f"{name} is a size like 2GB or 800MB. Received: {size}")
-    return bytes_
+    return int(bytes_)
 
 
 def require_room(size: int, usual: int, what: str) -> None:
@@ -106,6 +112,18 @@ def read_at_most(stream: Any, usual: int, what: str = "") -> bytes:
     return b"".join(parts)
 
 
+def opened(path: Any) -> BinaryIO:
+    """A file, or an object behind a URL, to be read; not a pipe or a device, which may never end.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    if isinstance(path, Path) and not (path.is_file() or path.is_dir()) and path.exists():
+        raise OSError(errno.EINVAL, "it is no file", str(path))
+    stream: BinaryIO = path.open("rb")
+    return stream
+
+
 def read_file(path: Any, usual: int, what: str = "") -> bytes:
     """The content of a file, or of an object behind a URL, unless it is larger than a limit.
 
@@ -118,7 +136,7 @@ def read_file(path: Any, usual: int, what: str = "") -> bytes:
         OSError: if it cannot be read.
         InvalidInputError: if it is larger.
     """
-    with path.open("rb") as stream:
+    with opened(path) as stream:
         return read_at_most(stream, usual, what)
 
 

@@ -13,7 +13,7 @@ from annotated_types import Interval
 from advkeras.errors import InvalidInputError, require
 
 # Whole numbers are int32 in graphs; no pixel is larger than that.
-_LARGEST_WHOLE = 2**31 - 1
+LARGEST_WHOLE = 2**31 - 1
 _LARGEST = 1e9
 
 AT_LEAST_ONE, NOT_NEGATIVE, POSITIVE = Interval(ge=1), Interval(ge=0), Interval(gt=0)
@@ -120,7 +120,7 @@ def _hold_number(name: str, value: float, interval: Interval | None) -> None:
         require(_lies_in(value, interval), f"{name} must {_in_words(interval)}", **received)
     if interval is None or (interval.lt is None and interval.le is None):
         if isinstance(value, int):
-            require(abs(value) <= _LARGEST_WHOLE, f"{name} must be less than 2^31", **received)
+            require(abs(value) <= LARGEST_WHOLE, f"{name} must be less than 2^31", **received)
         require(abs(value) <= _LARGEST, f"{name} must be at most {_LARGEST:g}", **received)
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from advkeras.arrays import NO_CLASS, BoolArray, FloatArray, IntArray, Progress, no_progress, rms
 from advkeras.attacks import code
-from advkeras.attacks.checks import check_classes, check_parameters, whole_numbers
+from advkeras.attacks.checks import check_classes, check_parameters, check_places
 from advkeras.attacks.result import AttackResult
 from advkeras.datasets.registry import DatasetSpec
 from advkeras.errors import InvalidInputError, require
@@ -127,10 +127,10 @@ class Attack(abc.ABC):
         targeted = targets is not None
         if targeted and np.any(goals == truth):
             raise InvalidInputError(f"targets must differ from labels. Received: {int(np.sum(goals == truth))} equal")
-        positions = np.arange(len(checked)) if places is None else whole_numbers("places", places, len(checked))
+        positions = check_places(np.arange(len(checked)) if places is None else places, len(checked))
         network, before = classifier.counted, classifier.counted.passes
         benign = self._predict(network, checked)
-        everything = Problem(checked, goals, targeted, np.asarray(positions, np.int32))
+        everything = Problem(checked, goals, targeted, positions)
         decided = self.decisions(network, everything, benign)
         attacked = (decided != goals) & (decided != NO_CLASS) if targeted else decided == goals
         adversarials = checked.copy()

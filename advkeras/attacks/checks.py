@@ -9,7 +9,7 @@ import numpy.typing as npt
 from advkeras.arrays import IntArray
 from advkeras.errors import InvalidInputError, unknown_name
 from advkeras.models import Classifier
-from advkeras.parameters import annotations_of, held
+from advkeras.parameters import LARGEST_WHOLE, annotations_of, held
 
 
 def check_parameters(name: str, owner: Any, given: Mapping[str, Any]) -> None:
@@ -45,8 +45,20 @@ def check_classes(name: str, classes: npt.ArrayLike, count: int, classifier: Cla
     return array.astype(np.int32)
 
 
+def check_places(places: npt.ArrayLike, count: int) -> IntArray:
+    """Images' places in a data set as (N,) int32.
+
+    Raises:
+        InvalidInputError: if they are not as many whole numbers from 0.
+    """
+    array = whole_numbers("places", places, count)
+    if array.min() < 0 or array.max() > LARGEST_WHOLE:
+        raise InvalidInputError(f"places must lie in 0...{LARGEST_WHOLE}. Received: {array.min()}...{array.max()}")
+    return array.astype(np.int32)
+
+
 def whole_numbers(name: str, values: npt.ArrayLike, count: int) -> npt.NDArray[Any]:
-    """Whole numbers, (N,).
+    """Whole numbers of any size, (N,).
 
     Raises:
         InvalidInputError: if they are something else.

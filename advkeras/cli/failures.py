@@ -1,13 +1,19 @@
 """What a command's user is told when it fails: one line, whatever was raised."""
 
+import errno
 import os
 from typing import Any
 
 import typer
 
-from advkeras.errors import AdvkerasError, InvalidInputError, first_line
+from advkeras.errors import AdvkerasError, InvalidInputError, first_line, plain_text
 
 DEBUG = "ADVKERAS_DEBUG"
+# What is wrong with a place that was given, and not with the machine.
+_OF_A_PLACE = {
+    *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG),
+    *(errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EEXIST, errno.ENOTEMPTY),
+}
 
 
 def is_debugging() -> bool:
@@ -27,8 +33,9 @@ def in_one_line(error: Exception) -> AdvkerasError:
     if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
         return AdvkerasError(f"not enough memory: give less at once (--memory 1GB). Received: {first_line(error)}")
     if isinstance(error, OSError) and error.strerror:
-        where = f": {error.filename}" if error.filename is not None else ""
-        return AdvkerasError(f"the system says: {error.strerror}{where}")
+        where = f": {plain_text(error.filename)}" if error.filename is not None else ""
+        kind = InvalidInputError if error.errno in _OF_A_PLACE else AdvkerasError
+        return kind(f"the system says: {error.strerror}{where}")
     return AdvkerasError(
         f"a fault of advkeras: {type(error).__name__}: {first_line(error)}. advkeras --debug COMMAND shows where; "
         "please report it"

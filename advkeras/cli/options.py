@@ -268,7 +268,7 @@ def parse_parameters(parameters: Sequence[str]) -> dict[str, Any]:
             raise InvalidInputError(f"--set takes NAME=VALUE. Received: {parameter}")
         try:
             parsed[name] = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             parsed[name] = text
     return parsed
 

@@ -1,6 +1,7 @@
 """A folder of pictures: with a subfolder for each class, or flat with a file of labels."""
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,8 +188,18 @@ def _is_picture(path: Path) -> bool:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if _is_picture(path))
+    """Those in a folder, however deep; what links lead to is left out."""
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise InvalidInputError(f"cannot read {error.filename}: {error.strerror}")
+
+    found = (Path(place) / name for place, _, names in os.walk(folder, onerror=refuse) for name in names)
+    return sorted(path for path in found if _is_picture(path))
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return [child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")]
+    try:
+        return [child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")]
+    except OSError as error:
+        raise InvalidInputError(f"cannot read {error.filename}: {error.strerror}") from None

@@ -1,17 +1,24 @@
 """Region classification (Cao and Gong, ACSAC 2017): a vote of points around an image, as a Keras layer."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import keras
+import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from annotated_types import Interval
 
 from advkeras import regions
-from advkeras.errors import InvalidInputError
+from advkeras.attacks.checks import check_places
+from advkeras.errors import InvalidInputError, require_increasing
 from advkeras.models import Classifier
 from advkeras.models.turns import in_turns
+from advkeras.parameters import held
 from advkeras.randomness import derive_seed, derive_seeds
 from advkeras.regions.voting import LARGEST_ROUND, Combination, RegionVote, Stop
+
+# A user's, or one that is derived from it.
+_Seed = Annotated[int, Interval(ge=-(2**31), lt=2**32)]
 
 
 # Keras has no type information, so its classes look like Any to a type checker.
@@ -91,8 +98,8 @@ class RegionClassification(keras.layers.Layer):  # type: ignore[misc]
         self._network = in_turns(classifier, chunk_size or classifier.at_once, of=self.vote.chunk_size)
         if classifier.model is not None:
             self.model = classifier.model  # tracked, so that its weights belong to this layer's
-        self.bounds = tuple(bounds or classifier.bounds)
-        self.seed = seed
+        self.bounds = require_increasing(classifier.bounds if bounds is None else bounds)
+        self.seed: int | None = held("seed", seed, _Seed | None)
 
     def call(self, images: Any, seed: Any | None = None) -> dict[str, Any]:
         """Votes, class, agreement and samples of images; compiled, too, where it is called eagerly."""
@@ -140,13 +147,13 @@ class RegionClassification(keras.layers.Layer):  # type: ignore[misc]
                 an image's points depend on that and on its place, never on the images beside it.
 
         Raises:
-            InvalidInputError: if shapes or pixels do not fit the classifier.
+            InvalidInputError: if shapes, pixels or places do not fit.
         """
         array = self.classifier.check_images(images)
         if self.seed is None:
             votes = self._compiled([])(array)
         else:
-            positions = range(len(array)) if places is None else places
+            positions = check_places(np.arange(len(array)) if places is None else places, len(array))
             seeds = derive_seeds(self.seed, "region classification", places=positions)
             votes = self._compiled([tf.TensorSpec((None, 2), tf.int32)])(array, seeds)
         return {key: value.numpy() for key, value in votes.items()}

@@ -79,7 +79,7 @@ def name_for(store: Store, name: str, units: Sequence[str]) -> tuple[str, bool]:
 def _units_of(store: Store, file: str) -> list[str] | None:
     path = store.folder / file
     try:
-        with path.open("rb") as stream:
+        with limits.opened(path) as stream:
             facts = json.loads(str(read_arrays(stream, (_FACTS,), limit=limits.RECORD)[_FACTS]))
     except (OSError, ValueError, RecursionError):
         return None

@@ -51,8 +51,8 @@ def choose(
     found = named(outputs)
     described = ", ".join(f"{key} {_shape_of(value)}" for key, value in found.items())
     if wanted is not None:
-        if wanted not in found and wanted.isdecimal() and int(wanted) < len(found):
-            wanted = list(found)[int(wanted)]
+        by_place = {str(place): key for place, key in enumerate(found)}
+        wanted = wanted if wanted in found else by_place.get(wanted, wanted)
         if wanted not in found:
             known = described if len(found) > 1 else f"one of shape {_shape_of(outputs)}"
             raise InvalidInputError(f"{name} has no output {wanted!r}. Received outputs: {known}")

@@ -12,17 +12,17 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from advkeras.arrays import NO_CLASS
+from advkeras.arrays import NO_CLASS, pixels_of
 from advkeras.errors import InvalidInputError, require_increasing
 from advkeras.models import layout, lite, memory, outputs, saved_model, zoo
 from advkeras.models.card import ModelCard
-from advkeras.models.intake import in_batches_of
+from advkeras.models.intake import in_batches_of, require_image_shape
 from advkeras.models.networks import Network, keras_network, load_keras_file
 from advkeras.models.number_types import scaled
 from advkeras.models.pixel_grid import on_grid, settled_arrays
 from advkeras.models.references import load_again, reference
 from advkeras.models.usage import Preprocessing, Usage
-from advkeras.parameters import require_count
+from advkeras.parameters import WholeNumber, held
 
 if TYPE_CHECKING:
     from advkeras.models.counted import CountedClassifier
@@ -96,8 +96,7 @@ class Classifier:
         holding: Sequence[Any] = (),
     ) -> None:
         self.bounds = require_increasing(bounds)
-        height, width, channels = input_shape
-        self.input_shape = (int(height), int(width), int(channels))
+        self.input_shape = require_image_shape("input_shape", input_shape)
         self.name = name
         self.source = source
         self.folder = folder
@@ -106,9 +105,7 @@ class Classifier:
         self._graphs: dict[Hashable, Any] = {}
         self.holding = list(holding) if model is None else [model, *(each for each in holding if each is not model)]
         self.usage = Usage(threshold=threshold, output_name=output_name, classes=classes, levels=levels)
-        if levels is not None:
-            require_count(2, levels=levels)
-        self.levels = levels
+        self.levels = self.usage.levels
         probes = (batch or _PROBE_IMAGES, *self.input_shape)
         noise = np.random.default_rng(0).uniform(*self.bounds, probes).astype(np.float32)
         self.reading = outputs.read(function, noise, name=name, usage=self.usage, batch=batch)
@@ -330,14 +327,20 @@ class Classifier:
         return tf.TensorSpec((None, *self.input_shape), tf.float32)
 
     def logits(self, images: npt.ArrayLike, *, batch_size: int | None = None) -> npt.NDArray[np.float32]:
-        """Logits (N, classes) float32 of images (N, H, W, C), as arrays, in batches; of :attr:`at_once` by default."""
+        """Logits (N, classes) float32 of images (N, H, W, C), as arrays, in batches; of :attr:`at_once` by default.
+
+        Raises:
+            InvalidInputError: if the images are no numbers of the shape that the classifier takes. Pixels are not
+                looked at: :meth:`check_images` does so.
+        """
         function = self.graph("logits", lambda: self._function, [self.image_signature])
-        array, size = np.asarray(images, np.float32), batch_size or self.at_once
+        array, size = pixels_of(images), held("batch_size", batch_size, WholeNumber | None) or self.at_once
+        self.require_shape(array.shape)
         parts = [function(array[i : i + size]).numpy() for i in range(0, len(array), size)]
         return np.concatenate(parts) if parts else np.empty((0, self.num_classes), np.float32)
 
     def predict(self, images: npt.ArrayLike, *, batch_size: int | None = None) -> npt.NDArray[np.int32]:
-        """Classes (N,) int32 of images (N, H, W, C); :data:`NO_CLASS` where a logit is NaN."""
+        """Classes (N,) int32 of images (N, H, W, C); :data:`NO_CLASS` where a logit is NaN; as :meth:`logits` else."""
         logits = self.logits(images, batch_size=batch_size or self.at_once)
         return np.where(np.isnan(logits).any(axis=1), NO_CLASS, logits.argmax(axis=1)).astype(np.int32)
 
@@ -380,7 +383,7 @@ class Classifier:
         Raises:
             InvalidInputError: if their shape is not this classifier's or a pixel lies outside its bounds.
         """
-        array = np.asarray(images, np.float32)
+        array = pixels_of(images)
         self.require_shape(array.shape)
         if not len(array):
             raise InvalidInputError(f"{self.name} needs at least one image. Received: none")

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from advkeras.arrays import PICTURE_CHANNELS
 from advkeras.errors import InvalidInputError, UnknownShapeError
+from advkeras.parameters import Count, held
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,23 @@ def intake(
             _filled((*sides, channels), shape, name), lambda images: tf.transpose(images, (0, 3, 1, 2)), batch
         )
     return Intake(_filled(free, shape, name), lambda images: images, batch)
+
+
+def require_image_shape(name: str, shape: Any) -> tuple[int, int, int]:
+    """Height, width and channels of images.
+
+    Args:
+        name: of what is a shape, for the message.
+        shape: to be looked at.
+
+    Raises:
+        InvalidInputError: if they are not three whole numbers from 1.
+    """
+    try:
+        height, width, channels = shape
+    except (TypeError, ValueError):
+        raise InvalidInputError(f"{name} must be (height, width, channels). Received: {name}={shape!r}") from None
+    return held(name, height, Count), held(name, width, Count), held(name, channels, Count)
 
 
 def in_batches_of(function: Callable[[Any], Any], batch: int) -> Callable[[Any], Any]:

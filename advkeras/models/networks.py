@@ -68,7 +68,14 @@ class Network:
             return taking.prepare(preprocess(images))
 
         noise = np.random.default_rng(0).uniform(*bounds, (taking.batch or _PROBE_IMAGES, *taking.shape))
-        example = prepare(tf.constant(noise, tf.float32))
+        try:
+            example = tf.convert_to_tensor(prepare(tf.constant(noise, tf.float32)))
+        except InvalidInputError:
+            raise
+        except Exception as error:  # of a function that is the user's
+            raise InvalidInputError(
+                f"{self.name}: images of shape {taking.shape} cannot be preprocessed so: {first_line(error)}"
+            ) from error
         inner = taking_float32(self.call, (taking.batch, *example.shape[1:]), self.dtype, example)
         return lambda images: inner(prepare(images)), taking
 
@@ -117,16 +124,25 @@ def load_keras_file(path: Path, *, trust: bool = False) -> Any:
                 f"{path} holds Python code that would run here, the function of a Lambda layer: give --trust-model (in "
                 "Python, trust=True) if you trust where the file is from"
             ) from None
-        raise InvalidInputError(f"{path} is no readable .keras file: {plain_text(first_line(error))}") from error
+        raise InvalidInputError(f"{path} is no readable Keras file: {plain_text(first_line(error))}") from error
 
 
 def _require_plausible(path: Path) -> None:
-    """Refuses a .keras file, an archive, whose parts unpack to far more than they take."""
+    """Refuses a file of another kind, and a .keras file, an archive, whose parts unpack to far more than they take."""
+    kind = path.suffix.lower()
+    if kind not in (".keras", ".h5", ".hdf5"):
+        raise InvalidInputError(f"{path} is no model: give a SavedModel's folder, or a .keras, .h5 or .tflite file")
     try:
         with path.open("rb") as stream, zipfile.ZipFile(limits.Wary(stream, _AT_ONCE)) as archive:
             parts = {info.filename: (info.file_size, info.compress_size) for info in archive.infolist()}
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
-        return  # Keras says what is wrong with it, if it is no .h5 file
+    except OSError as error:
+        raise InvalidInputError(f"cannot read {path}: {error.strerror or first_line(error)}") from None
+    except (ValueError, zipfile.BadZipFile, NotImplementedError) as error:
+        if kind == ".keras":
+            raise InvalidInputError(
+                f"{path} is no readable Keras file: it is empty, cut off or of another kind ({first_line(error)})"
+            ) from None
+        return
     limits.require_room(parts.get("config.json", (0, 0))[0], limits.RECORD, f"{path}: its config.json")
     swollen = sum(size for size, packed in parts.values() if size > _EXPANSION * max(1, packed))
     limits.require_room(swollen, limits.UNIT, f"what {path} unpacks to")

@@ -98,8 +98,6 @@ def _read(
     threshold: float | None,
     batch: int | None,
 ) -> Reading:
-    if threshold is not None and not 0 < threshold < 1:
-        raise InvalidInputError(f"threshold must lie between 0 and 1. Received: threshold={threshold}")
     if outputs.ndim == 1 or outputs.shape[1] == 1:
         threshold = 0.5 if threshold is None else threshold
         return _of_one(function, probes, outputs.reshape(-1), name=name, threshold=threshold, batch=batch)

@@ -15,6 +15,9 @@ from advkeras.models import layout
 from advkeras.models.graphs import runs_python
 from advkeras.models.networks import Network
 
+# What TensorFlow says of a file without a graph, beside an advice on its own interface.
+_EMPTY = "there are 0 MetaGraphs"
+
 
 def load_network(folder: Path) -> Network:
     """The network of a SavedModel: its signature ``serving_default``, or else the first that takes images.
@@ -187,7 +190,8 @@ def _load(folder: Path) -> Any:
     try:
         return tf.saved_model.load(str(folder))
     except (OSError, ValueError, tf.errors.OpError) as error:
-        raise InvalidInputError(f"{folder} is no readable SavedModel: {plain_text(first_line(error))}") from error
+        reason = "it is empty" if _EMPTY in str(error) else plain_text(first_line(error))
+        raise InvalidInputError(f"{folder} is no readable SavedModel: {reason}") from error
     # What TensorFlow runs into where a file is cut off is no part of its interface.
     except Exception as error:
         raise InvalidInputError(f"{folder} is a damaged SavedModel: {plain_text(first_line(error))}") from error

@@ -2,9 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Interval
+
+from advkeras.errors import require
+from advkeras.models.intake import require_image_shape
 from advkeras.models.preprocessing import Mode, Standardising, of_mode
+from advkeras.parameters import Count, WithinOne, hold_fields
 
 Preprocessing = Mode | Callable[[Any], Any]
 
@@ -25,16 +30,26 @@ class Usage:
         levels: how many values a pixel of an example may have: 256, where examples are to exist as pictures of 8 bits;
             any number by default.
         trust: run Python code that a Keras file holds.
+
+    Raises:
+        InvalidInputError: if a value makes no sense.
     """
 
-    threshold: float | None = None
+    threshold: WithinOne | None = None
     output_name: str | None = None
-    classes: int | None = None
+    classes: Count | None = None
     shape: tuple[int, int, int] | None = None
     channels_first: bool | None = None
     preprocessing: Preprocessing | None = None
-    levels: int | None = None
+    levels: Annotated[int, Interval(ge=2)] | None = None
     trust: bool = False
+
+    def __post_init__(self) -> None:
+        hold_fields(self)
+        if self.shape is not None:
+            require_image_shape("shape", self.shape)
+        known = self.preprocessing is None or isinstance(self.preprocessing, str) or callable(self.preprocessing)
+        require(known, "preprocessing must be a mode or a function", preprocessing=self.preprocessing)
 
     def preprocess(self, bounds: tuple[float, float]) -> Callable[[Any], Any]:
         """What is done to images (N, H, W, C) float32 of such bounds.

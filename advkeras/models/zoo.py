@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from advkeras.errors import InvalidInputError, unknown_name
+from advkeras.errors import InvalidInputError, require, unknown_name
 from advkeras.models import layout
 from advkeras.models.card import ModelCard
 from advkeras.runs.remote import fetched, is_url
@@ -50,11 +50,12 @@ def locate(source: str | os.PathLike[str]) -> Path:
     Raises:
         InvalidInputError: if there is nothing.
     """
+    require(isinstance(source, str | os.PathLike), "a model is a name, a folder or a file", source=source)
     if is_url(source):
         return fetched(str(source))
     if str(source) in names():
         return path(str(source))
-    if not Path(source).exists():
+    if not os.path.exists(source):  # noqa: PTH110  (a path's own method fails on names that no file can have)
         if Path(source).suffix:
             raise InvalidInputError(
                 f"there is no model {source}: give a SavedModel's folder, or a .keras, .h5 or .tflite file"

@@ -127,11 +127,11 @@ def get(name: str, radius: float) -> Region:
     """The region of a name and size.
 
     Raises:
-        InvalidInputError: if there is no region of that name, or the radius is negative.
+        InvalidInputError: if there is no region of that name, or the radius is no number from 0.
     """
     if not isinstance(name, str) or name not in _REGIONS:
         raise InvalidInputError(unknown_name("region", str(name), names()))
-    return _REGIONS[name](float(radius))
+    return _REGIONS[name](radius)
 
 
 # An attack asks for the same directions at each call, and again to verify. The linear algebra's idle threads go on

@@ -7,11 +7,12 @@ from functools import cache
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import fsspec
 
-from advkeras.errors import InvalidInputError, first_line
+from advkeras import limits
+from advkeras.errors import InvalidInputError, first_line, require
 
 # What reaches a scheme.
 _PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
@@ -78,6 +79,7 @@ class RemotePath:
         Raises:
             FileNotFoundError: if there is none.
         """
+        require(not self._is_web, "a web server has files, and no folders: give s3:// or gs://", url=self._url)
         with self._reached("list"):
             paths = self._system.ls(self._path, detail=False)
         return (self / path.rstrip("/").rsplit("/", maxsplit=1)[-1] for path in paths)
@@ -124,10 +126,20 @@ class RemotePath:
 
         Raises:
             FileNotFoundError: if there is none.
+            InvalidInputError: if it is larger than what is fetched, or a name in it leads elsewhere.
         """
+        fetching = _Fetching(self._url)
         with self._reached("read"):
-            folder = self._system.isdir(self._path)
-            self._system.get(self._path + "/" * folder, str(place), recursive=folder)
+            if self._is_web or not self._system.isdir(self._path):
+                self._system.get_file(self._path, str(place), callback=fetching)
+                return
+            found = self._system.find(self._path)
+            names = [path[len(self._path) :].lstrip("/") for path in found]
+            places = [Path(place, name) for name in names]
+            for name, each in zip(names, places, strict=True):
+                require(".." not in each.parts, f"{self} names what does not lie there", name=name)
+                each.parent.mkdir(parents=True, exist_ok=True)
+            self._system.get(found, list(map(str, places)), callback=fetching)
 
     def unlink(self, missing_ok: bool = False) -> None:
         """Removes the object.
@@ -151,17 +163,46 @@ class RemotePath:
         with self._reached("read"):
             return RemoteStat(self._system.modified(self._path).timestamp())
 
+    @property
+    def _is_web(self) -> bool:
+        """Whether it is a web server's; what its package takes for a folder is a page with links, of any length."""
+        return self._url.startswith(("http://", "https://"))
+
     @contextmanager
     def _reached(self, action: str, *, missing_ok: bool = True) -> Iterator[None]:
         """Makes one line of whatever the storage's package raises."""
         try:
             yield
+        except InvalidInputError:
+            raise
         except Exception as error:
             if missing_ok and isinstance(error, FileNotFoundError):
                 raise
             raise InvalidInputError(
                 f"cannot {action} {self}: {first_line(error)}; check the address, the network and the credentials"
             ) from None
+
+
+# The package has no type information, so its classes look like Any to a type checker.
+class _Fetching(fsspec.callbacks.Callback):  # type: ignore[misc]
+    """Counts the bytes that come from a URL, and ends what is larger than what is fetched."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url, self._bytes = url, 0
+
+    def branched(self, path_1: str, path_2: str, **kwargs: Any) -> "_Fetching":
+        """What counts a file of a folder: the same."""
+        return self
+
+    def set_size(self, size: int | None) -> None:
+        """Looks at a size that is announced."""
+        limits.require_room(size or 0, limits.DOWNLOAD, self._url)
+
+    def relative_update(self, inc: int = 1) -> None:
+        """Looks at bytes that have come."""
+        self._bytes += inc
+        limits.require_room(self._bytes, limits.DOWNLOAD, self._url)
 
 
 def is_url(place: str | PathLike[str]) -> bool:

@@ -9,7 +9,7 @@ from advkeras.runs.store import Store
 from advkeras.runs.study import Compute
 from advkeras.runs.unit import Unit, in_order
 
-_SHARD = re.compile(r"([1-9]\d*)/([1-9]\d*)")
+_SHARD = re.compile(r"([1-9]\d{0,8})/([1-9]\d{0,8})")
 
 
 def shard(text: str) -> Compute:

@@ -70,8 +70,7 @@ class Store:
             return None
         file = self._file(digest)
         try:
-            with file.open("rb") as stream:
-                content = limits.read_at_most(stream, limits.UNIT, str(file))
+            content = limits.read_file(file, limits.UNIT, str(file))
         except OSError:
             return None
         result = result_of(content, digest)
@@ -101,11 +100,10 @@ class Store:
         if not self._local:
             yield True
             return
-        path = Path(self.folder) / _CLAIMS / unit.digest
+        path = self._place(f"{_CLAIMS}/{unit.digest}")
         with ExitStack() as until_done:
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                held = until_done.enter_context(path.open("w"))
+                held = until_done.enter_context(_lockable(path))
             except OSError as error:
                 raise InvalidInputError(f"cannot write {path}: {error.strerror}") from None
             try:
@@ -190,10 +188,9 @@ class Store:
         """While this holds, no other process has it; behind a URL, or where nothing can be written, nobody can tell."""
         with ExitStack() as until_done:
             if self._local:
-                path = Path(self.folder) / _CLAIMS / _ALONE
+                path = self._place(f"{_CLAIMS}/{_ALONE}")
                 with suppress(OSError):
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    fcntl.flock(until_done.enter_context(path.open("w")), fcntl.LOCK_EX)
+                    fcntl.flock(until_done.enter_context(_lockable(path)), fcntl.LOCK_EX)
             yield
 
     def sweep(self) -> None:
@@ -242,8 +239,14 @@ def result_of(content: bytes, digest: str) -> Result | None:
     return result if whole else None
 
 
+def _lockable(path: Path) -> BinaryIO:
+    """A file that can be locked. What it holds stays, a link is not followed, and nobody waited for behind a pipe."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "rb+", buffering=0)
+
+
 def _first_of(path: Any) -> str:
     """How a file begins, as one line."""
-    with suppress(OSError), path.open("rb") as stream:
+    with suppress(OSError), limits.opened(path) as stream:
         return plain_text(stream.read(2_000).decode(errors="replace"))
     return ""

@@ -194,7 +194,10 @@ def compare(served: ServedClassifier, local: Classifier, data: LabelledImages, n
     # A served model's probabilities say nothing of what its logits have in common.
     by_softmax = OF_PROBABILITIES in (served.reading.how, local.reading.how)
     by_class = {
-        names[label]: (_share(right[0][data.labels == label]), _share(right[1][data.labels == label]))
+        names[label] if names.count(names[label]) == 1 else f"{names[label]} ({label})": (
+            _share(right[0][data.labels == label]),
+            _share(right[1][data.labels == label]),
+        )
         for label in np.unique(data.labels)
     }
     return Comparison(

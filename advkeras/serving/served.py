@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from advkeras.errors import plain_text, require
+from advkeras.arrays import pixels_of
+from advkeras.errors import plain_text
 from advkeras.models import Classifier
 from advkeras.models.intake import intake
 from advkeras.models.networks import Network
@@ -68,7 +69,6 @@ class ServedClassifier(Classifier):
         self.signature = signature
         self._single = single
         threshold = 0.5 if usage.threshold is None else usage.threshold
-        require(0 < threshold < 1, "threshold must lie between 0 and 1", threshold=threshold)
         self._shift = math.log(threshold / (1 - threshold))
         found = _signature(client, signature)
         self.input_name, entry = _image_input(client, signature, found)
@@ -131,8 +131,9 @@ class ServedClassifier(Classifier):
 
     def logits(self, images: npt.ArrayLike, *, batch_size: int | None = None) -> npt.NDArray[np.float32]:
         """Logits (N, classes) float32 of images (N, H, W, C), asked for in batches that the server takes."""
-        array, size = np.asarray(images, np.float32), self.at_once if batch_size is None else batch_size
+        array, size = pixels_of(images), self.at_once if batch_size is None else batch_size
         require_count(batch_size=size)
+        self.require_shape(array.shape)
         parts = [self._function(tf.constant(array[i : i + size])).numpy() for i in range(0, len(array), size)]
         return np.concatenate(parts) if parts else np.empty((0, self.num_classes), np.float32)
 

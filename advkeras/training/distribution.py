@@ -125,7 +125,8 @@ def _cluster() -> tuple[Sequence[str], int]:
         config = json.loads(os.environ["TF_CONFIG"])
         workers, index = config["cluster"]["worker"], int(config["task"]["index"])
         known = config["task"]["type"] == "worker" and 0 <= index < len(workers)
-    except (KeyError, ValueError, TypeError):
+        known = known and isinstance(workers, list) and all(isinstance(address, str) for address in workers)
+    except (KeyError, ValueError, TypeError, OverflowError):
         known = False
     if not known:
         raise InvalidInputError(

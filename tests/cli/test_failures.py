@@ -1,5 +1,7 @@
 """What a user is told when something fails that nobody has foreseen, and where it comes from for those who ask."""
 
+import errno
+import os
 import subprocess
 import sys
 
@@ -47,6 +49,14 @@ def test_any_error_is_one_line(failing, error, line):
     assert result.exit_code == 1
     (said,) = result.stderr.splitlines()
     assert said.startswith(f"Error: {line}")
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EROFS])
+def test_a_place_that_cannot_be_is_wrong_input(failing, number):
+    result = failing(OSError(number, os.strerror(number), "x\x1b" * 999))
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: the system says: {os.strerror(number)}: x\\x1bx")
+    assert len(result.stderr) < 400
 
 
 def test_debug_shows_where_an_error_comes_from(failing, monkeypatch):

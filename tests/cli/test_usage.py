@@ -24,6 +24,7 @@ from ..commands import error_of, run
         (("datasets", "nope"), "(see advkeras datasets --help)"),
         (("--nope",), "No such option: --nope (see advkeras --help)"),
         (("evaluate", "--load", "mine.py"), "--load stands before the command's name"),
+        (("attack", "fgsm", "--set", "epsilon=" + "[" * 100_000), "epsilon must be a number. Received: epsilon='[[["),
         (("evaluate", "--memory", "much"), "memory is a size like 2GB or 800MB. Received: much"),
     ],
 )

@@ -1,5 +1,9 @@
 """Data sets by one word: registered ones, the user's own files, prepared sets of tensorflow-datasets."""
 
+import errno
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -139,6 +143,23 @@ def test_what_is_no_data_set_is_said(tmp_path, folder):
     ):
         with pytest.raises(InvalidInputError, match=message):
             datasets.find(name).load()
+
+
+def test_a_folder_that_is_closed_is_one_line(folder, monkeypatch):
+    """As another user's are."""
+    opened = os.scandir
+
+    def closed(place):
+        if str(place) == str(folder / "dog"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return opened(place)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(InvalidInputError, match="^cannot read .*dog: Permission denied$"):
+        datasets.find(folder)
+    monkeypatch.setattr(Path, "iterdir", lambda place: closed(folder / "dog"))
+    with pytest.raises(InvalidInputError, match="^cannot read .*dog: Permission denied$"):
+        datasets.find(folder)
 
 
 def test_a_prepared_set_of_tfds_is_read_by_its_name(no_prepared_data, pictures):

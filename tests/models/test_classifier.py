@@ -111,7 +111,7 @@ def test_what_is_no_classifier_is_refused(tmp_path):
     for call, message in (
         (lambda: Classifier.load("mnist-naturel"), "did you mean 'mnist-natural'"),
         (lambda: Classifier.load(tmp_path / "empty"), "holds no SavedModel"),
-        (lambda: Classifier.load(tmp_path / "text.keras", bounds=(0, 1)), "no readable .keras file"),
+        (lambda: Classifier.load(tmp_path / "text.keras", bounds=(0, 1)), "no readable Keras file"),
         (lambda: Classifier.load(broken, bounds=(0, 1)), "no readable SavedModel"),
         (lambda: Classifier.load(no_bounds), "give --bounds"),
         (lambda: Classifier.from_keras(network(), bounds=(1, 0)), "bounds must be finite and increasing"),

@@ -181,7 +181,7 @@ def test_logits_that_look_like_probabilities_are_left_alone():
     [
         (lambda: with_activation("sigmoid"), {}, "ends with 4 independent sigmoids"),
         (lambda: with_activation("softmax"), {"threshold": 0.3}, "a threshold is for one output"),
-        (lambda: with_activation("sigmoid", classes=1), {"threshold": 1.0}, "threshold must lie between 0 and 1"),
+        (lambda: with_activation("sigmoid", classes=1), {"threshold": 1.0}, r"threshold must lie in \(0, 1\)"),
         (lambda: with_activation("hard_sigmoid", classes=1), {}, "cannot be told"),
     ],
 )  # fmt: skip

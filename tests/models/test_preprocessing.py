@@ -52,9 +52,16 @@ def test_what_cannot_be_is_refused():
     for said, message in (
         ("Caffe", "did you mean 'caffe'"),
         (Standardising((1.0, 2.0), (1.0, 1.0)), "there are 3 channels"),
+        (lambda images: None, "cannot be preprocessed so"),
+        (lambda images: 1 / 0, "cannot be preprocessed so: division by zero"),
+        (lambda images: images[:0], "one row for each image"),
+        (3, "preprocessing must be a mode or a function. Received: preprocessing=3"),
     ):
         with pytest.raises(InvalidInputError, match=message):
             Classifier.from_keras(network(), bounds=(0, 255), preprocessing=said)
+    grey = keras.Sequential([keras.Input((6, 5, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    with pytest.raises(InvalidInputError, match=r"of shape \(6, 5, 1\) cannot be preprocessed so: slice index 2"):
+        Classifier.from_keras(grey, bounds=(0, 255), preprocessing="caffe")
     for mean, std in (((0.0,), (0.0,)), ((0.0,), (1.0, 1.0)), ((np.nan,), (1.0,)), ((), ())):
         with pytest.raises(InvalidInputError):
             Standardising(mean, std)

@@ -1,7 +1,10 @@
 """A run's folder that somebody else has made: units, plans and notes that lie, with all their digests right."""
 
 import json
+import os
+from contextlib import suppress
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -120,3 +123,32 @@ def test_notes_and_plans_that_are_none_are_passed_over(store):
     assert "\x1b" not in said
     assert "scores fgsm failed: " in said
     assert len(said) < 5_000
+
+
+@pytest.mark.parametrize("name", ["claims/alone", "claims", "claims/unit"])
+def test_a_link_in_a_run_empties_and_makes_no_file_elsewhere(store, tmp_path, name):
+    """As a run of somebody else's may have it: to report on it takes a lock."""
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for file in ("alone", "unit"):
+        (kept / file).write_bytes(b"mine")
+    place = store.folder / name
+    place.parent.mkdir(exist_ok=True)
+    place.symlink_to(kept if name == "claims" else kept / place.name)
+    with suppress(InvalidInputError):
+        read_documents(store.folder)
+    with suppress(InvalidInputError), store.claim(SimpleNamespace(digest="unit")):
+        pass
+    assert {file.name: file.read_bytes() for file in kept.iterdir()} == {"alone": b"mine", "unit": b"mine"}
+
+
+@pytest.mark.parametrize(
+    "name", ["results.json", "plans/x.json", "failures/x", f"units/{'0' * 64}.npz", "claims/alone"]
+)
+def test_nobody_is_waited_for_behind_a_pipe_in_a_run(store, name):
+    place = store.folder / name
+    place.parent.mkdir(exist_ok=True)
+    os.mkfifo(place)
+    assert read_documents(store.folder)
+    assert [found.left for found in status(store)] == [0, 0, 0]
+    assert store.result("0" * 64) is None

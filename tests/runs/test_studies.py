@@ -127,7 +127,7 @@ def test_shares_add_up_and_the_last_one_does_what_follows_on_several(tmp_path, o
     assert store.get(joint).arrays["total"].tolist() == [sum(range(5)) + sum(range(10, 15)) + 100]
 
 
-@pytest.mark.parametrize("text", ["0/3", "4/3", "3", "1/0", "a/b", "1/3 "])
+@pytest.mark.parametrize("text", ["0/3", "4/3", "3", "1/0", "a/b", "1/3 ", f"1/{'9' * 5_000}"])
 def test_a_share_that_is_none_is_refused(text):
     with pytest.raises(InvalidInputError, match=f"as in 3/16. Received: {text}"):
         shard(text)

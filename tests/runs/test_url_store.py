@@ -1,9 +1,12 @@
 """A run behind a URL, on a stand-in of S3; and what is told of what cannot be reached."""
 
+import re
 import sys
+from contextlib import closing
 from importlib import import_module
 from importlib.util import find_spec
 
+import fsspec
 import keras
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from advkeras.runs.store import Store
 
 from ..commands import error_of, run
 from ..conftest import SHAPE
+from ..serving import hostile
 from .sums import Sum, chain, computed
 
 needs_s3 = pytest.mark.skipif(not (find_spec("moto") and find_spec("s3fs")), reason="moto or s3fs is not installed")
@@ -125,6 +129,48 @@ def test_workers_put_results_behind_a_url(s3, tmp_path):
 
 @needs_s3
 @pytest.mark.slow
+class Page(hostile.BluntServer):
+    """A web server that says the same to whatever is asked for."""
+
+
+def test_what_is_fetched_is_no_larger_than_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setenv("ADVKERAS_MAX_BYTES", "1MB")
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
+    for say in (
+        hostile.drip(head + b"\r\n", bytes(2**16), pause=0),
+        hostile.raw(head + b"Content-Length: 9000000\r\n\r\n"),
+    ):
+        with closing(Page(say, say)) as server:
+            url = f"http://127.0.0.1:{server.port}/mine.npz"
+            assert re.search(
+                f"^Error: {url} takes .* MB; the limit is 1.05 MB", error_of("attack", "fgsm", "--dataset", url)
+            )
+    folder = f"memory://{tmp_path.name}"
+    for name in "ab":
+        (RemotePath(folder) / name).write_bytes(bytes(600_000))
+    assert "takes 1.2 MB; the limit is 1.05 MB" in error_of("attack", "fgsm", "--model", folder)
+
+
+def test_names_in_a_fetched_folder_lead_nowhere_else(tmp_path):
+    folder = RemotePath(f"memory://{tmp_path.name}")
+    (folder / "inside").write_bytes(b"1")
+    objects = fsspec.filesystem("memory").store  # as a bucket of a stranger's may name them
+    objects[f"/{tmp_path.name}/sub/../../../outside"] = objects[f"/{tmp_path.name}/inside"]
+    with pytest.raises(
+        InvalidInputError, match=r"names what does not lie there. Received: name='sub/../../../outside'"
+    ):
+        folder.download(tmp_path / "here")
+    assert not [each for each in tmp_path.rglob("*") if each.is_file()]
+
+
+def test_a_page_of_links_is_no_folder():
+    page = hostile.answer(b'<a href="../../outside">x</a>', head=["Content-Type: text/html"])
+    with closing(Page(page, page)) as server:
+        url = f"http://127.0.0.1:{server.port}/run"
+        assert "a web server has files, and no folders" in error_of("report", url)
+        assert "is no model: give a SavedModel's folder" in error_of("attack", "fgsm", "--model", url)
+
+
 def test_what_cannot_be_reached_is_one_line_before_anything_is_computed(s3, tmp_path, monkeypatch):
     import s3fs
 

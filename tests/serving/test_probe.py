@@ -63,6 +63,8 @@ def test_a_served_model_is_the_local_one_or_not(server, api, small, data):
     assert (same.served.count, same.served.of) == (29, 30)
     assert same.largest_difference < 1e-5
     assert sum(theirs.of for theirs, _ in same.by_class.values()) == 30
+    cranes = compare(served(server, api), small, data, ("crane",) * len(SPEC.class_names))  # as ImageNet has two
+    assert [*cranes.by_class.values()] == [*same.by_class.values()]
     other = served(server, api, "wrong")
     differing = np.flatnonzero(other.predict(data.images) != small.predict(data.images))
     assert len(differing) > 0

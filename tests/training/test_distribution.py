@@ -27,6 +27,15 @@ def workers(monkeypatch):
         yield cluster["worker"]
 
 
+@pytest.mark.parametrize("workers_said", ["[]", '"ab"', "[1, 2]", '{"0": "a"}', "7", "null"])
+@pytest.mark.parametrize("index", ["0", "-1", "9", "Infinity", '"x"', "[]"])
+def test_what_names_no_workers_is_refused(workers_said, index, monkeypatch):
+    task = f'{{"type": "worker", "index": {index}}}'
+    monkeypatch.setenv("TF_CONFIG", f'{{"cluster": {{"worker": {workers_said}}}, "task": {task}}}')
+    with pytest.raises(InvalidInputError, match="needs the environment variable TF_CONFIG"):
+        distribution.strategy("multiworker")
+
+
 def test_a_worker_that_is_missing_is_named_and_given_up(workers, monkeypatch):
     monkeypatch.setattr(distribution, "_build", threading.Event().wait)
     lines = []
