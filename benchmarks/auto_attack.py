@@ -5,7 +5,8 @@ It needs pyautoattack beside the extra ``bench``: README.md beside this file say
 The standard version of AutoAttack, in L-inf and in L2, on the adversarially trained models of the zoo: by advkeras, and
 by pyautoattack, which is its authors' code, on PyTorch with the same weights. All attack the first images of the test
 set. They take turns with a few images at a time, so that a machine that gets slower does so for all. What pyautoattack
-finds counts if TensorFlow misclassifies it, too.
+finds counts if TensorFlow misclassifies it, too. Beside them stands what the attacks of ``advkeras evaluate`` leave that
+have this norm: PGD and OptLinf, or OptBrittle.
 
 What is done is kept in a folder, so that a run that was stopped goes on.
 """
@@ -23,8 +24,8 @@ from measuring import once, report
 from torch_networks import ported, to_images, to_torch
 
 from advkeras.arrays import l2, linf, slack
-from advkeras.attacks import AutoAttack, QuickAttack
-from advkeras.datasets import LabelledImages, load_sample
+from advkeras.attacks import AutoAttack, QuickAttack, configure
+from advkeras.datasets import LabelledImages, load_sample, registry
 from advkeras.models import Classifier
 
 MODELS = ("mnist-pgd", "cifar10-pgd")
@@ -38,7 +39,7 @@ parser.add_argument("--norms", nargs="+", default=("linf", "l2"), choices=("linf
 parser.add_argument("--examples", type=int, default=200, help="images of each model")
 parser.add_argument("--skip", type=int, default=0, help="images to skip")
 parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of PyTorch")
-parser.add_argument("--attacks", nargs="+", default=("pyautoattack", "standard", "quick"))
+parser.add_argument("--attacks", nargs="+", default=("pyautoattack", "standard", "quick", "tables"))
 parser.add_argument("--kept", type=Path, default=Path(tempfile.gettempdir()) / "auto-attack", metavar="FOLDER")
 
 
@@ -51,9 +52,8 @@ def theirs(classifier: Classifier, network: Any, data: LabelledImages, epsilon: 
     images, labels = to_torch(data.images, classifier.bounds), torch.tensor(data.labels.astype(np.int64))
     tensor, _ = attack.run_standard_evaluation(images, labels, batch_size=len(data))
     found = to_images(tensor.detach(), classifier.bounds)
-    length = {"linf": linf, "l2": l2}[norm](found - data.images)
-    within = length <= epsilon * (1 + 1e-5) + slack(classifier.bounds)
-    return (classifier.predict(data.images) == data.labels) & ~((classifier.predict(found) != data.labels) & within)
+    near = within(found - data.images, classifier, epsilon, norm)
+    return (classifier.predict(data.images) == data.labels) & ~((classifier.predict(found) != data.labels) & near)
 
 
 def ours(attack: Any, classifier: Classifier, data: LabelledImages) -> Any:
@@ -62,11 +62,39 @@ def ours(attack: Any, classifier: Classifier, data: LabelledImages) -> Any:
     return (found.benign_predictions == data.labels) & ~found.success
 
 
-def measured(title: str, classifier: Classifier, network: Any, data: LabelledImages, epsilon: float, norm: str) -> Any:
-    """What the attack of a title leaves of some images: (N,) bool."""
+def least(attack: Any, classifier: Classifier, data: LabelledImages, epsilon: float, norm: str) -> Any:
+    """What a search for the least distance leaves of some images within epsilon: (N,) bool."""
+    found = attack(classifier, data.images, data.labels, places=data.places)
+    near = within(found.adversarials - data.images, classifier, epsilon, norm)
+    return (found.benign_predictions == data.labels) & ~(found.success & near)
+
+
+def within(change: Any, classifier: Classifier, epsilon: float, norm: str) -> Any:
+    """Whether changes (N, H, W, C) are no larger than epsilon, but for rounding: (N,) bool."""
+    return {"linf": linf, "l2": l2}[norm](change) <= epsilon * (1 + 1e-5) + slack(classifier.bounds)
+
+
+def of_tables(classifier: Classifier, data: LabelledImages, epsilon: float, norm: str) -> Any:
+    """What the attacks of the tables leave that have this norm: (N,) bool."""
+    spec = registry.get(classifier.card.dataset)
+    if norm == "l2":
+        return least(configure("optbrittle", spec), classifier, data, epsilon, norm)
+    left = ours(configure("pgd", spec, epsilon=epsilon), classifier, data)
+    return left & least(configure("optlinf", spec), classifier, data, epsilon, norm)
+
+
+def measured(
+    title: str, classifier: Classifier, network: Any, data: LabelledImages, epsilon: float, norm: str
+) -> dict[str, Any]:
+    """Which images the attack of a title leaves."""
     if title == "pyautoattack":
-        return theirs(classifier, network, data, epsilon, norm)
-    return ours({"standard": AutoAttack, "quick": QuickAttack}[title](epsilon=epsilon, norm=norm), classifier, data)
+        left = theirs(classifier, network, data, epsilon, norm)
+    elif title == "tables":
+        left = of_tables(classifier, data, epsilon, norm)
+    else:
+        kind = {"standard": AutoAttack, "quick": QuickAttack}[title]
+        left = ours(kind(epsilon=epsilon, norm=norm), classifier, data)
+    return {"left": left.tolist()}
 
 
 def main() -> None:
