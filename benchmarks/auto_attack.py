@@ -5,8 +5,8 @@ It needs pyautoattack beside the extra ``bench``: README.md beside this file say
 The standard version of AutoAttack, in L-inf and in L2, on the adversarially trained models of the zoo: by advkeras, and
 by pyautoattack, which is its authors' code, on PyTorch with the same weights. All attack the first images of the test
 set. They take turns with a few images at a time, so that a machine that gets slower does so for all. What pyautoattack
-finds counts if TensorFlow misclassifies it, too. Beside them stands what the attacks of ``advkeras evaluate`` leave that
-have this norm: PGD and OptLinf, or OptBrittle.
+finds counts if TensorFlow misclassifies it, too. Beside them stands what the attacks of ``advkeras evaluate`` leave
+that have this norm: PGD and OptLinf, or OptBrittle.
 
 What is done is kept in a folder, so that a run that was stopped goes on.
 """
