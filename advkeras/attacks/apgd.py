@@ -132,6 +132,11 @@ class APGD(_AutoPGD):
     title: ClassVar[str] = "APGD"
 
     @property
+    def least_classes(self) -> int:
+        """Three for the difference of logits ratio."""
+        return 3 if self.loss == "dlr" else super().least_classes
+
+    @property
     def runs(self) -> int:
         """The restarts."""
         return self.restarts
@@ -162,6 +167,11 @@ class TargetedAPGD(_AutoPGD):
 
     name: ClassVar[str] = "apgd-t"
     title: ClassVar[str] = "APGD-T"
+
+    @property
+    def least_classes(self) -> int:
+        """Four: the targeted ratio looks at the fourth logit."""
+        return 4
 
     @property
     def runs(self) -> int:

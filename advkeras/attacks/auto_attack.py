@@ -62,6 +62,11 @@ class AutoAttack(FixedNormAttack):
         )
 
     @property
+    def least_classes(self) -> int:
+        """Those of its parts."""
+        return max(part.least_classes for part in self.parts)
+
+    @property
     def passes(self) -> Passes:
         """Those of all parts."""
         each = [part.passes for part in self.parts]

@@ -174,6 +174,16 @@ class Attack(abc.ABC):
         return (self.work, getattr(self, self.work)) if self.work else None
 
     @property
+    def unconstrained(self) -> bool:
+        """Whether it may go as far as it takes to be misclassified, and should so succeed on every image."""
+        return False
+
+    @property
+    def least_classes(self) -> int:
+        """Classes that its loss needs; with fewer it climbs another one."""
+        return 2
+
+    @property
     def passes(self) -> Passes:
         """What it sends through the network for an image, at most, but for a few forwards."""
         work = self.work_setting[1] if self.work_setting else 1

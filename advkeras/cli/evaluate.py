@@ -11,7 +11,7 @@ from advkeras.cli import options
 from advkeras.cli.console import counted, err, import_tensorflow, out, progress_bar
 from advkeras.cli.running import STOPPED, Run, on_run
 from advkeras.cli.signals import ends_at_once
-from advkeras.cli.subjects import Subject, on_subject
+from advkeras.cli.subjects import Subject, on_subject, say_flags
 from advkeras.parameters import NOT_NEGATIVE
 
 
@@ -82,9 +82,9 @@ def evaluate(
     from advkeras import records
     from advkeras.cli.watching import ProgressWatch
     from advkeras.evaluation import runner
-    from advkeras.evaluation.doubts import about_classifier
     from advkeras.evaluation.protocol import Protocol
     from advkeras.evaluation.requirements import Requirement, hold
+    from advkeras.evaluation.signs import of_classifier
     from advkeras.reporting.tables import caption, rich_tables
 
     requirements = [Requirement.parse(each) for each in require or ()]
@@ -117,9 +117,8 @@ def evaluate(
     if run.is_unfinished(folder, evaluation.units_left):
         hold(evaluation, requirements)
         return
-    said = set(map(about_classifier, classifiers))  # when they were loaded
-    for line in (line for line in evaluation.doubts if line not in said):
-        err.print(f"Doubtful: {line}", style="yellow", soft_wrap=True)
+    said = {flag for each in classifiers for flag in of_classifier(each)}  # when they were loaded
+    say_flags(flag for flag in evaluation.flags if flag not in said)
     if as_json:
         out.print_json(json.dumps(records.plain(evaluation)))
     else:

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from advkeras import records
+from advkeras.evaluation.flags import Flag
 from advkeras.evaluation.paper import PaperRow
 from advkeras.models.reading import AS_RETURNED
 from advkeras.proportion import Proportion
 from advkeras.provenance import Provenance
 from advkeras.record_types import Bounds, Count, Length, Whole
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 FILE_NAME = "results.json"
 WHAT = "the results of an evaluation"
 BENIGN = "benign"
@@ -184,7 +185,7 @@ class Evaluation:
         seed: of all the randomness.
         region: of region classification.
         models: their results.
-        doubts: lines about what may be wrong with what was evaluated.
+        flags: what may be wrong with what was evaluated, or with how; none for most.
         units_left: units of an unfinished run that have no result; rows are of the images done so far.
         plan: digest of the plan that the results are of.
         provenance: what they were made with.
@@ -201,7 +202,7 @@ class Evaluation:
     region: RegionSettings
     models: tuple[ModelResult, ...]
     provenance: Provenance
-    doubts: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
     units_left: Count = 0
     plan: str = ""
     schema_version: int = SCHEMA_VERSION

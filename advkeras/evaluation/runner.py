@@ -9,16 +9,16 @@ from typing import NamedTuple
 import numpy as np
 
 from advkeras import __version__, datasets
-from advkeras.attacks.base import Attack, gradient_free
+from advkeras.attacks.base import Attack
 from advkeras.attacks.families import FixedNormAttack, MinimumNormAttack
 from advkeras.datasets import DatasetSpec, LabelledImages
 from advkeras.evaluation import paper
-from advkeras.evaluation.doubts import about_classifier
 from advkeras.evaluation.fit import check_all_fit, check_attacks
 from advkeras.evaluation.fold import EVALUATION
 from advkeras.evaluation.planned import PlannedEvaluation, PlannedModel, PlannedRow
 from advkeras.evaluation.protocol import Protocol
 from advkeras.evaluation.results import BENIGN, Evaluation, RegionSettings
+from advkeras.evaluation.signs import of_use
 from advkeras.evaluation.slices import Slice, checksum_of, company, slices_of, usual_size
 from advkeras.evaluation.units import FACTOR, Examples, Recheck, Votes, checksum
 from advkeras.models import Classifier
@@ -118,7 +118,6 @@ class _Study:
             seed=protocol.seed,
             epsilon=protocol.epsilon,
             region=RegionSettings(protocol.region_radius, protocol.region_samples),
-            by_queries=gradient_free(),
             models=tuple(models),
             version=__version__,
         )
@@ -134,7 +133,7 @@ class _Study:
             source=classifier.source or "in memory",
             checksum=digest,
             logits=classifier.reading.how,
-            remark=about_classifier(classifier),
+            flags=of_use(classifier, self.protocol.attacks),
             rows=tuple(
                 _planned(attack, units, self._paper(attack, known)) for attack, units in zip(attacks, rows, strict=True)
             ),
@@ -190,6 +189,8 @@ def _planned(attack: Attack | None, units: Sequence[_OfSlice], paper_row: paper.
         config=attack.get_config() if attack else {},
         norm=attack.norm if attack else None,
         minimises=isinstance(attack, MinimumNormAttack),
+        by_queries=attack is not None and not attack.needs_gradient,
+        unconstrained=attack is not None and attack.unconstrained,
         paper=paper_row,
         examples=tuple(each.examples.digest for each in units),
         votes=tuple(each.votes.digest for each in units),

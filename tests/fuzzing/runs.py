@@ -110,8 +110,8 @@ def abouts() -> dict[str, Any]:
         "evaluation": PlannedEvaluation(
             dataset="made-up", dataset_title="Made up", bounds=(0.0, 1.0), num_classes=3, data_source="nowhere",
             examples=COUNT, images="1", pixels=(0.0, 1.0), protocol="quick", seed=0, epsilon=0.1,
-            region=RegionSettings(0.1, 5), by_queries=("square",), version="0",
-            models=(PlannedModel(name="model", source="", checksum="1", logits="as returned", remark="", rows=rows),),
+            region=RegionSettings(0.1, 5), version="0",
+            models=(PlannedModel(name="model", source="", checksum="1", logits="as returned", rows=rows),),
         ),
         "boundaries": PlannedBoundaries(
             report=boundaries, images="1", num_classes=3, starts=(0,), models={"model": kinds}, version="0"

@@ -1,0 +1,165 @@
+"""What raises a flag: each function looks at one part of what was measured. Nothing here needs TensorFlow."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from advkeras.arrays import BoolArray
+from advkeras.evaluation.flags import Flag, raised
+from advkeras.evaluation.results import Convergence
+from advkeras.models.reading import OF_PROBABILITIES
+from advkeras.proportion import Proportion
+
+if TYPE_CHECKING:
+    from advkeras.attacks.base import Attack
+    from advkeras.models import Classifier
+
+# Accuracy on benign images that is nearer to chance than this share of the way to 1 is no classifier's.
+_FAR_FROM_CHANCE = 0.2
+# Images whose pixels take up less of the range than this share are probably in another unit.
+_FILLED = 0.5
+# An accuracy whose 95% interval is wider says little: 100 images are enough, whatever the accuracy.
+_WIDEST = 0.2
+# What queries may find beyond gradients, as a share of the images: AutoAttack's own check (Croce and Hein, ICML 2020).
+_GAIN = 0.002
+
+
+def of_classifier(classifier: "Classifier") -> tuple[Flag, ...]:
+    """What is to be known of a classifier before anything is measured; nothing for most."""
+    reading, name, found = classifier.reading, classifier.name, []
+    if reading.random:
+        line = (
+            f"{name} answers differently at every call, by up to {reading.random:.2g}, so that its figures mean little"
+        )
+        found.append(raised("random-outputs", line, model=name))
+    if reading.how == OF_PROBABILITIES:
+        why = "whether a softmax comes last cannot be told" if reading.random else "no softmax is found that comes last"
+        rounded = f", which say nothing on the {reading.saturated:.0%} of the images tried where one rounds to 0"
+        line = f"{name} returns probabilities, and {why}: their logarithms stand in for logits"
+        found.append(raised("probabilities", line + (rounded if reading.saturated else ""), model=name))
+    return tuple(found)
+
+
+def of_use(classifier: "Classifier", attacks: Sequence["Attack"]) -> tuple[Flag, ...]:
+    """What is to be known of a classifier that is attacked by some attacks, before it is."""
+    name, found = classifier.name, list(of_classifier(classifier))
+    if not classifier.differentiable:
+        line = f"no gradients run through {name}: only attacks by queries can be tried"
+        found.append(raised("no-gradients", line, model=name))
+    for attack in attacks:
+        if classifier.num_classes < attack.least_classes:
+            line = (
+                f"the loss of {attack.title} needs {attack.least_classes} classes, and {name} has "
+                f"{classifier.num_classes}: it climbs the difference of two logits instead"
+            )
+            found.append(raised("few-classes", line, model=name, attack=attack.name))
+    return tuple(found)
+
+
+def of_pixels(bounds: tuple[float, float], pixels: tuple[float, float]) -> list[Flag]:
+    """Whether images' pixels fill little of the range.
+
+    Args:
+        bounds: lowest and highest pixel value that the models take.
+        pixels: the lowest and the highest one of the images.
+    """
+    (low, high), (least, most) = bounds, pixels
+    if most - least >= _FILLED * (high - low):
+        return []
+    line = f"the images' pixels lie in [{least:.3g}, {most:.3g}], and the bounds are [{low:g}, {high:g}]"
+    return [raised("narrow-pixels", line)]
+
+
+def of_benign(model: str, right: Proportion, num_classes: int) -> list[Flag]:
+    """Whether a model's accuracy on benign images is near to chance."""
+    chance = 1 / num_classes
+    if not right.of or right.rate >= chance + _FAR_FROM_CHANCE * (1 - chance):
+        return []
+    line = f"{model} classifies {right.rate:.0%} of the benign images correctly, and chance alone {chance:.0%}"
+    return [raised("low-benign-accuracy", line, model=model, images=right)]
+
+
+def of_interval(model: str, left: Proportion, what: str) -> list[Flag]:
+    """Whether the images are too few for an accuracy."""
+    low, high = left.interval()
+    if high - low <= _WIDEST:
+        return []
+    line = f"of {model} {what} is known to lie between {low:.0%} and {high:.0%} only, from {left.of:,} images"
+    return [raised("few-images", line, model=model)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attacked:
+    """What an attack met on images, as far as flags look at it.
+
+    Attributes:
+        model: name.
+        attack: name.
+        title: of the attack.
+        attacked: (N,) bool, whether there was anything to attack.
+        zero: (N,) gradients of each image that were zero everywhere.
+        nonfinite: (N,) gradients of each image of which something was not finite.
+    """
+
+    model: str
+    attack: str
+    title: str
+    attacked: BoolArray
+    zero: npt.NDArray[Any]
+    nonfinite: npt.NDArray[Any]
+
+
+def of_attack(seen: Attacked) -> list[Flag]:
+    """Whether an attack got what it needs of the model."""
+    found = []
+    of = int(seen.attacked.sum())
+    for name, counts, what in (
+        ("zero-gradients", seen.zero, "zero everywhere"),
+        ("nonfinite-gradients", seen.nonfinite, "NaN or infinite somewhere"),
+    ):
+        images = int((np.asarray(counts) > 0)[seen.attacked].sum())
+        if images:
+            line = (
+                f"of the gradients that {seen.title} took of {seen.model} {int(counts[seen.attacked].sum()):,} were "
+                f"{what}, on {images:,} of {of:,} images"
+            )
+            found.append(raised(name, line, model=seen.model, attack=seen.attack, images=Proportion(images, of)))
+    return found
+
+
+def of_convergence(model: str, attack: str, title: str, again: Convergence | None) -> list[Flag]:
+    """Whether an attack finds more, or much nearer, with more work."""
+    if again is None or again.converged:
+        return []
+    more = again.success_again > again.success
+    gain = (
+        f"fools {again.success_again} instead of {again.success} of {again.images} images"
+        if more
+        else f"ends {again.fall:.0%} nearer on {again.images} images"
+    )
+    line = f"with twice the work (--set {again.setting}) {title} on {model} {gain}"
+    return [raised("not-converged", line, model=model, attack=attack)]
+
+
+def of_unconstrained(model: str, reached: Proportion) -> list[Flag]:
+    """Whether there are images that no attack has fooled which may go as far as it takes."""
+    if reached.count == reached.of:
+        return []
+    line = f"attacks that may go as far as it takes fooled {model} on {reached.count:,} of {reached.of:,} images"
+    return [
+        raised("unconstrained-below-100", line, model=model, images=Proportion(reached.of - reached.count, reached.of))
+    ]
+
+
+def of_queries(model: str, gained: Proportion) -> list[Flag]:
+    """Whether attacks by queries fool images that those by gradients have left."""
+    if gained.count <= _GAIN * gained.of:
+        return []
+    line = (
+        f"queries alone fooled {model} within epsilon on {gained.count:,} of {gained.of:,} images that all attacks by "
+        "gradients had left"
+    )
+    return [raised("queries-beat-gradients", line, model=model, images=gained)]

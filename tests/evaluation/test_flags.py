@@ -1,0 +1,157 @@
+"""What raises a flag, and what does not."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from advkeras.attacks import APGD, FGSM, AutoAttack, OptBrittle, OptMargin, OptRegion, OptStrong, Square, TargetedAPGD
+from advkeras.datasets import LabelledImages
+from advkeras.evaluation import signs
+from advkeras.evaluation.flags import ADVICE, Flag, in_order, raised
+from advkeras.evaluation.protocol import Protocol
+from advkeras.evaluation.results import Convergence, read
+from advkeras.evaluation.runner import evaluate
+from advkeras.models import Classifier
+from advkeras.proportion import Proportion
+from advkeras.reporting.tables import caption, markdown_tables, rich_tables
+
+from ..conftest import SHAPE
+from .test_run_folder import CLASSIFIER, SPEC
+
+AGAIN = {"setting": "pgd.iterations=80", "images": 8, "seconds": 1.0}
+
+
+def names(flags):
+    return [flag.name for flag in flags]
+
+
+def test_images_that_fill_little_of_the_bounds_raise_a_flag():
+    assert signs.of_pixels((0.0, 1.0), (0.1, 0.7)) == []
+    (flag,) = signs.of_pixels((0.0, 1.0), (0.0, 1 / 255))
+    assert flag.line == "the images' pixels lie in [0, 0.00392], and the bounds are [0, 1]"
+    assert (flag.name, flag.model, flag.images) == ("narrow-pixels", "", None)
+
+
+def test_an_accuracy_near_to_chance_raises_a_flag():
+    assert signs.of_benign("m", Proportion(28, 100), 10) == []
+    assert signs.of_benign("m", Proportion(0, 0), 10) == []
+    (flag,) = signs.of_benign("m", Proportion(27, 100), 10)
+    assert flag.images == Proportion(27, 100)
+    assert names(signs.of_benign("m", Proportion(59, 100), 2)) == ["low-benign-accuracy"]
+
+
+def test_images_are_too_few_where_the_interval_is_wide():
+    assert signs.of_interval("m", Proportion(50, 100), "accuracy") == []
+    (flag,) = signs.of_interval("m", Proportion(10, 20), "accuracy")
+    assert flag.line == "of m accuracy is known to lie between 30% and 70% only, from 20 images"
+
+
+def attacked(**changed):
+    facts = {"model": "m", "attack": "pgd", "title": "PGD", "attacked": np.array([True, True, True, False])}
+    return signs.Attacked(**{**facts, "zero": np.zeros(4, int), "nonfinite": np.zeros(4, int), **changed})
+
+
+def test_gradients_that_say_nothing_are_told_image_by_image():
+    assert signs.of_attack(attacked()) == []
+    zero, nonfinite = signs.of_attack(attacked(zero=np.array([40, 0, 2, 9]), nonfinite=np.array([0, 1, 0, 0])))
+    assert zero.line == "of the gradients that PGD took of m 42 were zero everywhere, on 2 of 3 images"
+    assert (zero.name, zero.attack, zero.images) == ("zero-gradients", "pgd", Proportion(2, 3))
+    assert (nonfinite.name, nonfinite.images) == ("nonfinite-gradients", Proportion(1, 3))
+
+
+def test_more_work_that_finds_more_raises_a_flag():
+    same = Convergence(success=3, success_again=3, distortion=1.0, distortion_again=0.97, **AGAIN)
+    more = replace(same, success_again=4)
+    nearer = replace(same, distortion_again=0.9)
+    assert signs.of_convergence("m", "pgd", "PGD", None) == signs.of_convergence("m", "pgd", "PGD", same) == []
+    told = [signs.of_convergence("m", "pgd", "PGD", each)[0].line for each in (more, nearer)]
+    assert told == [
+        "with twice the work (--set pgd.iterations=80) PGD on m fools 4 instead of 3 of 8 images",
+        "with twice the work (--set pgd.iterations=80) PGD on m ends 10% nearer on 8 images",
+    ]
+
+
+def test_queries_that_find_more_than_a_five_hundredth_raise_a_flag():
+    assert signs.of_queries("m", Proportion(2, 1000)) == []
+    assert names(signs.of_queries("m", Proportion(3, 1000))) == ["queries-beat-gradients"]
+    assert names(signs.of_queries("m", Proportion(1, 100))) == ["queries-beat-gradients"]
+
+
+def test_attacks_say_how_far_they_may_go_and_how_many_classes_they_need():
+    free = {
+        type(each): each.unconstrained for each in (FGSM(epsilon=0.3), OptBrittle(), OptStrong(), OptRegion(radius=0.3))
+    }
+    assert free == {FGSM: False, OptBrittle: True, OptStrong: False, OptRegion: False}
+    assert not OptMargin(member_rms=0.1).unconstrained
+    assert OptMargin(member_rms=0.1, ensemble_size=1).unconstrained
+    needed = [APGD(epsilon=0.3), APGD(epsilon=0.3, loss="dlr"), TargetedAPGD(epsilon=0.3), AutoAttack(epsilon=0.3)]
+    assert [each.least_classes for each in needed] == [2, 3, 4, 4]
+
+
+def test_a_loss_that_needs_more_classes_than_there_are_raises_a_flag(half_space):
+    two, _ = half_space()
+    found = signs.of_use(two, [FGSM(epsilon=0.1), APGD(epsilon=0.1, loss="dlr"), TargetedAPGD(epsilon=0.1)])
+    assert [(flag.name, flag.attack) for flag in found] == [("few-classes", "apgd"), ("few-classes", "apgd-t")]
+    assert "needs 3 classes, and linear has 2" in found[0].line
+
+
+def test_flags_of_a_kind_stand_together_in_the_order_of_the_catalogue():
+    flags = [raised("silent-success", "a"), raised("narrow-pixels", "b"), Flag(name="of-tomorrow", line="c")]
+    assert names(in_order([*flags[2:], *flags[:2]])) == ["narrow-pixels", "silent-success", "of-tomorrow"]
+    assert all(advice.endswith(".") for advice in ADVICE.values())
+
+
+@pytest.fixture(scope="module")
+def data():
+    images = np.random.default_rng(0).uniform(0.2, 0.8, (20, *SHAPE)).astype(np.float32)
+    return LabelledImages(images, CLASSIFIER.predict(images), "made-up images", "test")
+
+
+def flags_of(classifier, data, folder, *attacks, **options):
+    """Those that a small evaluation raises, by the name of the flag, without that of few images."""
+    asked = replace(
+        Protocol.build(SPEC, attacks=[each.name for each in attacks], epsilon=0.3), attacks=attacks, region_samples=2
+    )
+    labelled = replace(data, labels=classifier.predict(data.images))
+    found = evaluate([classifier], labelled, SPEC, asked, folder, **{"convergence": False, **options})
+    assert read(folder) == found
+    return {flag.name: flag for flag in found.flags if flag.name != "few-images"}
+
+
+def made(function, name="made-up"):
+    return Classifier(function, bounds=(0.0, 1.0), input_shape=SHAPE, name=name)
+
+
+def steps(images):
+    """Images whose pixels have ten values, with the gradient of what rounds."""
+    return tf.round(9.0 * images) / 9.0
+
+
+def test_a_linear_classifier_raises_none(data, tmp_path):
+    assert flags_of(CLASSIFIER, data, tmp_path, FGSM(epsilon=0.05), OptBrittle(), Square(epsilon=0.05)) == {}
+
+
+def test_quantised_pixels_raise_the_flags_of_what_is_flat(data, tmp_path):
+    """Rounding has no gradient in TensorFlow; a sum of steps has one, which is zero."""
+    rounded = made(lambda images: CLASSIFIER(steps(images)), "rounded")
+    assert list(flags_of(rounded, data, tmp_path / "none", Square(epsilon=0.3, queries=20))) == ["no-gradients"]
+    stepped = made(lambda images: CLASSIFIER(steps(images) + 0.0 * images), "stepped")
+    found = flags_of(stepped, data, tmp_path / "zero", FGSM(epsilon=0.3), OptBrittle(), Square(epsilon=0.3))
+    assert list(found) == ["zero-gradients", "unconstrained-below-100", "queries-beat-gradients"]
+    assert found["zero-gradients"].images == Proportion(20, 20)
+    assert found["queries-beat-gradients"].images.count > 0
+
+
+def test_flags_stand_in_tables_captions_and_markdown(data, tmp_path):
+    rounded = made(lambda images: CLASSIFIER(steps(images) + 0.0 * images), "stepped")
+    flags_of(rounded, data, tmp_path, FGSM(epsilon=0.3))
+    found = read(tmp_path)
+    (flag,) = (each for each in found.flags if each.name == "zero-gradients")
+    assert rich_tables(found)[-1].title == "Flags"
+    assert f"Flag zero-gradients: {flag.line}. {flag.advice}" in caption(found)
+    text = markdown_tables(found)
+    assert "| zero-gradients | stepped | fgsm | 20 of 20 |" in text
+    assert f"- zero-gradients: {flag.line}. " in text
+    assert "Flag" not in markdown_tables(replace(found, flags=()))
