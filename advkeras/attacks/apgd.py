@@ -18,6 +18,7 @@ from advkeras.searches.active_set import run_active_set
 from advkeras.searches.auto_step import AutoLoss, AutoState, auto_steps, first_points
 from advkeras.searches.ensembles import NO_AIM
 from advkeras.searches.norms import NormName
+from advkeras.searches.noting import stride_of
 from advkeras.searches.problem import Problem
 from advkeras.searches.rivals import leading
 
@@ -105,6 +106,7 @@ class _AutoPGD(FixedNormAttack):
             jit_compile=False,
         )
         problem.weak.add(state.zero, state.nonfinite)
+        problem.recorder.add(state.seen, state.index, stride=stride_of(self.iterations + 1))
         return state.found, state.margin
 
 

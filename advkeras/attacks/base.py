@@ -155,6 +155,7 @@ class Attack(abc.ABC):
             gradient_count=after.gradients - before.gradients,
             zero_gradients=everything.weak.zero,
             nonfinite_gradients=everything.weak.nonfinite,
+            trace=everything.recorder.trace,
             seconds=time.perf_counter() - start,
         )
 

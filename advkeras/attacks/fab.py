@@ -14,6 +14,7 @@ from advkeras.parameters import Count
 from advkeras.searches.active_set import run_active_set
 from advkeras.searches.fast_boundary import BoundaryState, boundary_steps
 from advkeras.searches.norms import NormName
+from advkeras.searches.noting import stride_of
 from advkeras.searches.problem import Problem
 from advkeras.searches.rivals import leading
 
@@ -78,6 +79,8 @@ class FAB(MinimumNormAttack):
             )
             part.weak.add(state.zero, state.nonfinite)
             nearer = state.best_norm < nearest[left]
+            kept = np.where(nearer, state.best_step, -1)
+            part.recorder.add(state.seen, state.index, stride=stride_of(self.iterations), best=kept)
             best[left[nearer]], nearest[left[nearer]] = state.best[nearer], state.best_norm[nearer]
         progress(len(problem), len(problem))
         return best

@@ -33,10 +33,7 @@ from advkeras.runs.study import Study
 from advkeras.runs.unit import Find
 
 # What is kept of each image.
-_ARRAYS = (
-    *("success", "attacked", "distortion", "linf", "predictions", "benign_predictions"),
-    *("zero_gradients", "nonfinite_gradients"),
-)
+_ARRAYS = ("distortion", "linf", "predictions", "benign_predictions")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,9 +150,8 @@ def _flags(result: ModelResult, found: Sequence[_Found], plan: PlannedEvaluation
                 model=name,
                 attack=row.attack,
                 title=row.title,
-                attacked=of_row.all("attacked"),
-                zero=of_row.all("zero_gradients"),
-                nonfinite=of_row.all("nonfinite_gradients"),
+                within=not of_row.row.minimises,
+                **{name: of_row.all(name) for name in signs.SEEN},
             )
         )
         flags += signs.of_convergence(name, row.attack, row.title, row.convergence)
@@ -203,7 +199,7 @@ def _found(row: PlannedRow, find: Find, labels: dict[int, npt.NDArray[Any]]) -> 
                 raise InvalidInputError(f"{row.title} has examples of other images than the benign ones")
             slices[number] = _Slice(
                 labels=labels[number],
-                arrays={name: examples.arrays[name] for name in _ARRAYS},
+                arrays={**{name: examples.arrays[name] for name in _ARRAYS}, **signs.seen_in(examples.arrays)},
                 facts=dict(examples.facts),
                 classes=votes.arrays["classes"],
                 region_seconds=votes.facts["seconds"],
@@ -228,8 +224,8 @@ def _row(found: _Found, plan: PlannedEvaluation, find: Find) -> Row:
         within=_share(_left(found, plan.epsilon, plan.bounds)) if in_linf else None,
         median_linf=float(np.median(distances[success])) if in_linf and row.minimises and success.any() else None,
         convergence=_convergence(row, find),
-        zero_gradients=int(found.all("zero_gradients").sum()),
-        nonfinite_gradients=int(found.all("nonfinite_gradients").sum()),
+        zero_gradients=int(found.all("zero").sum()),
+        nonfinite_gradients=int(found.all("nonfinite").sum()),
         forward_count=found.total("forward_count"),
         gradient_count=found.total("gradient_count"),
         seconds=round(found.total("seconds"), 3) if attacked else 0.0,

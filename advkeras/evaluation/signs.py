@@ -1,6 +1,6 @@
 """What raises a flag: each function looks at one part of what was measured. Nothing here needs TensorFlow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from advkeras.evaluation.flags import Flag, raised
 from advkeras.evaluation.results import Convergence
 from advkeras.models.reading import OF_PROBABILITIES
 from advkeras.proportion import Proportion
+from advkeras.searches.trace import Trace
 
 if TYPE_CHECKING:
     from advkeras.attacks.base import Attack
@@ -25,6 +26,9 @@ _FILLED = 0.5
 _WIDEST = 0.2
 # What queries may find beyond gradients, as a share of the images: AutoAttack's own check (Croce and Hein, ICML 2020).
 _GAIN = 0.002
+# A search has not ended that was still rising on more than this share of the images on which it failed, and on so many
+# at least: where gradients turn with every step, a fifth of them rise by chance (PGD on mnist-pgd).
+_RISING, _LEAST_RISING = 1 / 3, 3
 
 
 def of_classifier(classifier: "Classifier") -> tuple[Flag, ...]:
@@ -99,35 +103,78 @@ class Attacked:
         model: name.
         attack: name.
         title: of the attack.
+        within: whether it stays within a distance, instead of making one small.
         attacked: (N,) bool, whether there was anything to attack.
+        success: (N,) bool.
         zero: (N,) gradients of each image that were zero everywhere.
         nonfinite: (N,) gradients of each image of which something was not finite.
+        silent: (N,) bool, whether the search met its goal, and what it returned is no success.
+        rising: (N,) bool, whether the search was still rising when it ended, without success.
+        by_queries: (N,) bool, whether a search by gradients succeeded by the queries with which it ended.
     """
 
     model: str
     attack: str
     title: str
+    within: bool
     attacked: BoolArray
+    success: BoolArray
     zero: npt.NDArray[Any]
     nonfinite: npt.NDArray[Any]
+    silent: BoolArray
+    rising: BoolArray
+    by_queries: BoolArray
+
+
+SEEN = ("attacked", "success", "zero", "nonfinite", "silent", "rising", "by_queries")
+"""What flags look at of each image that was attacked."""
+
+
+def seen_in(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """What flags look at in the arrays of an attack's result, by :data:`SEEN`."""
+    success, attacked = arrays["success"], arrays["attacked"]
+    failed, trace = attacked & ~success, Trace.of_arrays(arrays) or Trace.nothing(len(success))
+    return {
+        "attacked": attacked,
+        "success": success,
+        "zero": arrays["zero_gradients"],
+        "nonfinite": arrays["nonfinite_gradients"],
+        "silent": trace.reached & failed,
+        "rising": trace.rising & failed,
+        "by_queries": trace.ended_by_queries & success,
+    }
 
 
 def of_attack(seen: Attacked) -> list[Flag]:
-    """Whether an attack got what it needs of the model."""
+    """Whether an attack got what it needs of the model, and whether it ended as it should."""
+    of, failed = int(seen.attacked.sum()), int((seen.attacked & ~seen.success).sum())
+
+    def told(name: str, line: str, images: Proportion) -> Flag:
+        return raised(name, line, model=seen.model, attack=seen.attack, images=images)
+
     found = []
-    of = int(seen.attacked.sum())
     for name, counts, what in (
         ("zero-gradients", seen.zero, "zero everywhere"),
         ("nonfinite-gradients", seen.nonfinite, "NaN or infinite somewhere"),
     ):
-        images = int((np.asarray(counts) > 0)[seen.attacked].sum())
-        if images:
+        weak = np.asarray(counts)[seen.attacked]
+        images = Proportion(int((weak > 0).sum()), of)
+        if images.count:
             line = (
-                f"of the gradients that {seen.title} took of {seen.model} {int(counts[seen.attacked].sum()):,} were "
-                f"{what}, on {images:,} of {of:,} images"
+                f"of the gradients that {seen.title} took of {seen.model} {int(weak.sum()):,} were {what}, on "
+                f"{images.count:,} of {of:,} images"
             )
-            found.append(raised(name, line, model=seen.model, attack=seen.attack, images=Proportion(images, of)))
-    return found
+            found.append(told(name, line, images))
+    silent, rising = Proportion(int(seen.silent.sum()), of), Proportion(int(seen.rising.sum()), failed)
+    if silent.count:
+        where = f"on {silent.count:,} of {of:,} images"
+        line = f"{seen.title} fooled {seen.model} on its way {where} where what it returned does not"
+        found.append(told("silent-success", line, silent))
+    if seen.within and rising.count > max(_LEAST_RISING - 1, _RISING * failed):
+        where = f"on {rising.count:,} of the {failed:,} images where it failed"
+        line = f"{seen.title} on {seen.model} was still rising when it ended {where}"
+        found.append(told("incomplete-optimisation", line, rising))
+    return [*found, *of_queries(seen.model, Proportion(int(seen.by_queries.sum()), of), seen.title, seen.attack)]
 
 
 def of_convergence(model: str, attack: str, title: str, again: Convergence | None) -> list[Flag]:
@@ -154,12 +201,19 @@ def of_unconstrained(model: str, reached: Proportion) -> list[Flag]:
     ]
 
 
-def of_queries(model: str, gained: Proportion) -> list[Flag]:
-    """Whether attacks by queries fool images that those by gradients have left."""
+def of_queries(model: str, gained: Proportion, title: str = "", attack: str = "") -> list[Flag]:
+    """Whether queries fool images that gradients have left.
+
+    Args:
+        model: name.
+        gained: images on which they do.
+        title: of the attack that does both, where it is one.
+        attack: its name.
+    """
     if gained.count <= _GAIN * gained.of:
         return []
+    left = f"the gradients of {title}" if title else "all attacks by gradients"
     line = (
-        f"queries alone fooled {model} within epsilon on {gained.count:,} of {gained.of:,} images that all attacks by "
-        "gradients had left"
+        f"queries alone fooled {model} within epsilon on {gained.count:,} of {gained.of:,} images that {left} had left"
     )
-    return [raised("queries-beat-gradients", line, model=model, images=gained)]
+    return [raised("queries-beat-gradients", line, model=model, attack=attack, images=gained)]

@@ -15,6 +15,7 @@ from advkeras.searches import rivals
 from advkeras.searches.decoupled_step import LISTENED, SearchState
 from advkeras.searches.ensembles import NO_AIM, Ensemble
 from advkeras.searches.norms import NORMS, NormName
+from advkeras.searches.noting import stride_of
 from advkeras.searches.problem import Problem
 from advkeras.searches.single_search import SingleSearch
 
@@ -205,7 +206,7 @@ class _Found:
             kappa=kappa,
             progress=self._progress(len(chosen), iterations),
         )
-        self._keep(chosen, state)
+        self._keep(chosen, state, iterations=iterations)
         return state
 
     def begin(self, chosen: Any) -> SearchState:
@@ -216,7 +217,9 @@ class _Found:
         """Goes on with a search of some of the images; what it finds that is nearer is kept."""
         if not len(chosen):
             return
-        further = until - int(state.iteration[0])
+        begun = int(state.iteration[0])
+        further = until - begun
+        state.seen[:] = -np.inf
         self._search.go_on(
             self._problem.where(chosen),
             state,
@@ -224,7 +227,7 @@ class _Found:
             until=until,
             progress=self._progress(len(chosen), further),
         )
-        self._keep(chosen, state)
+        self._keep(chosen, state, iterations=iterations, begun=begun)
 
     def classes(self, chosen: Any) -> IntArray:
         """The classes of the points found for some of the images; NO_AIM where there is none."""
@@ -251,8 +254,16 @@ class _Found:
     def _seeds(self, chosen: Any, number: int) -> Any:
         return derive_seeds(self._seed, "decoupled search", number, places=self._problem.places[chosen])
 
-    def _keep(self, chosen: Any, state: SearchState) -> None:
+    def _keep(self, chosen: Any, state: SearchState, *, iterations: int, begun: int = 0) -> None:
+        """Keeps what is nearer, and records what was seen from an iteration on of a search of so many in all."""
         nearer = state.best_norm < self.best_norm[chosen]
+        stride = stride_of(iterations)
+        self._problem.where(chosen).recorder.add(
+            state.seen[:, begun // stride :],
+            state.iteration - begun,
+            stride=stride,
+            best=np.where(nearer, np.maximum(state.best_step - begun, 0), -1),
+        )
         self.best[chosen[nearer]], self.best_norm[chosen[nearer]] = state.best[nearer], state.best_norm[nearer]
 
 

@@ -49,8 +49,10 @@ def test_images_are_too_few_where_the_interval_is_wide():
 
 
 def attacked(**changed):
-    facts = {"model": "m", "attack": "pgd", "title": "PGD", "attacked": np.array([True, True, True, False])}
-    return signs.Attacked(**{**facts, "zero": np.zeros(4, int), "nonfinite": np.zeros(4, int), **changed})
+    nothing = dict.fromkeys(signs.SEEN, np.zeros(4, int)) | dict.fromkeys(signs.SEEN[-3:], np.zeros(4, bool))
+    facts = {"model": "m", "attack": "pgd", "title": "PGD", "within": True}
+    known = {"attacked": np.arange(4) < 3, "success": np.arange(4) < 1}
+    return signs.Attacked(**{**nothing, **facts, **known, **changed})
 
 
 def test_gradients_that_say_nothing_are_told_image_by_image():
@@ -59,6 +61,33 @@ def test_gradients_that_say_nothing_are_told_image_by_image():
     assert zero.line == "of the gradients that PGD took of m 42 were zero everywhere, on 2 of 3 images"
     assert (zero.name, zero.attack, zero.images) == ("zero-gradients", "pgd", Proportion(2, 3))
     assert (nonfinite.name, nonfinite.images) == ("nonfinite-gradients", Proportion(1, 3))
+
+
+def test_what_a_trace_says_is_told_image_by_image():
+    rising, back = np.linspace(-1, 0, 20), [-1.0, 0.5, *[-1.0] * 18]
+    trace = {
+        "trace_margins": np.array([[-1.0] * 20, *[rising] * 3, *[back] * 5, [1.0] * 20]),
+        "trace_stride": np.ones(10, np.int32),
+        "trace_steps": np.full(10, 20, np.int32),
+        "trace_queries": np.array([5] + [0] * 9, np.int32),
+        "trace_best": np.array([17] + [3] * 9, np.int32),
+    }
+    arrays = {"attacked": np.arange(10) < 9, "success": np.arange(10) < 1}
+    arrays |= {"zero_gradients": np.zeros(10, int), "nonfinite_gradients": np.zeros(10, int)}
+    known = {"model": "m", "attack": "pgd", "title": "PGD"}
+    found = signs.of_attack(signs.Attacked(**known, within=True, **signs.seen_in({**arrays, **trace})))
+    assert [(flag.name, flag.images) for flag in found] == [
+        ("silent-success", Proportion(5, 9)),
+        ("incomplete-optimisation", Proportion(3, 8)),
+        ("queries-beat-gradients", Proportion(1, 9)),
+    ]
+    few = {name: values[1:9] for name, values in {**arrays, **trace}.items()}
+    few["success"] = np.arange(8) < 1  # two of those that rise are left
+    few = signs.of_attack(signs.Attacked(**known, within=True, **signs.seen_in(few)))
+    assert names(few) == ["silent-success"]
+    far = signs.of_attack(signs.Attacked(**known, within=False, **signs.seen_in({**arrays, **trace})))
+    assert "incomplete-optimisation" not in names(far)
+    assert signs.of_attack(signs.Attacked(**known, within=True, **signs.seen_in(arrays))) == []
 
 
 def test_more_work_that_finds_more_raises_a_flag():
