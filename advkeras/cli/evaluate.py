@@ -11,7 +11,7 @@ from advkeras.cli import options
 from advkeras.cli.console import counted, err, import_tensorflow, out, progress_bar
 from advkeras.cli.running import STOPPED, Run, on_run
 from advkeras.cli.signals import ends_at_once
-from advkeras.cli.subjects import Subject, on_subject, say_flags
+from advkeras.cli.subjects import Subject, on_subject, say_further_flags
 from advkeras.parameters import NOT_NEGATIVE
 
 
@@ -84,7 +84,6 @@ def evaluate(
     from advkeras.evaluation import runner
     from advkeras.evaluation.protocol import Protocol
     from advkeras.evaluation.requirements import Requirement, hold
-    from advkeras.evaluation.signs import of_classifier
     from advkeras.reporting.tables import caption, rich_tables
 
     requirements = [Requirement.parse(each) for each in require or ()]
@@ -117,8 +116,7 @@ def evaluate(
     if run.is_unfinished(folder, evaluation.units_left):
         hold(evaluation, requirements)
         return
-    said = {flag for each in classifiers for flag in of_classifier(each)}  # when they were loaded
-    say_flags(flag for flag in evaluation.flags if flag not in said)
+    say_further_flags(evaluation.flags, classifiers)
     if as_json:
         out.print_json(json.dumps(records.plain(evaluation)))
     else:

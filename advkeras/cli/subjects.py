@@ -20,6 +20,14 @@ def say_flags(flags: Iterable[Any]) -> None:
         err.print(f"Flag {flag}", style="yellow", soft_wrap=True)
 
 
+def say_further_flags(flags: Iterable[Any], classifiers: Iterable[Any]) -> None:
+    """Tells the user which flags results raise beside those that were told when the classifiers were loaded."""
+    from advkeras.evaluation.signs import of_classifier
+
+    told = {flag for each in classifiers for flag in of_classifier(each)}
+    say_flags(flag for flag in flags if flag not in told)
+
+
 @dataclass(frozen=True)
 class ModelUse:
     """How a model is used, where its file does not say it; each field is an option."""

@@ -22,6 +22,10 @@ ADVICE = {
         "Attacks by cross-entropy and by probabilities see no gradient there, and their success means nothing; those "
         "of advkeras do not depend on the logits' scale. Divide the logits by a temperature for others."
     ),
+    "unstable-predictions": (
+        "Attacks see another loss at every step: the model is random, or turns within less than a step. Attack the "
+        "mean over many points or answers, and with smaller steps."
+    ),
     "few-classes": "Take pgd or optlinf beside it, whose losses need no more than two classes.",
     "no-gradients": (
         "Attacks by queries find less. Attack a differentiable model in its place (with what rounds or quantises left "
@@ -46,6 +50,10 @@ ADVICE = {
     "unconstrained-below-100": (
         "With the whole pixel range every image can be misclassified, so the attacks fail and not the model resists: "
         "give them more work, attack by queries (--attack square,hopskipjump), and look at the other flags."
+    ),
+    "transfer-beats-attacks": (
+        "The attacks fail where an example exists: trust no accuracy of this run above the worst case with these "
+        "examples, and look for what masks gradients."
     ),
     "queries-beat-gradients": (
         "Gradients mislead there: trust the worst case over all attacks alone, give the gradient attacks more work "

@@ -24,7 +24,18 @@ from advkeras.evaluation.results import (
     Row,
     WorstCase,
 )
-from advkeras.evaluation.unit_results import EXAMPLES, LABELS, RECHECK, VOTES, result_of
+from advkeras.evaluation.unit_results import (
+    ANSWERS,
+    EXAMPLES,
+    LABELS,
+    RECHECK,
+    TRANSFER,
+    UNCONSTRAINED,
+    VOTES,
+    Holds,
+    joined,
+    result_of,
+)
 from advkeras.files import safe_name
 from advkeras.proportion import Proportion
 from advkeras.provenance import Provenance
@@ -132,7 +143,8 @@ def _model(model: PlannedModel, plan: PlannedEvaluation, find: Find) -> tuple[Mo
         worst=_worst_case(found[1:], plan.epsilon, plan.bounds),
         logits=model.logits,
     )
-    return result, [*model.flags, *_flags(result, found, plan)]
+    checked = _flags_of_checks(model, found[1:], plan, find)
+    return result, [*model.flags, *_flags(result, found, plan), *checked]
 
 
 def _flags(result: ModelResult, found: Sequence[_Found], plan: PlannedEvaluation) -> list[Flag]:
@@ -158,6 +170,33 @@ def _flags(result: ModelResult, found: Sequence[_Found], plan: PlannedEvaluation
     if worst and any(each.row.unconstrained for each in found):
         flags += signs.of_unconstrained(name, worst.success)
     return [*flags, *_queries_beside_gradients(name, found[1:], plan)]
+
+
+def _flags_of_checks(model: PlannedModel, found: Sequence[_Found], plan: PlannedEvaluation, find: Find) -> list[Flag]:
+    """What raises a flag in what was asked of a model beside the attacks."""
+    flags: list[Flag] = []
+    if answers := _arrays(find, model.answers, ANSWERS):
+        known = {flag.name for flag in model.flags}
+        flags += [flag for flag in signs.of_answers(model.name, answers) if flag.name not in known]
+    if far := _arrays(find, model.unconstrained, UNCONSTRAINED):
+        reached = Proportion(int((far["success"] & far["attacked"]).sum()), int(far["attacked"].sum()))
+        flags += signs.of_unconstrained(model.name, reached)
+    numbers = [number for number in _common(found) if number < len(model.transfers)]
+    fooled = {number: result_of(find, model.transfers[number], TRANSFER) for number in numbers}
+    there = {number: each.arrays["fooled"] for number, each in fooled.items() if each is not None}
+    if there:
+        left = np.all([_left(each, plan.epsilon, plan.bounds, there) for each in found], axis=0)
+        transferred = joined(list(there.values()))
+        if len(left) != len(transferred):
+            raise InvalidInputError(f"{model.name} has other models' examples of other images than its own")
+        flags += signs.of_transfer(model.name, _share(left & transferred))
+    return flags
+
+
+def _arrays(find: Find, digests: Sequence[str], kind: Holds) -> dict[str, npt.NDArray[Any]]:
+    """The arrays that units give, one behind the other; nothing where none is there."""
+    results = [result for digest in digests if (result := result_of(find, digest, kind)) is not None]
+    return {name: joined([each.arrays[name] for each in results]) for name in kind.arrays} if results else {}
 
 
 def _queries_beside_gradients(name: str, found: Sequence[_Found], plan: PlannedEvaluation) -> list[Flag]:

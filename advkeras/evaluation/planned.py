@@ -64,6 +64,9 @@ class PlannedModel:
         logits: how they are had from what the model returns, in words.
         rows: benign images, then the attacks.
         flags: what is to be known of it before anything is measured; none for most.
+        answers: the units of what it answers when it is asked again, and around images.
+        unconstrained: the units of an attack that may go as far as it takes; none where a row's does.
+        transfers: for each slice, the unit of other models' examples; none where there is one model.
     """
 
     name: str
@@ -72,6 +75,9 @@ class PlannedModel:
     logits: str
     rows: tuple[PlannedRow, ...]
     flags: tuple[Flag, ...] = ()
+    answers: tuple[Digest, ...] = ()
+    unconstrained: tuple[Digest, ...] = ()
+    transfers: tuple[Digest, ...] = ()
 
     def __post_init__(self) -> None:
         benign = bool(self.rows) and self.rows[0].attack == BENIGN and self.rows[0].norm is None

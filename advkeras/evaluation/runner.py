@@ -6,8 +6,6 @@ from functools import cached_property
 from os import PathLike
 from typing import NamedTuple
 
-import numpy as np
-
 from advkeras import __version__, datasets
 from advkeras.attacks.base import Attack
 from advkeras.attacks.families import FixedNormAttack, MinimumNormAttack
@@ -19,7 +17,8 @@ from advkeras.evaluation.planned import PlannedEvaluation, PlannedModel, Planned
 from advkeras.evaluation.protocol import Protocol
 from advkeras.evaluation.results import BENIGN, Evaluation, RegionSettings
 from advkeras.evaluation.signs import of_use
-from advkeras.evaluation.slices import Slice, checksum_of, company, slices_of, usual_size
+from advkeras.evaluation.slices import Slice, checksum_of, company, places_of, slices_of, usual_size
+from advkeras.evaluation.soundness import Answers, Transfer, Unconstrained, transferable
 from advkeras.evaluation.units import FACTOR, Examples, Recheck, Votes, checksum
 from advkeras.models import Classifier
 from advkeras.randomness import derive_seed
@@ -31,6 +30,8 @@ from advkeras.runs.unit import Unit
 # Images that are attacked again, at most, and the share of a run's images that they are: with twice the work, and in
 # small batches, about a fifth of the attack's time.
 _CHECKED, _CHECKED_SHARE = 8, 1 / 16
+# Images that are asked about again and again, and that an attack with the whole range of pixels is tried on.
+_ANSWERS, _UNCONSTRAINED = 8, 4
 
 
 def evaluate(
@@ -74,7 +75,8 @@ def evaluate(
     study = _Study(
         data, spec, protocol, slices_of(data, usual_size(spec) if slice_size is None else slice_size), convergence
     )
-    models = [study.model(classifier) for classifier in classifiers]
+    rows = [study.rows(classifier) for classifier in classifiers]
+    models = [study.model(each, of_model, rows) for each, of_model in zip(classifiers, rows, strict=True)]
     units = [unit for _, of_model in models for unit in of_model]
     about = study.about([planned for planned, _ in models])
     return EVALUATION.carry_out(about, units, Store(output), compute=compute, watch=watch)
@@ -122,23 +124,66 @@ class _Study:
             version=__version__,
         )
 
-    def model(self, classifier: Classifier) -> tuple[PlannedModel, list[Unit]]:
-        """A model and its units, slice by slice, so that a run that is stopped has all attacks on some images."""
+    def rows(self, classifier: Classifier) -> list[list["_OfSlice"]]:
+        """The units of benign images and of each attack, slice by slice."""
         digest, among = checksum(classifier), company(self.data)
         attacks = (None, *(attack.among(among) for attack in self.protocol.attacks))
-        rows = [[self._of_slice(classifier, digest, attack, part) for part in self.slices] for attack in attacks]
-        known = self._paper_rows(classifier)
+        return [[self._of_slice(classifier, digest, attack, part) for part in self.slices] for attack in attacks]
+
+    def model(
+        self, classifier: Classifier, rows: list[list["_OfSlice"]], of_all: Sequence[list[list["_OfSlice"]]]
+    ) -> tuple[PlannedModel, list[Unit]]:
+        """A model and its units, slice by slice, so that a run that is stopped has all attacks on some images.
+
+        Args:
+            classifier: the model.
+            rows: of its units.
+            of_all: those of all models.
+        """
+        known, first = self._paper_rows(classifier), rows[0][0].examples
+        others = [row for of_model in of_all if of_model is not rows for row in of_model]
+        answers, unconstrained, transfers = self._checks(rows, others)
         planned = PlannedModel(
             name=classifier.name,
             source=classifier.source or "in memory",
-            checksum=digest,
+            checksum=first.checksum,
             logits=classifier.reading.how,
             flags=of_use(classifier, self.protocol.attacks),
-            rows=tuple(
-                _planned(attack, units, self._paper(attack, known)) for attack, units in zip(attacks, rows, strict=True)
-            ),
+            rows=tuple(_planned(units, self._paper(units[0].examples.attack, known)) for units in rows),
+            answers=tuple(unit.digest for unit in answers),
+            unconstrained=tuple(unit.digest for unit in unconstrained),
+            transfers=tuple(unit.digest for unit in transfers),
         )
-        return planned, [unit for column in zip(*rows, strict=True) for units in column for unit in units.all]
+        sliced = [unit for column in zip(*rows, strict=True) for units in column for unit in units.all]
+        return planned, [*sliced, *answers, *unconstrained, *transfers]
+
+    def _checks(
+        self, rows: list[list["_OfSlice"]], others: list[list["_OfSlice"]]
+    ) -> tuple[list[Answers], list[Unconstrained], list[Transfer]]:
+        """What is asked of a model beside the attacks, and whether other models' examples fool it."""
+        attacks = [row[0].examples.attack for row in rows[1:]]
+        asked = [{**each.examples.asked, "of": "checks", "shown": "flags"} for each in rows[0]]
+        answers = [
+            Answers(count=count, seed=self.protocol.seed, **known)
+            for count, known in zip(self._spread(_ANSWERS), asked, strict=True)
+            if count
+        ]
+        # Attacks of the run that may go as far as they take say it of all images.
+        needed = any(each and each.needs_gradient for each in attacks) and not any(
+            each and each.unconstrained for each in attacks
+        )
+        unconstrained = [
+            Unconstrained(count=count, **known)
+            for count, known in zip(self._spread(_UNCONSTRAINED), asked, strict=True)
+            if count and needed
+        ]
+        epsilon = self.protocol.epsilon
+        transfers = [
+            Transfer(epsilon=epsilon, follows=follows, **known)
+            for number, known in enumerate(asked)
+            if (follows := [row[number].examples for row in others if transferable(row[number].examples, epsilon)])
+        ]
+        return answers, unconstrained, transfers
 
     def _of_slice(self, classifier: Classifier, digest: str, attack: Attack | None, part: Slice) -> "_OfSlice":
         examples = Examples.planned(classifier, digest, part, attack)
@@ -160,9 +205,12 @@ class _Study:
     @cached_property
     def _checked(self) -> list[int]:
         """Images of each slice that are attacked again: spread over all of them."""
-        total = len(self.data)
-        count = min(_CHECKED, total, max(1, int(_CHECKED_SHARE * total))) if self.convergence else 0
-        places = np.linspace(0, total - 1, count).round().astype(int) // len(self.slices[0].data)
+        count = min(_CHECKED, max(1, int(_CHECKED_SHARE * len(self.data)))) if self.convergence else 0
+        return self._spread(count)
+
+    def _spread(self, count: int) -> list[int]:
+        """So many images, spread over all slices: how many of each."""
+        places = places_of(len(self.data), count) // len(self.slices[0].data)
         return [int((places == part.number).sum()) for part in self.slices]
 
     def _paper_rows(self, classifier: Classifier) -> dict[str, paper.PaperRow]:
@@ -179,8 +227,8 @@ class _Study:
         return known.get(attack.name if attack else BENIGN)
 
 
-def _planned(attack: Attack | None, units: Sequence[_OfSlice], paper_row: paper.PaperRow | None) -> PlannedRow:
-    first = units[0].examples
+def _planned(units: Sequence[_OfSlice], paper_row: paper.PaperRow | None) -> PlannedRow:
+    first, attack = units[0].examples, units[0].examples.attack
     more = attack.with_work(FACTOR).work_setting if attack else None
     rechecks = tuple(each.recheck.digest for each in units if each.recheck)
     return PlannedRow(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from advkeras.arrays import BoolArray
+from advkeras.arrays import BoolArray, FloatArray
 from advkeras.evaluation.flags import Flag, raised
 from advkeras.evaluation.results import Convergence
 from advkeras.models.reading import OF_PROBABILITIES
@@ -29,6 +29,10 @@ _GAIN = 0.002
 # A search has not ended that was still rising on more than this share of the images on which it failed, and on so many
 # at least: where gradients turn with every step, a fifth of them rise by chance (PGD on mnist-pgd).
 _RISING, _LEAST_RISING = 1 / 3, 3
+# Images of which float32 rounds all other classes' probabilities to 0, as a share of those asked about.
+_SATURATED = 0.1
+# By what share the lead of an image's class may change around it, and of what share of the images by more.
+_CHANGE, _UNSTABLE = 0.1, 0.5
 
 
 def of_classifier(classifier: "Classifier") -> tuple[Flag, ...]:
@@ -75,6 +79,14 @@ def of_pixels(bounds: tuple[float, float], pixels: tuple[float, float]) -> list[
         return []
     line = f"the images' pixels lie in [{least:.3g}, {most:.3g}], and the bounds are [{low:g}, {high:g}]"
     return [raised("narrow-pixels", line)]
+
+
+def of_study(
+    classifiers: Sequence["Classifier"], attacks: Sequence["Attack"], bounds: tuple[float, float], images: FloatArray
+) -> tuple[Flag, ...]:
+    """What is to be known of classifiers, attacks and images before anything is measured."""
+    pixels = float(images.min()), float(images.max())
+    return (*of_pixels(bounds, pixels), *(flag for each in classifiers for flag in of_use(each, attacks)))
 
 
 def of_benign(model: str, right: Proportion, num_classes: int) -> list[Flag]:
@@ -189,6 +201,46 @@ def of_convergence(model: str, attack: str, title: str, again: Convergence | Non
     )
     line = f"with twice the work (--set {again.setting}) {title} on {model} {gain}"
     return [raised("not-converged", line, model=model, attack=attack)]
+
+
+def of_answers(model: str, arrays: Mapping[str, npt.NDArray[Any]]) -> list[Flag]:
+    """Whether a model's answers are random, change soon around images, or are so sure that float32 rounds them.
+
+    Args:
+        model: name.
+        arrays: of the images that were asked about, as :class:`advkeras.evaluation.soundness.Answers` gives them.
+    """
+    found, right = [], arrays["right"]
+    differs = Proportion(int(arrays["differs"].sum()), len(right))
+    if differs.count:
+        line = f"{model} answers differently at every call, on {differs.count} of {differs.of} images"
+        found.append(raised("random-outputs", line, model=model, images=differs))
+    saturated = Proportion(int(arrays["saturated"].sum()), len(right))
+    if saturated.count > _SATURATED * saturated.of:
+        line = (
+            f"{model} is so sure of {saturated.count} of {saturated.of} images that float32 rounds the probability of "
+            "every other class to 0"
+        )
+        found.append(raised("saturated-outputs", line, model=model, images=saturated))
+    unstable = Proportion(int((arrays["change"][right] > _CHANGE).sum()), int(right.sum()))
+    if unstable.count > _UNSTABLE * unstable.of:
+        line = (
+            f"the lead of the true class in what {model} answers changes by more than {_CHANGE:.0%} on average within "
+            f"4/255 of the pixel range, around {unstable.count} of {unstable.of} images"
+        )
+        found.append(raised("unstable-predictions", line, model=model, images=unstable))
+    return found
+
+
+def of_transfer(model: str, gained: Proportion) -> list[Flag]:
+    """Whether examples of other models fool images that all attacks have left."""
+    if gained.count <= _GAIN * gained.of:
+        return []
+    line = (
+        f"examples made of the other models fool {model} within epsilon on {gained.count:,} of {gained.of:,} images "
+        "that all attacks had left"
+    )
+    return [raised("transfer-beats-attacks", line, model=model, images=gained)]
 
 
 def of_unconstrained(model: str, reached: Proportion) -> list[Flag]:

@@ -56,6 +56,9 @@ VOTES = Holds({"classes": _WHOLE}, ("seconds",))
 RECHECK = Holds(
     {"success": _BOOLEANS, "success_again": _BOOLEANS, "distance": _FLOATS, "distance_again": _FLOATS}, ("seconds",)
 )
+ANSWERS = Holds({"right": _BOOLEANS, "differs": _BOOLEANS, "change": _FLOATS, "saturated": _BOOLEANS})
+UNCONSTRAINED = Holds({"success": _BOOLEANS, "attacked": _BOOLEANS})
+TRANSFER = Holds({"fooled": _BOOLEANS})
 WALKS = Holds(
     {"rows": _WHOLE, "distances": _FLOATS, "adjacent": _WHOLE, "classes": _WHOLE},
     ("forward_count", "seconds"),

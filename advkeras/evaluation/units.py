@@ -19,7 +19,7 @@ from advkeras.datasets import LabelledImages
 from advkeras.defenses.region_classification import RegionClassification
 from advkeras.errors import InvalidInputError
 from advkeras.evaluation.results import BENIGN
-from advkeras.evaluation.slices import Slice
+from advkeras.evaluation.slices import Slice, places_of
 from advkeras.models import Classifier, layout
 from advkeras.models.counted import Passes
 from advkeras.regions.voting import Stop
@@ -292,5 +292,5 @@ def _spread(attacked: BoolArray, count: int) -> BoolArray:
     """So many of the attacked images, spread over all of them."""
     places = np.flatnonzero(attacked)
     chosen = np.zeros(len(attacked), bool)
-    chosen[places[np.linspace(0, len(places) - 1, min(count, len(places))).round().astype(int)]] = True
+    chosen[places[places_of(len(places), count)]] = True
     return chosen

@@ -6,8 +6,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from advkeras.attacks import APGD, FGSM, AutoAttack, OptBrittle, OptMargin, OptRegion, OptStrong, Square, TargetedAPGD
-from advkeras.datasets import LabelledImages
+from advkeras.attacks import (
+    APGD,
+    FGSM,
+    PGD,
+    AutoAttack,
+    OptBrittle,
+    OptMargin,
+    OptRegion,
+    OptStrong,
+    Square,
+    TargetedAPGD,
+)
+from advkeras.datasets import MNIST, LabelledImages
 from advkeras.evaluation import signs
 from advkeras.evaluation.flags import ADVICE, Flag, in_order, raised
 from advkeras.evaluation.protocol import Protocol
@@ -17,6 +28,7 @@ from advkeras.models import Classifier
 from advkeras.proportion import Proportion
 from advkeras.reporting.tables import caption, markdown_tables, rich_tables
 
+from ..commands import of_the_zoo
 from ..conftest import SHAPE
 from .test_run_folder import CLASSIFIER, SPEC
 
@@ -158,6 +170,11 @@ def steps(images):
     return tf.round(9.0 * images) / 9.0
 
 
+def thermometer(images):
+    """The mean of a pixel's ten bits, each of which says whether it is above a level (Buckman et al., ICLR 2018)."""
+    return tf.reduce_mean(tf.cast(images[..., None] > tf.range(10.0) / 10.0, tf.float32), axis=-1)
+
+
 def test_a_linear_classifier_raises_none(data, tmp_path):
     assert flags_of(CLASSIFIER, data, tmp_path, FGSM(epsilon=0.05), OptBrittle(), Square(epsilon=0.05)) == {}
 
@@ -165,7 +182,9 @@ def test_a_linear_classifier_raises_none(data, tmp_path):
 def test_quantised_pixels_raise_the_flags_of_what_is_flat(data, tmp_path):
     """Rounding has no gradient in TensorFlow; a sum of steps has one, which is zero."""
     rounded = made(lambda images: CLASSIFIER(steps(images)), "rounded")
-    assert list(flags_of(rounded, data, tmp_path / "none", Square(epsilon=0.3, queries=20))) == ["no-gradients"]
+    assert list(flags_of(rounded, data, tmp_path / "none", Square(epsilon=0.3, queries=200))) == ["no-gradients"]
+    coded = made(lambda images: CLASSIFIER(thermometer(images)), "thermometer")
+    assert list(flags_of(coded, data, tmp_path / "coded", Square(epsilon=0.3, queries=200))) == ["no-gradients"]
     stepped = made(lambda images: CLASSIFIER(steps(images) + 0.0 * images), "stepped")
     found = flags_of(stepped, data, tmp_path / "zero", FGSM(epsilon=0.3), OptBrittle(), Square(epsilon=0.3))
     assert list(found) == ["zero-gradients", "unconstrained-below-100", "queries-beat-gradients"]
@@ -184,3 +203,74 @@ def test_flags_stand_in_tables_captions_and_markdown(data, tmp_path):
     assert "| zero-gradients | stepped | fgsm | 20 of 20 |" in text
     assert f"- zero-gradients: {flag.line}. " in text
     assert "Flag" not in markdown_tables(replace(found, flags=()))
+
+
+def test_logits_that_float32_rounds_raise_a_flag(data, tmp_path):
+    sure = made(lambda images: 1e4 * CLASSIFIER(images), "sure")
+    found = flags_of(sure, data, tmp_path, FGSM(epsilon=0.05))
+    assert list(found) == ["saturated-outputs"]
+    assert found["saturated-outputs"].images == Proportion(8, 8)
+
+
+def random_where(chosen):
+    """Logits with noise on the images that a function chooses."""
+
+    def logits(images):
+        exact = CLASSIFIER(images)
+        noise = tf.random.normal(tf.shape(exact), stddev=3.0)
+        return exact + tf.where(chosen(images)[:, None], noise, 0.0)
+
+    return logits
+
+
+def test_random_answers_raise_a_flag_wherever_they_are(data, tmp_path):
+    always = made(random_where(lambda images: tf.ones_like(images[:, 0, 0, 0], tf.bool)), "always")
+    assert always.reading.random > 0
+    found = flags_of(always, data, tmp_path / "always", PGD(epsilon=0.05, iterations=30))
+    assert {"random-outputs", "unstable-predictions", "silent-success"} <= set(found)
+    # The images that a classifier is tried on when it is loaded have brighter pixels.
+    seldom = made(random_where(lambda images: tf.reduce_max(images, axis=[1, 2, 3]) < 0.85), "seldom")
+    assert seldom.reading.random == 0
+    found = flags_of(seldom, data, tmp_path / "seldom", FGSM(epsilon=0.05))
+    assert found["random-outputs"].images == Proportion(8, 8)
+
+
+def test_shattered_gradients_raise_a_flag(data, tmp_path):
+    shattered = made(lambda images: CLASSIFIER(images + 0.3 * tf.sin(500.0 * images)), "shattered")
+    found = flags_of(shattered, data, tmp_path, PGD(epsilon=0.05))
+    assert "unstable-predictions" in found
+
+
+def test_a_model_that_no_attack_fools_raises_a_flag(data, tmp_path):
+    """Attacks that stay within epsilon say nothing of that; one that need not is tried beside them, on a few images."""
+    constant = made(lambda images: 0.0 * CLASSIFIER(images) + tf.constant([1.0, 0.0, 0.0]), "constant")
+    found = flags_of(constant, data, tmp_path / "constant", FGSM(epsilon=0.05))
+    assert list(found) == ["zero-gradients", "unconstrained-below-100"]
+    assert found["unconstrained-below-100"].images == Proportion(4, 4)
+
+
+def test_steps_that_are_too_short_raise_a_flag(data, tmp_path):
+    found = flags_of(CLASSIFIER, data, tmp_path, PGD(epsilon=0.3, step=1e-4, iterations=25, random_start=False))
+    flag = found["incomplete-optimisation"]
+    assert (flag.attack, flag.images) == ("pgd", Proportion(20, 20))
+
+
+def test_examples_of_another_model_raise_a_flag_where_they_fool(data, tmp_path):
+    """No gradient leads anywhere in the one, and the other has the same classes without the steps."""
+    stepped = made(lambda images: CLASSIFIER(steps(images) + 0.0 * images), "stepped")
+    asked = replace(Protocol.build(SPEC, epsilon=0.3), attacks=(FGSM(epsilon=0.3),), region_samples=2)
+    found = evaluate([CLASSIFIER, stepped], data, SPEC, asked, tmp_path, convergence=False, slice_size=12)
+    flags = {(flag.name, flag.model): flag for flag in found.flags}
+    assert ("transfer-beats-attacks", "linear") not in flags
+    flag = flags["transfer-beats-attacks", "stepped"]
+    benign, linear = found.models[1].rows[0], found.models[0].rows[1]
+    assert flag.images.of == 20
+    assert flag.images.count == pytest.approx(min(benign.point.count, linear.success.count), abs=1)
+
+
+@pytest.mark.slow
+def test_the_zoo_raises_none(natural, sample, tmp_path):
+    models = [natural, of_the_zoo("mnist-pgd")]
+    chosen = ("fgsm", "pgd", "apgd", "optlinf", "optbrittle", "square")
+    found = evaluate(models, sample.first(24), MNIST, Protocol.build(MNIST, attacks=chosen), tmp_path)
+    assert {flag.name for flag in found.flags} <= {"few-images"}

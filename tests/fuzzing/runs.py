@@ -117,7 +117,8 @@ def abouts() -> dict[str, Any]:
             report=boundaries, images="1", num_classes=3, starts=(0,), models={"model": kinds}, version="0"
         ),
         "detection": PlannedDetection(
-            report=detection, starts=(0,), first_of_test=2, kinds=kinds, trained=("fgsm",), tested=("fgsm",),
+            report=detection, num_classes=3, starts=(0,), first_of_test=2, kinds=kinds,
+            trained=("fgsm",), tested=("fgsm",),
             agreements={kind: (digest(f"agreement {kind}"),) for kind in ("benign", "fgsm")},
             scores={"fgsm": {kind: digest(f"scores {kind}") for kind in ("benign", "fgsm")}},
         ),
