@@ -52,6 +52,14 @@ def evaluate(
             rich_help_panel="What to run",
         ),
     ] = True,
+    active_test: Annotated[
+        bool,
+        typer.Option(
+            "--active-test",
+            help="Try each attack within epsilon, L-inf, where an example surely exists, on up to 16 of the images.",
+            rich_help_panel="What to run",
+        ),
+    ] = False,
     epsilon: Annotated[
         float | None,
         NOT_NEGATIVE,
@@ -110,6 +118,7 @@ def evaluate(
             asked,
             folder,
             convergence=convergence_check,
+            active_test=active_test,
             watch=ProgressWatch(progress, run.workers or 1),
             **run.how,
         )

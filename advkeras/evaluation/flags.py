@@ -47,6 +47,10 @@ ADVICE = {
     ),
     "incomplete-optimisation": "Give it more steps (--set ATTACK.iterations=...).",
     "not-converged": "Give it more work, as the line says.",
+    "active-test": (
+        "The attack is too weak for this model, or what it goes by is masked: what it says of the model's robustness "
+        "means nothing. Give it more work, or take another one that passes."
+    ),
     "unconstrained-below-100": (
         "With the whole pixel range every image can be misclassified, so the attacks fail and not the model resists: "
         "give them more work, attack by queries (--attack square,hopskipjump), and look at the other flags."

@@ -25,6 +25,7 @@ from advkeras.evaluation.results import (
     WorstCase,
 )
 from advkeras.evaluation.unit_results import (
+    ACTIVE,
     ANSWERS,
     EXAMPLES,
     LABELS,
@@ -142,6 +143,7 @@ def _model(model: PlannedModel, plan: PlannedEvaluation, find: Find) -> tuple[Mo
         rows=tuple(_row(each, plan, find) for each in found),
         worst=_worst_case(found[1:], plan.epsilon, plan.bounds),
         logits=model.logits,
+        features=model.features,
     )
     checked = _flags_of_checks(model, found[1:], plan, find)
     return result, [*model.flags, *_flags(result, found, plan), *checked]
@@ -167,6 +169,7 @@ def _flags(result: ModelResult, found: Sequence[_Found], plan: PlannedEvaluation
             )
         )
         flags += signs.of_convergence(name, row.attack, row.title, row.convergence)
+        flags += signs.of_active_test(name, row.attack, row.title, row.active, result.features)
     if worst and any(each.row.unconstrained for each in found):
         flags += signs.of_unconstrained(name, worst.success)
     return [*flags, *_queries_beside_gradients(name, found[1:], plan)]
@@ -263,6 +266,7 @@ def _row(found: _Found, plan: PlannedEvaluation, find: Find) -> Row:
         within=_share(_left(found, plan.epsilon, plan.bounds)) if in_linf else None,
         median_linf=float(np.median(distances[success])) if in_linf and row.minimises and success.any() else None,
         convergence=_convergence(row, find),
+        active=_active(row, find),
         zero_gradients=int(found.all("zero").sum()),
         nonfinite_gradients=int(found.all("nonfinite").sum()),
         forward_count=found.total("forward_count"),
@@ -292,6 +296,11 @@ def _convergence(row: PlannedRow, find: Find) -> Convergence | None:
         distortion_again=float(after[both].mean()) if small else None,
         seconds=round(sum(result.facts["seconds"] for result in results), 3),
     )
+
+
+def _active(row: PlannedRow, find: Find) -> Proportion | None:
+    found = _arrays(find, row.active, ACTIVE)
+    return Proportion(int((found["success"] & found["usable"]).sum()), int(found["usable"].sum())) if found else None
 
 
 def _worst_case(found: Sequence[_Found], epsilon: float, bounds: tuple[float, float]) -> WorstCase | None:

@@ -28,6 +28,7 @@ class PlannedRow:
         examples: the units of its examples.
         votes: the units of region classification's votes on them.
         rechecks: the units of the check of convergence.
+        active: the units of the active test.
         more_work: the hyperparameter that they raise, as ``--set`` takes it; None without a check.
     """
 
@@ -40,6 +41,7 @@ class PlannedRow:
     examples: tuple[Digest, ...]
     votes: tuple[Digest, ...]
     rechecks: tuple[Digest, ...] = ()
+    active: tuple[Digest, ...] = ()
     by_queries: bool = False
     unconstrained: bool = False
     more_work: str | None = None
@@ -50,7 +52,7 @@ class PlannedRow:
     @property
     def units(self) -> tuple[str, ...]:
         """All its units."""
-        return (*self.examples, *self.votes, *self.rechecks)
+        return (*self.examples, *self.votes, *self.rechecks, *self.active)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,7 @@ class PlannedModel:
         answers: the units of what it answers when it is asked again, and around images.
         unconstrained: the units of an attack that may go as far as it takes; none where a row's does.
         transfers: for each slice, the unit of other models' examples; none where there is one model.
+        features: what the active test's last layers look at; empty without it.
     """
 
     name: str
@@ -78,6 +81,7 @@ class PlannedModel:
     answers: tuple[Digest, ...] = ()
     unconstrained: tuple[Digest, ...] = ()
     transfers: tuple[Digest, ...] = ()
+    features: str = ""
 
     def __post_init__(self) -> None:
         benign = bool(self.rows) and self.rows[0].attack == BENIGN and self.rows[0].norm is None

@@ -108,6 +108,7 @@ class Row:
             makes that norm small.
         median_linf: of the successful examples, for an attack that makes L-inf small.
         convergence: the attack beside itself with more work; None where that was not looked at.
+        active: the active test: of images around which an example surely exists, those on which the attack finds it.
         zero_gradients: gradients that were 0 everywhere, over all images.
         nonfinite_gradients: gradients in which something was NaN or infinite.
         forward_count: images sent forward only, by the attack.
@@ -127,6 +128,7 @@ class Row:
     within: Proportion | None = None
     median_linf: Length | None = None
     convergence: Convergence | None = None
+    active: Proportion | None = None
     zero_gradients: Count = 0
     nonfinite_gradients: Count = 0
     forward_count: Count = 0
@@ -148,6 +150,7 @@ class ModelResult:
         rows: benign images, then the attacks.
         worst: what all of them together leave; None without attacks.
         logits: how they are had from what the model returns, in words.
+        features: what the active test's last layers look at, in words; empty without it.
     """
 
     name: str
@@ -156,6 +159,7 @@ class ModelResult:
     rows: tuple[Row, ...]
     worst: WorstCase | None = None
     logits: str = AS_RETURNED
+    features: str = ""
 
 
 @dataclass(frozen=True)

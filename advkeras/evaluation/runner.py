@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from advkeras import __version__, datasets
 from advkeras.attacks.base import Attack
 from advkeras.attacks.families import FixedNormAttack, MinimumNormAttack
 from advkeras.datasets import DatasetSpec, LabelledImages
 from advkeras.evaluation import paper
+from advkeras.evaluation.active_test import ActiveTest, Binarised, can_be_tested
 from advkeras.evaluation.fit import check_all_fit, check_attacks
 from advkeras.evaluation.fold import EVALUATION
 from advkeras.evaluation.planned import PlannedEvaluation, PlannedModel, PlannedRow
@@ -21,6 +22,7 @@ from advkeras.evaluation.slices import Slice, checksum_of, company, places_of, s
 from advkeras.evaluation.soundness import Answers, Transfer, Unconstrained, transferable
 from advkeras.evaluation.units import FACTOR, Examples, Recheck, Votes, checksum
 from advkeras.models import Classifier
+from advkeras.models.features import features_of
 from advkeras.randomness import derive_seed
 from advkeras.runs.execute import Watch, execute
 from advkeras.runs.store import Store
@@ -32,6 +34,8 @@ from advkeras.runs.unit import Unit
 _CHECKED, _CHECKED_SHARE = 8, 1 / 16
 # Images that are asked about again and again, and that an attack with the whole range of pixels is tried on.
 _ANSWERS, _UNCONSTRAINED = 8, 4
+# Images that the active test is made on.
+_ACTIVE = 16
 
 
 def evaluate(
@@ -42,6 +46,7 @@ def evaluate(
     output: str | PathLike[str],
     *,
     convergence: bool = True,
+    active_test: bool = False,
     slice_size: int | None = None,
     compute: Compute = execute,
     watch: Watch | None = None,
@@ -58,6 +63,8 @@ def evaluate(
             parameters, are not run again. Models and attacks that are there already, and answer the same question,
             stay in the tables.
         convergence: run each attack again with twice the work on a few of the images.
+        active_test: try each attack where an adversarial example surely exists (Zimmermann et al., NeurIPS 2022), on up
+            to 16 of the images.
         slice_size: images that one unit works on; by default as many as take at most a minute on two cores.
         compute: has the units computed; here, one after the other, by default.
         watch: told as the work goes on.
@@ -72,9 +79,8 @@ def evaluate(
     """
     check_all_fit(classifiers, spec)
     check_attacks(protocol.attacks)
-    study = _Study(
-        data, spec, protocol, slices_of(data, usual_size(spec) if slice_size is None else slice_size), convergence
-    )
+    slices = slices_of(data, usual_size(spec) if slice_size is None else slice_size)
+    study = _Study(data, spec, protocol, slices, convergence, active_test)
     rows = [study.rows(classifier) for classifier in classifiers]
     models = [study.model(each, of_model, rows) for each, of_model in zip(classifiers, rows, strict=True)]
     units = [unit for _, of_model in models for unit in of_model]
@@ -103,6 +109,7 @@ class _Study:
     protocol: Protocol
     slices: tuple[Slice, ...]
     convergence: bool
+    active_test: bool
 
     def about(self, models: Sequence[PlannedModel]) -> PlannedEvaluation:
         """What puts the results together."""
@@ -143,19 +150,39 @@ class _Study:
         known, first = self._paper_rows(classifier), rows[0][0].examples
         others = [row for of_model in of_all if of_model is not rows for row in of_model]
         answers, unconstrained, transfers = self._checks(rows, others)
+        active = [self._active(row, rows[0]) for row in rows]
         planned = PlannedModel(
             name=classifier.name,
             source=classifier.source or "in memory",
             checksum=first.checksum,
             logits=classifier.reading.how,
             flags=of_use(classifier, self.protocol.attacks),
-            rows=tuple(_planned(units, self._paper(units[0].examples.attack, known)) for units in rows),
+            rows=tuple(
+                _planned(units, tests, self._paper(units[0].examples.attack, known))
+                for units, tests in zip(rows, active, strict=True)
+            ),
+            features=features_of(classifier)[1] if self.active_test else "",
             answers=tuple(unit.digest for unit in answers),
             unconstrained=tuple(unit.digest for unit in unconstrained),
             transfers=tuple(unit.digest for unit in transfers),
         )
         sliced = [unit for column in zip(*rows, strict=True) for units in column for unit in units.all]
-        return planned, [*sliced, *answers, *unconstrained, *transfers]
+        return planned, [*sliced, *answers, *unconstrained, *transfers, *(test for tests in active for test in tests)]
+
+    def _active(self, row: list["_OfSlice"], benign: list["_OfSlice"]) -> list[ActiveTest]:
+        """The active test of a row's attack, on the last layers that all rows share."""
+        epsilon, first = self.protocol.epsilon, row[0].examples
+        if not self.active_test or first.attack is None or not can_be_tested(first, epsilon):
+            return []
+        shared: dict[str, Any] = {"epsilon": epsilon, "seed": self.protocol.seed}
+        tests = []
+        for count, of_benign, of_row in zip(self._spread(_ACTIVE), benign, row, strict=True):
+            if count:
+                asked = {**of_benign.examples.asked, "of": "checks", "shown": "active test"}
+                layers = Binarised(count=count, **shared, **asked)
+                asked["shown"] += f", {of_row.examples.shown}"
+                tests.append(ActiveTest(attack=first.attack, epsilon=epsilon, count=count, follows=(layers,), **asked))
+        return tests
 
     def _checks(
         self, rows: list[list["_OfSlice"]], others: list[list["_OfSlice"]]
@@ -227,7 +254,7 @@ class _Study:
         return known.get(attack.name if attack else BENIGN)
 
 
-def _planned(units: Sequence[_OfSlice], paper_row: paper.PaperRow | None) -> PlannedRow:
+def _planned(units: Sequence[_OfSlice], active: Sequence[ActiveTest], paper_row: paper.PaperRow | None) -> PlannedRow:
     first, attack = units[0].examples, units[0].examples.attack
     more = attack.with_work(FACTOR).work_setting if attack else None
     rechecks = tuple(each.recheck.digest for each in units if each.recheck)
@@ -243,5 +270,6 @@ def _planned(units: Sequence[_OfSlice], paper_row: paper.PaperRow | None) -> Pla
         examples=tuple(each.examples.digest for each in units),
         votes=tuple(each.votes.digest for each in units),
         rechecks=rechecks,
+        active=tuple(each.digest for each in active),
         more_work=f"{first.of}.{more[0]}={more[1]}" if more and rechecks else None,
     )

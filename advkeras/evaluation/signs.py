@@ -33,6 +33,8 @@ _RISING, _LEAST_RISING = 1 / 3, 3
 _SATURATED = 0.1
 # By what share the lead of an image's class may change around it, and of what share of the images by more.
 _CHANGE, _UNSTABLE = 0.1, 0.5
+# A sound attack finds examples that surely exist on more than this share of the images.
+_ACTIVE = 0.9
 
 
 def of_classifier(classifier: "Classifier") -> tuple[Flag, ...]:
@@ -230,6 +232,18 @@ def of_answers(model: str, arrays: Mapping[str, npt.NDArray[Any]]) -> list[Flag]
         )
         found.append(raised("unstable-predictions", line, model=model, images=unstable))
     return found
+
+
+def of_active_test(model: str, attack: str, title: str, found: Proportion | None, features: str) -> list[Flag]:
+    """Whether an attack misses examples that surely exist."""
+    if found is None or not found.of or found.rate >= _ACTIVE:
+        return []
+    line = (
+        f"with a last layer of its own on the {features} of {model} for each image, so that an example surely exists, "
+        f"{title} finds it on {found.count} of {found.of} images"
+    )
+    missed = Proportion(found.of - found.count, found.of)
+    return [raised("active-test", line, model=model, attack=attack, images=missed)]
 
 
 def of_transfer(model: str, gained: Proportion) -> list[Flag]:

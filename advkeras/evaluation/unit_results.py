@@ -58,6 +58,7 @@ RECHECK = Holds(
 )
 ANSWERS = Holds({"right": _BOOLEANS, "differs": _BOOLEANS, "change": _FLOATS, "saturated": _BOOLEANS})
 UNCONSTRAINED = Holds({"success": _BOOLEANS, "attacked": _BOOLEANS})
+ACTIVE = Holds({"success": _BOOLEANS, "usable": _BOOLEANS})
 TRANSFER = Holds({"fooled": _BOOLEANS})
 WALKS = Holds(
     {"rows": _WHOLE, "distances": _FLOATS, "adjacent": _WHOLE, "classes": _WHOLE},

@@ -113,7 +113,7 @@ def _caption(evaluation: Evaluation) -> str:
         f"{region.samples} points of the hypercube of radius {region.radius:g}. 95% intervals in brackets and "
         f"after ±; success over the images that are classified correctly{by_vote}, RMS over the "
         f"successful examples in pixels of [{low:g}, {high:g}].{_readings(evaluation)}{_searches(rows)}"
-        f"{_convergence(evaluation)} Protocol {evaluation.protocol}, seed {evaluation.seed}, "
+        f"{_convergence(evaluation)}{_active_test(evaluation)} Protocol {evaluation.protocol}, seed {evaluation.seed}, "
         f"{made_with(evaluation.provenance)}, {seconds:.0f} s."
     )
 
@@ -146,6 +146,16 @@ def _convergence(evaluation: Evaluation) -> str:
     if not found:
         return f" No attack finds more, or 5% nearer, {asked}."
     return f" {MARK} finds more, or 5% nearer, {asked}: {'; '.join(found)}."
+
+
+def _active_test(evaluation: Evaluation) -> str:
+    """How often each attack found examples that surely exist, where that was tried."""
+    told = []
+    for model in evaluation.models:
+        found = [f"{row.title} {row.active.count} of {row.active.of}" for row in model.rows if row.active]
+        if found:
+            told.append(f"{model.name}, on its {model.features}: {', '.join(found)}")
+    return f" Active test, examples that surely exist: {'; '.join(told)}." if told else ""
 
 
 def _more(model: ModelResult, row: Row, again: Convergence) -> str:

@@ -1,6 +1,7 @@
 """What raises a flag, and what does not."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -274,3 +275,8 @@ def test_the_zoo_raises_none(natural, sample, tmp_path):
     chosen = ("fgsm", "pgd", "apgd", "optlinf", "optbrittle", "square")
     found = evaluate(models, sample.first(24), MNIST, Protocol.build(MNIST, attacks=chosen), tmp_path)
     assert {flag.name for flag in found.flags} <= {"few-images"}
+
+
+def test_the_guide_has_a_line_on_each_flag():
+    table, _, _ = (Path(__file__).parents[2] / "docs" / "flags.md").read_text().partition("\n## Where")
+    assert [line.split("`")[1] for line in table.splitlines() if line.startswith("| `")] == list(ADVICE)
