@@ -20,10 +20,10 @@ def features_of(classifier: Classifier) -> tuple[Callable[[Any], Any], str]:
     """
     cut = _before_last(classifier.model)
     if cut is None:
-        return classifier, LOGITS
+        return classifier.__call__, LOGITS
     function, taking = keras_network(cut).on_images(classifier.bounds, classifier.usage)
     if taking.batch is not None:
-        return classifier, LOGITS
+        return classifier.__call__, LOGITS
 
     def features(images: Any) -> Any:
         found = tf.cast(function(images), tf.float32)
@@ -36,7 +36,7 @@ def _before_last(model: Any) -> Any:
     """The model up to its last dense layer; None where there is none, or its layers are not known."""
     layers, outputs = getattr(model, "layers", ()), getattr(model, "outputs", None)
     last = next((layer for layer in reversed(layers) if layer.weights), None)
-    if not isinstance(last, keras.layers.Dense) or not outputs or len(outputs) != 1:
+    if not isinstance(last, keras.layers.Dense) or not outputs or len(outputs) != 1 or len(model.inputs) != 1:
         return None
     inside = last.input
-    return keras.Model(model.inputs, inside) if len(inside.shape) == 2 and inside.shape[-1] is not None else None
+    return keras.Model(model.inputs[0], inside) if len(inside.shape) == 2 and inside.shape[-1] is not None else None

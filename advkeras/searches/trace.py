@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ class Trace:
         stride: (N,) int32, for how many steps a column stands: its margin is their highest.
         steps: (N,) int32, points that were looked at.
         queries: (N,) int32, how many of those were looked at without a gradient; these come last.
+        begun: (N,) int32, the step at which the last run began.
         best: (N,) int32, the step at which what the search has kept was found; -1 where it has kept nothing.
     """
 
@@ -37,6 +38,7 @@ class Trace:
     stride: IntArray
     steps: IntArray
     queries: IntArray
+    begun: IntArray
     best: IntArray
 
     def __len__(self) -> int:
@@ -55,14 +57,15 @@ class Trace:
 
     @property
     def rising(self) -> BoolArray:
-        """Whether the highest margin still rose markedly in the last steps, (N,).
+        """Whether the highest margin of the last run still rose markedly in its last steps, (N,).
 
-        By more than 0.05 of the whole way between the lowest and the highest margin, in the last 10 of 20 steps or more
+        By more than 0.05 of the whole way between its lowest and its highest margin, in the last 10 of 20 steps or more
         (Pintor et al., NeurIPS 2022).
         """
         if not self.margins.shape[1]:
             return np.zeros(len(self), bool)
-        seen = np.isfinite(self.margins)
+        of_last = np.arange(self.margins.shape[1]) >= (self.begun // self.stride)[:, None]
+        seen = np.isfinite(self.margins) & of_last
         highest = np.maximum.accumulate(np.where(seen, self.margins, -np.inf), axis=1)
         rows = np.arange(len(self))
         last, before = (
@@ -70,7 +73,7 @@ class Trace:
             for back in (0, _LAST)
         )
         way = last - np.where(seen, self.margins, np.inf).min(axis=1)
-        known = np.isfinite(before) & np.isfinite(way) & (self.steps >= 2 * _LAST)
+        known = np.isfinite(before) & np.isfinite(way) & (self.steps - self.begun >= 2 * _LAST)
         with np.errstate(invalid="ignore"):
             return np.asarray(known & (last - before > _SHARE * way))
 
@@ -90,16 +93,23 @@ class Trace:
     def nothing(cls, count: int) -> "Trace":
         """Of images that were not attacked."""
         none: IntArray = np.zeros(count, np.int32)
-        return cls(margins=np.zeros((count, 0), np.float32), stride=none + 1, steps=none, queries=none, best=none - 1)
+        return cls(
+            margins=np.zeros((count, 0), np.float32),
+            stride=none + 1,
+            steps=none,
+            queries=none,
+            begun=none,
+            best=none - 1,
+        )
 
     def wider(self, columns: int) -> "Trace":
         """The same with so many columns at least."""
         more = max(0, columns - self.margins.shape[1])
         margins = np.pad(self.margins, ((0, 0), (0, more)), constant_values=np.nan)
-        return Trace(margins=margins, stride=self.stride, steps=self.steps, queries=self.queries, best=self.best)
+        return replace(self, margins=margins)
 
 
-ARRAYS = tuple(f"{_PREFIX}{name}" for name in ("margins", "stride", "steps", "queries", "best"))
+ARRAYS = tuple(f"{_PREFIX}{name}" for name in ("margins", "stride", "steps", "queries", "begun", "best"))
 """Names of a trace's arrays in files."""
 
 
@@ -110,7 +120,7 @@ class TraceRecorder:
     """
 
     def __init__(self, images: int) -> None:
-        self._steps, self._queries = np.zeros(images, np.int64), np.zeros(images, np.int64)
+        self._steps, self._queries, self._begun = (np.zeros(images, np.int64) for _ in range(3))
         self._best, self._highest = np.full(images, -1, np.int64), np.full(images, -np.inf)
         self._parts: list[tuple[Any, Any, FloatArray, int]] = []
         self._rows = np.arange(images)
@@ -152,6 +162,7 @@ class TraceRecorder:
         found = np.asarray(best) >= 0
         self._best[self._rows[found]] = begun[found] + best[found]
         self._highest[self._rows] = np.maximum(self._highest[self._rows], highest)
+        self._begun[self._rows] = begun
         self._steps[self._rows] += steps
         if queries:
             self._queries[self._rows] += steps
@@ -175,5 +186,6 @@ class TraceRecorder:
             stride=stride.astype(np.int32),
             steps=self._steps.astype(np.int32),
             queries=self._queries.astype(np.int32),
+            begun=self._begun.astype(np.int32),
             best=self._best.astype(np.int32),
         )

@@ -79,10 +79,11 @@ def test_gradients_that_say_nothing_are_told_image_by_image():
 def test_what_a_trace_says_is_told_image_by_image():
     rising, back = np.linspace(-1, 0, 20), [-1.0, 0.5, *[-1.0] * 18]
     trace = {
-        "trace_margins": np.array([[-1.0] * 20, *[rising] * 3, *[back] * 5, [1.0] * 20]),
+        "trace_margins": np.array([[-1.0] * 20, *[rising] * 6, *[back] * 2, [1.0] * 20]),
         "trace_stride": np.ones(10, np.int32),
         "trace_steps": np.full(10, 20, np.int32),
         "trace_queries": np.array([5] + [0] * 9, np.int32),
+        "trace_begun": np.zeros(10, np.int32),
         "trace_best": np.array([17] + [3] * 9, np.int32),
     }
     arrays = {"attacked": np.arange(10) < 9, "success": np.arange(10) < 1}
@@ -90,14 +91,12 @@ def test_what_a_trace_says_is_told_image_by_image():
     known = {"model": "m", "attack": "pgd", "title": "PGD"}
     found = signs.of_attack(signs.Attacked(**known, within=True, **signs.seen_in({**arrays, **trace})))
     assert [(flag.name, flag.images) for flag in found] == [
-        ("silent-success", Proportion(5, 9)),
-        ("incomplete-optimisation", Proportion(3, 8)),
+        ("silent-success", Proportion(2, 9)),
+        ("incomplete-optimisation", Proportion(6, 8)),
         ("queries-beat-gradients", Proportion(1, 9)),
     ]
-    few = {name: values[1:9] for name, values in {**arrays, **trace}.items()}
-    few["success"] = np.arange(8) < 1  # two of those that rise are left
-    few = signs.of_attack(signs.Attacked(**known, within=True, **signs.seen_in(few)))
-    assert names(few) == ["silent-success"]
+    few = {name: values[1:3] for name, values in {**arrays, **trace}.items()}
+    assert signs.of_attack(signs.Attacked(**known, within=True, **signs.seen_in(few))) == []
     far = signs.of_attack(signs.Attacked(**known, within=False, **signs.seen_in({**arrays, **trace})))
     assert "incomplete-optimisation" not in names(far)
     assert signs.of_attack(signs.Attacked(**known, within=True, **signs.seen_in(arrays))) == []
@@ -244,7 +243,7 @@ def test_shattered_gradients_raise_a_flag(data, tmp_path):
 
 def test_a_model_that_no_attack_fools_raises_a_flag(data, tmp_path):
     """Attacks that stay within epsilon say nothing of that; one that need not is tried beside them, on a few images."""
-    constant = made(lambda images: 0.0 * CLASSIFIER(images) + tf.constant([1.0, 0.0, 0.0]), "constant")
+    constant = made(lambda images: 0.0 * CLASSIFIER(images) + tf.constant([3.0, -1.0, 0.0]), "constant")
     found = flags_of(constant, data, tmp_path / "constant", FGSM(epsilon=0.05))
     assert list(found) == ["zero-gradients", "unconstrained-below-100"]
     assert found["unconstrained-below-100"].images == Proportion(4, 4)

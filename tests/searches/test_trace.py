@@ -188,6 +188,12 @@ def test_a_search_that_still_rises_has_not_ended(values, rising):
     assert recorded([values]).rising[0] == rising
 
 
+def test_whether_a_search_has_ended_is_seen_in_its_last_run():
+    short = np.linspace(-1, -0.5, 25)
+    assert recorded([np.linspace(-1, 0, 25)], [short]).rising[0]
+    assert not recorded([short], [np.full(25, -1.0)]).rising[0]
+
+
 def test_a_trace_survives_the_disk(half_space, grey_images, tmp_path):
     classifier, _ = half_space()
     images = grey_images(3)
