@@ -128,6 +128,9 @@ class AttackResult:
         for name, value in counts.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise InvalidInputError(f"{path} holds no adversarial examples: {name} is no number")
-        trace = Trace.of_arrays(arrays)
+        try:
+            trace = Trace.of_arrays(arrays)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{path} holds no adversarial examples: {error}") from None
         kept = {name: arrays[name] for name in (*IMAGES, *FOUND)}
         return cls(**kept, **counts, facts=facts, trace=trace)  # type: ignore[arg-type]

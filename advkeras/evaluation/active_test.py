@@ -165,11 +165,14 @@ def binarised(classifier: Classifier, weights: tf.Variable, bias: tf.Variable) -
 def discriminant(one: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """The direction (F,) that best tells features (F,) from others (n, F): Fisher's, with a ridge.
 
-    Worked out by an n x n system of equations, however many features there are.
+    Worked out by as many equations as there are features or others, whichever are fewer.
     """
     mean = others.mean(axis=0)
     apart, spread = one - mean, others - mean
     ridge = len(others) * (_RIDGE * float((spread**2).mean()) + 1e-12)
-    inner = spread @ spread.T + ridge * np.eye(len(others))
-    found = apart - spread.T @ np.linalg.solve(inner, spread @ apart)
+    if len(apart) <= len(others):
+        found = np.linalg.solve(spread.T @ spread + ridge * np.eye(len(apart)), apart)
+    else:
+        inner = spread @ spread.T + ridge * np.eye(len(others))
+        found = apart - spread.T @ np.linalg.solve(inner, spread @ apart)
     return np.asarray(found / max(float(np.linalg.norm(found)), 1e-30))

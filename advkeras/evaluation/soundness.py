@@ -83,7 +83,7 @@ class Answers(OnSome):
         calls = np.stack([self.classifier.logits(images) for _ in range(_CALLS)])
         largest = np.abs(calls[0]).max(initial=0, where=np.isfinite(calls[0]))
         with np.errstate(invalid="ignore"):
-            differs = np.nanmax(np.abs(calls - calls[0]), axis=(0, 2), initial=0) > _ROUNDING * largest
+            differs = np.nan_to_num(np.abs(calls - calls[0])).max(axis=(0, 2)) > _ROUNDING * largest
         lead = _lead(calls[0], data.labels)
         return Result(
             {
@@ -108,7 +108,7 @@ class Answers(OnSome):
             points = settled_arrays(points, self.classifier.bounds, self.classifier.levels)
         around = _lead(self.classifier.logits(points), np.full(_DRAWS, label))
         with np.errstate(divide="ignore", invalid="ignore"):
-            change = float(np.abs(around - lead).mean() / np.abs(lead))
+            change = float(np.where(around == lead, 0.0, np.abs(around - lead) / np.abs(lead)).mean())
         return min(change, 1.0) if np.isfinite(change) else 1.0
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from advkeras.arrays import BoolArray, FloatArray, IntArray
+from advkeras.errors import require
 
 # Columns of a trace, at most: where there are more steps, a column stands for 2, 4, 8, ... of them.
 MOST = 256
@@ -84,9 +85,15 @@ class Trace:
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> "Trace | None":
-        """The trace among a file's arrays; None where they hold none."""
+        """The trace among a file's arrays; None where they hold none.
+
+        Raises:
+            InvalidInputError: if a column of it stands for no step.
+        """
         if not set(ARRAYS).issubset(arrays):
             return None
+        least = int(arrays["trace_stride"].min(initial=1))
+        require(least >= 1, "a column of a trace stands for one step at least", trace_stride=least)
         return cls(**{name.removeprefix(_PREFIX): arrays[name] for name in ARRAYS})
 
     @classmethod

@@ -1,8 +1,10 @@
 """What raises a flag, and what does not."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -29,7 +31,7 @@ from advkeras.models import Classifier
 from advkeras.proportion import Proportion
 from advkeras.reporting.tables import caption, markdown_tables, rich_tables
 
-from ..commands import of_the_zoo
+from ..commands import of_the_zoo, run
 from ..conftest import SHAPE
 from .test_run_folder import CLASSIFIER, SPEC
 
@@ -274,6 +276,27 @@ def test_the_zoo_raises_none(natural, sample, tmp_path):
     chosen = ("fgsm", "pgd", "apgd", "optlinf", "optbrittle", "square")
     found = evaluate(models, sample.first(24), MNIST, Protocol.build(MNIST, attacks=chosen), tmp_path)
     assert {flag.name for flag in found.flags} <= {"few-images"}
+
+
+def test_commands_tell_flags(tmp_path):
+    """Labels that have nothing to do with the images, whose pixels fill a third of the range."""
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((4, 5, 1)), keras.layers.Flatten(), keras.layers.Dense(4)]
+    keras.Sequential(layers).save(tmp_path / "mine.keras")
+    images = np.random.default_rng(0).uniform(0.3, 0.6, (40, 4, 5, 1)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", images=images, labels=np.arange(40) % 4)
+    given = ("--dataset", tmp_path / "data.npz", "--model", tmp_path / "mine.keras", "--bounds", 0, 1)
+    attack = run("attack", "fgsm", *given, "--output", tmp_path / "found.npz", "--json")
+    told = json.loads(attack.stdout)["flags"]
+    assert [flag["name"] for flag in told] == ["narrow-pixels", "low-benign-accuracy"]
+    assert attack.stderr.count("Flag ") == 2
+    chosen = ("--attack", "fgsm", "--examples", 4, "--directions", 10, "--output", tmp_path / "run")
+    boundary = run("boundary", *given, *chosen)
+    assert "Flag narrow-pixels: the images' pixels lie in" in boundary.stderr
+    report = run("report", tmp_path / "run").stdout
+    assert "narrow-pixels" in report
+    assert "Give the bounds of the model's pixels" in " ".join(report.split())
+    assert "narrow-pixels" in run("report", "--markdown", tmp_path / "run").stdout
 
 
 def test_the_guide_has_a_line_on_each_flag():
