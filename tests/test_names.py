@@ -18,6 +18,7 @@ from advkeras import records
 from advkeras.attacks import AttackResult
 from advkeras.cli.console import PlainConsole
 from advkeras.errors import InvalidInputError, plain_text
+from advkeras.evaluation.flags import raised
 from advkeras.evaluation.protocol import Protocol
 from advkeras.evaluation.runner import evaluate
 from advkeras.files import safe_name
@@ -112,11 +113,17 @@ def test_markdown_stays_a_table():
     assert len(lines) == 6
     assert all(line.count("|") == 3 for line in lines[2:])
     assert not any("<script>" in line or "](http" in line or "\x1b" in line for line in lines)
-    evil = replace(EVALUATION, data_source=EVIL, models=(replace(EVALUATION.models[0], name=EVIL),), doubts=(EVIL,))
+    plain = replace(EVALUATION, flags=(raised("few-images", "few"),))
+    evil = replace(
+        plain,
+        data_source=EVIL,
+        models=(replace(EVALUATION.models[0], name=EVIL),),
+        flags=(raised("few-images", EVIL, model=EVIL),),
+    )
     text = markdown_tables(evil)
     assert not set(text) & {"\x1b", "\u202e"}
     assert "<" not in text
-    assert len(text.splitlines()) == len(markdown_tables(EVALUATION).splitlines())
+    assert len(text.splitlines()) == len(markdown_tables(plain).splitlines())
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])

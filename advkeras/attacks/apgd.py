@@ -17,6 +17,7 @@ from advkeras.searches.active_set import run_active_set
 from advkeras.searches.auto_step import AutoLoss, AutoState, auto_steps
 from advkeras.searches.ensembles import NO_AIM
 from advkeras.searches.norms import NormName
+from advkeras.searches.noting import stride_of
 from advkeras.searches.problem import Problem
 from advkeras.searches.rivals import leading
 from advkeras.searches.surface import surface_points
@@ -98,6 +99,7 @@ class _AutoPGD(AveragedAttack):
             jit_compile=False,
         )
         problem.weak.add(state.zero, state.nonfinite)
+        problem.recorder.add(state.seen, state.index, stride=stride_of(self.iterations + 1))
         return state.found, state.margin
 
 
@@ -124,6 +126,11 @@ class APGD(_AutoPGD):
 
     name: ClassVar[str] = "apgd"
     title: ClassVar[str] = "APGD"
+
+    @property
+    def least_classes(self) -> int:
+        """Three for the difference of logits ratio."""
+        return 3 if self.loss == "dlr" else super().least_classes
 
     @property
     def runs(self) -> int:
@@ -157,6 +164,11 @@ class TargetedAPGD(_AutoPGD):
 
     name: ClassVar[str] = "apgd-t"
     title: ClassVar[str] = "APGD-T"
+
+    @property
+    def least_classes(self) -> int:
+        """Four: the targeted ratio looks at the fourth logit."""
+        return 4
 
     @property
     def runs(self) -> int:

@@ -86,6 +86,11 @@ class AutoAttack(AveragedAttack):
         return tuple(part.to_reach(self.epsilon) if isinstance(part, FAB) else part for part in parts)
 
     @property
+    def least_classes(self) -> int:
+        """Those of its parts."""
+        return max(part.least_classes for part in self.parts)
+
+    @property
     def passes(self) -> Passes:
         """Those of all parts."""
         each = [part.passes for part in self.parts]

@@ -155,6 +155,7 @@ class Attack(abc.ABC):
             gradient_count=after.gradients - before.gradients,
             zero_gradients=everything.weak.zero,
             nonfinite_gradients=everything.weak.nonfinite,
+            trace=everything.recorder.trace,
             seconds=time.perf_counter() - start,
         )
 
@@ -172,6 +173,16 @@ class Attack(abc.ABC):
     def work_setting(self) -> tuple[str, int] | None:
         """The hyperparameter that says how much the attack does, and its value; None where that is fixed."""
         return (self.work, getattr(self, self.work)) if self.work else None
+
+    @property
+    def unconstrained(self) -> bool:
+        """Whether it may go as far as it takes to be misclassified, and should so succeed on every image."""
+        return False
+
+    @property
+    def least_classes(self) -> int:
+        """Classes that its loss needs; with fewer it climbs another one."""
+        return 2
 
     @property
     def passes(self) -> Passes:

@@ -16,6 +16,7 @@ from advkeras.searches.active_set import run_active_set
 from advkeras.searches.ensembles import NO_AIM
 from advkeras.searches.fast_boundary import BoundaryState, boundary_steps
 from advkeras.searches.norms import NORMS, NormName
+from advkeras.searches.noting import stride_of
 from advkeras.searches.problem import Problem
 from advkeras.searches.rivals import leading
 from advkeras.searches.surface import surface_points
@@ -83,6 +84,8 @@ class FAB(MinimumNormAttack):
             starts = self._starts(classifier, part, nearest[left], place) if restart else part.images
             state = self._walk(classifier, part, starts, aims[left, column])
             nearer = state.best_norm < nearest[left]
+            kept = np.where(nearer, state.best_step, -1)
+            part.recorder.add(state.seen, state.index, stride=stride_of(self.iterations), best=kept)
             best[left[nearer]], nearest[left[nearer]] = state.best[nearer], state.best_norm[nearer]
         progress(len(problem), len(problem))
         return best

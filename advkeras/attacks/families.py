@@ -93,6 +93,11 @@ class MinimumNormAttack(Attack):
         """By how much, in logits, the wrong class must lead."""
         return 0.0
 
+    @property
+    def unconstrained(self) -> bool:
+        """Where it has gradients to go by, and no lead of the wrong class is asked for."""
+        return self.needs_gradient and not self.margin
+
     def distance(self, difference: FloatArray) -> FloatArray:
         """What the attack makes small: RMS over pixels and channels, or the largest change of a pixel."""
         return linf(difference) if self.norm == "linf" else rms(difference)

@@ -93,6 +93,7 @@ class HopSkipJump(MinimumNormAttack):
                 progress(first + walks.done, total)
                 walks.go_on(adversarial)
             best[places] = walks.found
+            problem.where(places).recorder.add(None, walks.asked, best=walks.found_at, queries=True)
         progress(total, total)
         return best
 

@@ -77,6 +77,11 @@ class OptAttack(MinimumNormAttack):
         """The confidence."""
         return self.confidence
 
+    @property
+    def unconstrained(self) -> bool:
+        """Where a single point is to be fooled."""
+        return super().unconstrained and self.members_count == 1
+
     @classmethod
     def parameters_on(cls, spec: DatasetSpec, *, full_search: bool) -> dict[str, Any]:
         """With the full search the authors', which is in L2."""

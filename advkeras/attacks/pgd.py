@@ -18,6 +18,7 @@ from advkeras.regions import Ball, Hypercube
 from advkeras.searches.batches import run_in_batches
 from advkeras.searches.gradients import Loss, adversarial_margin, loss_slope
 from advkeras.searches.norms import NormName
+from advkeras.searches.noting import stride_of
 from advkeras.searches.problem import Problem
 from advkeras.searches.projected_gradient import projected_gradient
 
@@ -141,7 +142,7 @@ class PGD(FixedNormAttack):
         )
         part, epsilon = problem.where(chosen), self.within(classifier)
         seeds = derive_seeds(self.seed, self.name, loss, restart, places=part.places)
-        points, margins, zero, nonfinite = run_in_batches(
+        points, margins, zero, nonfinite, seen = run_in_batches(
             classifier,
             lambda batch: attack(
                 part.images[batch], part.goals[batch], seeds[batch], epsilon, self.step_length, self.iterations
@@ -152,6 +153,8 @@ class PGD(FixedNormAttack):
             fixed_shapes=self.jit_compile,
         )
         part.weak.add(zero, nonfinite)
+        steps = self.iterations + 1
+        part.recorder.add(seen, np.full(len(part), steps), stride=stride_of(steps))
         return points, margins
 
     def _graph_function(self, classifier: Classifier, targeted: bool, loss: Loss) -> Any:

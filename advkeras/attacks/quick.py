@@ -56,7 +56,13 @@ class QuickAttack(FixedNormAttack):
             confidence=0.0,
         )
         search = SingleSearch(classifier=classifier, ensemble=ensemble, norm=self.norm, batch_size=self.batch_size)
-        found = Several(search, problem, self.seed, lambda spent: progress(spent // self.gradients, len(problem)))
+        found = Several(
+            search,
+            problem,
+            self.seed,
+            lambda spent: progress(spent // self.gradients, len(problem)),
+            farthest=self.within(classifier),
+        )
         ranked = 0 if problem.targeted else rivals.count(classifier)
         first = round(_SHARE * self.gradients) if ranked else self.gradients
         second = self.gradients - first - ranked

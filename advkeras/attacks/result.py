@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from advkeras.arrays import BoolArray, FloatArray, IntArray
 from advkeras.errors import InvalidInputError, first_line, plain_text
 from advkeras.files import write_arrays
-from advkeras.npz import read_arrays
+from advkeras.npz import array_names, read_arrays
+from advkeras.searches.trace import ARRAYS, Trace
 
 IMAGES = ("images", "labels")
 FOUND = (
@@ -25,6 +27,7 @@ _FACTS = "facts"
 _KINDS = {
     **dict.fromkeys(("labels", "predictions", "benign_predictions", "zero_gradients", "nonfinite_gradients"), "iu"),
     **dict.fromkeys(("success", "attacked"), "b"),
+    **dict.fromkeys((name for name in ARRAYS if name != "trace_margins"), "iu"),
 }
 
 
@@ -50,6 +53,7 @@ class AttackResult:
         gradient_count: single images sent forward and backward; an ensemble's members count one each.
         seconds: wall-clock time, compilation included.
         facts: what else is known of how they were made, as plain values.
+        trace: what the search saw on its way; None of an attack that keeps none.
     """
 
     images: FloatArray
@@ -66,6 +70,7 @@ class AttackResult:
     gradient_count: int
     seconds: float
     facts: Mapping[str, Any] = field(default_factory=dict)
+    trace: Trace | None = None
 
     @property
     def success_rate(self) -> float:
@@ -78,6 +83,11 @@ class AttackResult:
         return float(self.distortion[self.success].mean()) if self.success.any() else float("nan")
 
     @property
+    def found(self) -> dict[str, npt.NDArray[Any]]:
+        """The arrays of what was found, by name, those of the trace included where there is one."""
+        return {name: getattr(self, name) for name in FOUND} | ({} if self.trace is None else self.trace.arrays)
+
+    @property
     def counts(self) -> dict[str, Any]:
         """Forwards, gradients and seconds, as plain values."""
         return {**{name: getattr(self, name) for name in COUNTS}, "seconds": round(self.seconds, 3)}
@@ -88,7 +98,7 @@ class AttackResult:
 
     def write(self, path: Path) -> None:
         """Writes the arrays as .npz, whole or not at all; the counts and facts as JSON in the array ``facts``."""
-        arrays = {name: getattr(self, name) for name in (*IMAGES, *FOUND)}
+        arrays = {name: getattr(self, name) for name in IMAGES} | self.found
         write_arrays(path, {**arrays, _FACTS: np.array(json.dumps({**self.facts, **self.counts}))})
 
     @classmethod
@@ -98,7 +108,8 @@ class AttackResult:
         Raises:
             InvalidInputError: if the file is not there, damaged or something else.
         """
-        arrays = read_arrays(path, (*IMAGES, *FOUND, _FACTS))
+        traced = ARRAYS if set(ARRAYS).issubset(array_names(path)) else ()
+        arrays = read_arrays(path, (*IMAGES, *FOUND, *traced, _FACTS))
         try:
             facts = json.loads(str(arrays.pop(_FACTS)))
             counts = {name: facts.pop(name) for name in COUNTS}
@@ -107,7 +118,8 @@ class AttackResult:
         count = len(arrays["labels"]) if arrays["labels"].ndim else -1
         for name, values in arrays.items():
             pixels = name in ("images", "adversarials")
-            fits = values.shape == arrays["images"].shape and values.ndim == 4 if pixels else values.ndim == 1
+            axes = 2 if name == "trace_margins" else 1
+            fits = values.shape == arrays["images"].shape and values.ndim == 4 if pixels else values.ndim == axes
             if not fits or len(values) != count or values.dtype.kind not in _KINDS.get(name, "f"):
                 raise InvalidInputError(
                     f"{path} holds no adversarial examples: {name} of shape {values.shape} and type {values.dtype} for "
@@ -116,4 +128,9 @@ class AttackResult:
         for name, value in counts.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise InvalidInputError(f"{path} holds no adversarial examples: {name} is no number")
-        return cls(**arrays, **counts, facts=facts)  # type: ignore[arg-type]
+        try:
+            trace = Trace.of_arrays(arrays)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{path} holds no adversarial examples: {error}") from None
+        kept = {name: arrays[name] for name in (*IMAGES, *FOUND)}
+        return cls(**kept, **counts, facts=facts, trace=trace)  # type: ignore[arg-type]

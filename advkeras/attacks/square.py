@@ -14,6 +14,7 @@ from advkeras.models import Classifier
 from advkeras.parameters import Count
 from advkeras.randomness import derive_generator
 from advkeras.searches.norms import NormName
+from advkeras.searches.noting import columns, stride_of
 from advkeras.searches.problem import Problem
 from advkeras.searches.squares import EuclideanSquares
 
@@ -66,17 +67,20 @@ class Square(FixedNormAttack):
         """The point of the largest margin that was found for each image; images that are done leave the batch."""
         total, propose = len(problem), self._proposer(classifier, problem)
         best, margin = problem.images.copy(), np.full(total, -np.inf, np.float32)
-        asked = np.zeros(total, np.int64)
+        asked, seen, stride = np.zeros(total, np.int64), columns(total), stride_of(self.queries)
         while True:
             waiting = np.flatnonzero((margin <= 0) & (asked < self.queries))
             progress(total - len(waiting), total)
             if not len(waiting):
+                problem.recorder.add(seen, asked, stride=stride, queries=True)
                 return best
             batch = waiting[: self.batch_size]
             points = propose(batch, asked[batch], best[batch])
             answers = _margins(
                 classifier.logits(points, batch_size=self.batch_size), problem.goals[batch], targeted=problem.targeted
             )
+            column = asked[batch] // stride
+            seen[batch, column] = np.maximum(seen[batch, column], answers)
             asked[batch] += 1
             better = answers > margin[batch]
             best[batch[better]], margin[batch[better]] = points[better], answers[better]

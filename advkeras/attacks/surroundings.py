@@ -93,6 +93,11 @@ class SurroundingsAttack(MinimumNormAttack):
             members=self.members,
         )
 
+    @property
+    def unconstrained(self) -> bool:
+        """Never: what surrounds an example cannot always be fooled."""
+        return False
+
     @abc.abstractmethod
     def surroundings(self) -> Region:
         """Where the points around an example are drawn from."""

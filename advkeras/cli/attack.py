@@ -8,7 +8,7 @@ import typer
 
 from advkeras.cli import options
 from advkeras.cli.console import counted, counting, import_tensorflow, out, progress_bar
-from advkeras.cli.subjects import Subject, on_subject
+from advkeras.cli.subjects import Subject, on_subject, say_further_flags
 from advkeras.errors import InvalidInputError
 from advkeras.parameters import NOT_NEGATIVE
 
@@ -70,7 +70,10 @@ def attack(
     import numpy as np
 
     from advkeras import records
+    from advkeras.attacks.families import FixedNormAttack
     from advkeras.attacks.registry import configure
+    from advkeras.evaluation.example_flags import of_result
+    from advkeras.evaluation.signs import of_study
     from advkeras.files import safe_name
     from advkeras.proportion import Proportion
     from advkeras.reporting.figures import example_picture
@@ -101,6 +104,18 @@ def attack(
         attack=name, config=configured.get_config(), model=classifier.name, data=data.source, target=target
     )
     found.write(path)
+    flags = (
+        *of_study((classifier,), (configured,), classifier.bounds, data.images),
+        *of_result(
+            found,
+            model=classifier.name,
+            attack=name,
+            title=configured.title,
+            within=isinstance(configured, FixedNormAttack),
+            num_classes=classifier.num_classes,
+        ),
+    )
+    say_further_flags(flags, [classifier])
     picture = path.with_suffix(".png")
     example_picture(
         found,
@@ -123,6 +138,7 @@ def attack(
                     **found.counts,
                     "success": records.plain(success),
                     "distortion": distortion,
+                    "flags": [records.plain(flag) for flag in flags],
                     "output": str(path),
                 }
             )

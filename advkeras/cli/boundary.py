@@ -12,7 +12,7 @@ from advkeras.cli import options
 from advkeras.cli.console import counted, err, import_tensorflow, out, progress_bar
 from advkeras.cli.running import STOPPED, Run, on_run
 from advkeras.cli.signals import ends_at_once
-from advkeras.cli.subjects import Subject, on_subject
+from advkeras.cli.subjects import Subject, on_subject, say_further_flags
 from advkeras.parameters import NOT_NEGATIVE
 
 
@@ -82,6 +82,7 @@ def boundary(
         )
     if run.is_unfinished(folder, report.units_left):
         return
+    say_further_flags(report.flags, classifiers)
     with TemporaryDirectory() as scratch:
         drawn = Path(scratch)
         pictures = [

@@ -9,7 +9,7 @@ from advkeras.cli import options
 from advkeras.cli.console import err, import_tensorflow, out, progress_bar
 from advkeras.cli.running import STOPPED, Run, on_run
 from advkeras.cli.signals import ends_at_once
-from advkeras.cli.subjects import Subject, on_subject
+from advkeras.cli.subjects import Subject, on_subject, say_further_flags
 from advkeras.parameters import AT_LEAST_ONE
 
 
@@ -89,6 +89,7 @@ def detect(
         )
     if run.is_unfinished(folder, report.units_left):
         return
+    say_further_flags(report.flags, [classifier])
     if as_json:
         out.print_json(json.dumps(records.plain(report)))
         return

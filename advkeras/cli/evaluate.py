@@ -11,7 +11,7 @@ from advkeras.cli import options
 from advkeras.cli.console import counted, err, import_tensorflow, out, progress_bar
 from advkeras.cli.running import STOPPED, Run, on_run
 from advkeras.cli.signals import ends_at_once
-from advkeras.cli.subjects import Subject, on_subject
+from advkeras.cli.subjects import Subject, on_subject, say_further_flags
 from advkeras.parameters import NOT_NEGATIVE
 
 
@@ -52,6 +52,14 @@ def evaluate(
             rich_help_panel="What to run",
         ),
     ] = True,
+    active_test: Annotated[
+        bool,
+        typer.Option(
+            "--active-test",
+            help="Try each attack within epsilon, L-inf, where an example surely exists, on up to 16 of the images.",
+            rich_help_panel="What to run",
+        ),
+    ] = False,
     epsilon: Annotated[
         float | None,
         NOT_NEGATIVE,
@@ -82,7 +90,6 @@ def evaluate(
     from advkeras import records
     from advkeras.cli.watching import ProgressWatch
     from advkeras.evaluation import runner
-    from advkeras.evaluation.doubts import about_classifier
     from advkeras.evaluation.protocol import Protocol
     from advkeras.evaluation.requirements import Requirement, hold
     from advkeras.reporting.tables import caption, rich_tables
@@ -111,15 +118,14 @@ def evaluate(
             asked,
             folder,
             convergence=convergence_check,
+            active_test=active_test,
             watch=ProgressWatch(progress, run.workers or 1),
             **run.how,
         )
     if run.is_unfinished(folder, evaluation.units_left):
         hold(evaluation, requirements)
         return
-    said = set(map(about_classifier, classifiers))  # when they were loaded
-    for line in (line for line in evaluation.doubts if line not in said):
-        err.print(f"Doubtful: {line}", style="yellow", soft_wrap=True)
+    say_further_flags(evaluation.flags, classifiers)
     if as_json:
         out.print_json(json.dumps(records.plain(evaluation)))
     else:

@@ -9,7 +9,7 @@ import typer
 
 from advkeras.cli import options
 from advkeras.cli.console import counted, counting, err, import_tensorflow, out, progress_bar
-from advkeras.cli.subjects import Subject, on_subject, say_doubts
+from advkeras.cli.subjects import Subject, on_subject, say_flags
 from advkeras.errors import AdvkerasError, InvalidInputError
 from advkeras.parameters import AT_LEAST_ONE, NOT_NEGATIVE, POSITIVE
 from advkeras.reporting.layout import plain_table, share_text
@@ -85,6 +85,7 @@ def probe(
     import_tensorflow()
     from advkeras import records
     from advkeras.attacks.registry import configure
+    from advkeras.evaluation.signs import of_classifier
     from advkeras.serving.clients import connect
     from advkeras.serving.probe import ProbeReport, attack_served, compare, measure_load, require_load
     from advkeras.serving.served import ServedClassifier
@@ -104,7 +105,7 @@ def probe(
         configured = configure(attack, spec, {"seed": seed, **given}) if attack else None
         require_load(threads=concurrency, requests=requests, batch_size=batch_size, image=data.images[0].size)
         served = ServedClassifier.beside(client, reference, signature=signature)
-        say_doubts(served)
+        say_flags(of_classifier(served))
         err.print(f"{counted(len(data), 'image')}: {data.source}", soft_wrap=True)
         comparison = compare(served, reference, data, spec.class_names)
         if (taken := served.taken_of(batch_size)) != batch_size:

@@ -1,6 +1,6 @@
 """The classifiers and the images that a command works on, from its options."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,18 @@ from advkeras.errors import InvalidInputError, UndecidedError
 _EIGHT_BITS = 256
 
 
-def say_doubts(classifier: Any) -> None:
-    """Tells the user what is doubtful about a classifier."""
-    from advkeras.evaluation.doubts import about_classifier
+def say_flags(flags: Iterable[Any]) -> None:
+    """Tells the user which flags are raised."""
+    for flag in flags:
+        err.print(f"Flag {flag}", style="yellow", soft_wrap=True)
 
-    if doubts := about_classifier(classifier):
-        err.print(f"Doubtful: {doubts}", style="yellow", soft_wrap=True)
+
+def say_further_flags(flags: Iterable[Any], classifiers: Iterable[Any]) -> None:
+    """Tells the user which flags results raise beside those that were told when the classifiers were loaded."""
+    from advkeras.evaluation.signs import of_classifier
+
+    told = {flag for each in classifiers for flag in of_classifier(each)}
+    say_flags(flag for flag in flags if flag not in told)
 
 
 @dataclass(frozen=True)
@@ -38,13 +44,14 @@ class ModelUse:
     memory: options.Memory = None
 
     def classifier(self, source: str, *, bounds: tuple[float, float] | None = None, **known: Any) -> Any:
-        """Loads a classifier, and says what is doubtful about it.
+        """Loads a classifier, and says which flags it raises.
 
         Args:
             source: name of the zoo, folder or file.
             bounds: instead of the option's.
             known: of the images: their ``shape``, and how many ``classes`` there are.
         """
+        from advkeras.evaluation.signs import of_classifier
         from advkeras.models import Classifier
         from advkeras.models.memory import set_budget
 
@@ -61,7 +68,7 @@ class ModelUse:
             levels=_EIGHT_BITS if self.whole_pixels else None,
             **known,
         )
-        say_doubts(classifier)
+        say_flags(of_classifier(classifier))
         if classifier.reading.guessed:
             err.print(f"{classifier.name}: of its outputs {classifier.reading.output!r} is taken (--output-name)")
         return classifier

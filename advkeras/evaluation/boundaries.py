@@ -10,11 +10,13 @@ import numpy as np
 from advkeras import __version__
 from advkeras.arrays import Progress
 from advkeras.attacks.base import Attack
+from advkeras.attacks.families import FixedNormAttack
 from advkeras.boundary import Boundaries, BoundarySearch
 from advkeras.datasets import DatasetSpec, LabelledImages
 from advkeras.evaluation.boundary_results import BOUNDARIES, BoundaryReport, Measured, PlannedBoundaries, PlannedKind
 from advkeras.evaluation.fit import check_all_fit, check_attacks
 from advkeras.evaluation.results import BENIGN
+from advkeras.evaluation.signs import of_study
 from advkeras.evaluation.slices import Slice, checksum_of, company, slices_of, usual_size
 from advkeras.evaluation.units import Examples, OfModel, checksum
 from advkeras.models import Classifier
@@ -83,6 +85,7 @@ class KindUnits:
             title=first.shown,
             examples=tuple(unit.digest for unit in self.examples),
             walks=tuple(unit.digest for unit in self.walks),
+            within=isinstance(first.attack, FixedNormAttack),
         )
 
 
@@ -168,6 +171,7 @@ def measure_boundaries(
         checksums=checksums,
         region_radius=spec.region_radius,
         models={},
+        flags=of_study(classifiers, attacks, spec.bounds, data.images),
     )
     about = PlannedBoundaries(
         report=report,

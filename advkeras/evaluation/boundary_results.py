@@ -14,6 +14,8 @@ from advkeras.boundary.found import Boundaries
 from advkeras.boundary.purity import purity
 from advkeras.errors import require
 from advkeras.evaluation.example_files import facts_of, name_for, write_examples
+from advkeras.evaluation.example_flags import of_kinds
+from advkeras.evaluation.flags import Flag, in_order
 from advkeras.evaluation.results import BENIGN
 from advkeras.evaluation.unit_results import LABELS, PIXELS, WALKS, joined, result_of
 from advkeras.files import arrays_as_bytes, safe_name
@@ -67,6 +69,7 @@ class BoundaryReport:
         checksums: for each model's name, the checksum of its files.
         region_radius: of region classification, in pixel units.
         models: for each model's name, its rows.
+        flags: what may be wrong with what was studied; none for most.
         provenance: what it was made with.
         units_left: units of an unfinished run that have no result; rows are of the images done so far.
         plan: digest of the plan that the results are of.
@@ -83,6 +86,7 @@ class BoundaryReport:
     checksums: dict[str, str]
     region_radius: Length
     models: dict[str, tuple[BoundaryRow, ...]]
+    flags: tuple[Flag, ...] = ()
     provenance: Provenance = UNKNOWN
     units_left: Count = 0
     plan: str = ""
@@ -104,12 +108,14 @@ class PlannedKind:
         title: as tables call it.
         examples: the units of the images.
         walks: the units of the search for boundaries around them.
+        within: whether the attack stays within a distance, instead of making one small.
     """
 
     kind: str
     title: str
     examples: tuple[Digest, ...]
     walks: tuple[Digest, ...]
+    within: bool = False
 
     def __post_init__(self) -> None:
         require(len(self.examples) == len(self.walks), "a slice has examples and walks", kind=self.title)
@@ -140,7 +146,7 @@ class PlannedBoundaries:
     """What a study of boundaries was asked for.
 
     Attributes:
-        report: the results, without rows.
+        report: the results, without rows; its flags are those that are raised before anything is measured.
         images: checksum of all images, and of how they are cut into slices.
         num_classes: of the data set.
         starts: for each slice, how many images come before it.
@@ -249,7 +255,11 @@ class BoundaryStudy(Study[PlannedBoundaries, BoundaryStudyResults]):
             around = (measured_around(kind, kinds[0], asked.starts, find) for kind in kinds)
             measured[name] = [each for each in around if each is not None]
         rows = {name: tuple(row_of(entry, asked.num_classes) for entry in found) for name, found in measured.items()}
-        return BoundaryStudyResults(replace(asked.report, models=rows, provenance=provenance), measured)
+        flags = list(asked.report.flags)
+        for name, kinds in asked.models.items():
+            flags += of_kinds(name, kinds, asked.num_classes, find)
+        report = replace(asked.report, models=rows, flags=in_order(flags), provenance=provenance)
+        return BoundaryStudyResults(report, measured)
 
     def report_of(self, found: BoundaryStudyResults) -> BoundaryReport:
         """The report."""

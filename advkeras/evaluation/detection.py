@@ -22,6 +22,7 @@ from advkeras.evaluation.boundary_results import boundaries_of
 from advkeras.evaluation.detection_results import DETECTION, DetectionReport, PlannedDetection
 from advkeras.evaluation.fit import check_attacks, check_fit
 from advkeras.evaluation.results import BENIGN, RegionSettings
+from advkeras.evaluation.signs import of_study
 from advkeras.evaluation.slices import Slice, company, slices_of, usual_size
 from advkeras.evaluation.units import Examples, OverRegion, checksum
 from advkeras.files import safe_name
@@ -315,9 +316,11 @@ class _Study:
             training=self.training,
             agreement=RegionSettings(self.spec.region_radius, self.spec.region_samples),
             distortion={},
+            flags=of_study((self.classifier,), self.attacks, self.spec.bounds, data.images),
         )
         return PlannedDetection(
             report=report,
+            num_classes=self.spec.num_classes,
             starts=tuple(part.start for part in self.slices),
             first_of_test=self.first_of_test,
             kinds=tuple(kind.planned for kind in self.kinds.values()),

@@ -19,13 +19,15 @@ from advkeras.evaluation.boundary_results import (
     write_boundaries,
 )
 from advkeras.evaluation.example_files import write_examples
+from advkeras.evaluation.example_flags import of_kinds
+from advkeras.evaluation.flags import Flag, in_order
 from advkeras.evaluation.results import BENIGN, RegionSettings
 from advkeras.evaluation.unit_results import AGREEMENT as AGREEING
 from advkeras.evaluation.unit_results import SCORES, WALKS, result_of
 from advkeras.files import safe_name
 from advkeras.proportion import Proportion
 from advkeras.provenance import UNKNOWN, Provenance
-from advkeras.record_types import Count, Digest, Length, Search, Share
+from advkeras.record_types import Classes, Count, Digest, Length, Search, Share
 from advkeras.runs.store import Store
 from advkeras.runs.study import Study
 from advkeras.runs.unit import Find
@@ -72,6 +74,7 @@ class DetectionReport:
         agreement: radius and number of points of the region whose agreement is the simpler detector's score.
         rows: one for each detector; none, as long as units are left.
         distortion: for each attack's title, mean RMS of its successful examples in the test part; None without any.
+        flags: what may be wrong with what was studied; none for most.
         provenance: what it was made with.
         units_left: units of an unfinished run that have no result.
         plan: digest of the plan that the results are of.
@@ -90,6 +93,7 @@ class DetectionReport:
     agreement: RegionSettings
     rows: tuple[DetectionRow, ...]
     distortion: dict[str, Length | None]
+    flags: tuple[Flag, ...] = ()
     provenance: Provenance = UNKNOWN
     units_left: Count = 0
     plan: str = ""
@@ -101,7 +105,8 @@ class PlannedDetection:
     """What a study of detectors was asked for.
 
     Attributes:
-        report: the results, without rows.
+        report: the results, without rows; its flags are those that are raised before anything is measured.
+        num_classes: of the data set.
         starts: for each slice, how many images come before it.
         first_of_test: the first image of the test part.
         kinds: of images; benign ones first.
@@ -113,6 +118,7 @@ class PlannedDetection:
     """
 
     report: DetectionReport
+    num_classes: Classes
     starts: tuple[Count, ...]
     first_of_test: Count
     kinds: tuple[PlannedKind, ...]
@@ -149,10 +155,12 @@ class DetectionStudy(Study[PlannedDetection, DetectionReport]):
 
     def fold(self, asked: PlannedDetection, find: Find, provenance: Provenance) -> DetectionReport:
         """The rows, once all units are done."""
+        flags = in_order([*asked.report.flags, *of_kinds(asked.report.model, asked.kinds, asked.num_classes, find)])
+        begun = replace(asked.report, flags=flags, provenance=provenance)
         parts = {kind.kind: _part(asked, kind, find) for kind in asked.kinds}
         found = {name: part for name, part in parts.items() if part is not None}
         if len(found) < len(parts):
-            return replace(asked.report, provenance=provenance)
+            return begun
         titles = {kind.kind: kind.title for kind in asked.kinds}
         test = [BENIGN, *asked.tested]
         require(
@@ -173,7 +181,7 @@ class DetectionStudy(Study[PlannedDetection, DetectionReport]):
                 _row(AGREEMENT, titles[name], tested, agreements, threshold=threshold),
             ]
         distortion = {titles[kind]: _mean(found[kind].distortion[found[kind].in_test]) for kind in asked.tested}
-        return replace(asked.report, rows=tuple(rows), distortion=distortion, provenance=provenance)
+        return replace(begun, rows=tuple(rows), distortion=distortion)
 
     def write_files(self, asked: PlannedDetection, found: DetectionReport, store: Store) -> DetectionReport:
         """MODEL/KIND.npz, the images, and MODEL/KIND-boundaries.npz, the boundaries around them."""

@@ -15,9 +15,10 @@ from advkeras.files import write_in_parts
 from advkeras.npz import read_arrays
 from advkeras.runs.store import Store
 from advkeras.runs.unit import Result
+from advkeras.searches.trace import ARRAYS, Trace
 
 _EXAMPLES, _FACTS = "adversarials", "facts"
-_SMALL = (*(name for name in EXAMPLES.arrays if name != "linf"), "labels")
+_SMALL = (*(name for name in EXAMPLES.arrays if name not in ("linf", *ARRAYS)), "labels")
 
 
 def write_examples(
@@ -42,19 +43,29 @@ def write_examples(
     if written:
         return file
     small: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in _SMALL}
-    counts = dict.fromkeys(EXAMPLES.facts, 0)
+    counts, traces = dict.fromkeys(EXAMPLES.facts, 0), []
     for digest, of_benign in zip(examples, benign, strict=True):
         labels = _required(store, of_benign, LABELS).arrays["labels"]
         found = _required(store, digest, EXAMPLES, rows=len(labels))
         for name, values in {**found.arrays, "labels": labels}.items():
             if name in small:
                 small[name].append(values)
+        traces.append((len(labels), Trace.of_arrays(found.arrays)))
         counts = {name: counts[name] + found.facts[name] for name in counts}
     pixels = {"images": _pixels(store, benign), _EXAMPLES: _pixels(store, examples)}
     told = facts_of({**facts, **counts}, examples)
     with store.writing(file) as stream:
-        write_in_parts(stream, sum(map(len, small["labels"])), {_FACTS: [told], **pixels, **small})
+        write_in_parts(stream, sum(map(len, small["labels"])), {_FACTS: [told], **pixels, **small, **_joined(traces)})
     return file
+
+
+def _joined(traces: Sequence[tuple[int, Trace | None]]) -> dict[str, list[npt.NDArray[Any]]]:
+    """The arrays of the traces of slices of so many images, as wide as the widest; none where no slice has one."""
+    if all(trace is None for _, trace in traces):
+        return {}
+    whole = [Trace.nothing(count) if trace is None else trace for count, trace in traces]
+    width = max(trace.margins.shape[1] for trace in whole)
+    return {name: [trace.wider(width).arrays[name] for trace in whole] for name in ARRAYS}
 
 
 def facts_of(facts: Mapping[str, Any], units: Sequence[str]) -> npt.NDArray[Any]:

@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from advkeras.arrays import NO_CLASS, BoolArray, slack
 from advkeras.errors import InvalidInputError
+from advkeras.evaluation import signs
 from advkeras.evaluation.distortion import summary
-from advkeras.evaluation.doubts import doubts
 from advkeras.evaluation.example_files import write_examples
+from advkeras.evaluation.flags import Flag, in_order
 from advkeras.evaluation.planned import PlannedEvaluation, PlannedModel, PlannedRow, together
 from advkeras.evaluation.results import (
     FILE_NAME,
@@ -23,7 +24,19 @@ from advkeras.evaluation.results import (
     Row,
     WorstCase,
 )
-from advkeras.evaluation.unit_results import EXAMPLES, LABELS, RECHECK, VOTES, result_of
+from advkeras.evaluation.unit_results import (
+    ACTIVE,
+    ANSWERS,
+    EXAMPLES,
+    LABELS,
+    RECHECK,
+    TRANSFER,
+    UNCONSTRAINED,
+    VOTES,
+    Holds,
+    joined,
+    result_of,
+)
 from advkeras.files import safe_name
 from advkeras.proportion import Proportion
 from advkeras.provenance import Provenance
@@ -32,7 +45,7 @@ from advkeras.runs.study import Study
 from advkeras.runs.unit import Find
 
 # What is kept of each image.
-_ARRAYS = ("success", "attacked", "distortion", "linf", "predictions", "benign_predictions")
+_ARRAYS = ("distortion", "linf", "predictions", "benign_predictions")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +91,8 @@ class EvaluationStudy(Study[PlannedEvaluation, Evaluation]):
 
     def fold(self, asked: PlannedEvaluation, find: Find, provenance: Provenance) -> Evaluation:
         """Rows of the slices of which examples and votes are there; models and rows without one are left out."""
-        models = tuple(found for model in asked.models if (found := _model(model, asked, find)) is not None)
-        remarks = tuple(model.remark for model in asked.models if model.remark)
+        parts = [found for model in asked.models if (found := _model(model, asked, find)) is not None]
+        flags = [*signs.of_pixels(asked.bounds, asked.pixels), *(flag for _, of_model in parts for flag in of_model)]
         return Evaluation(
             dataset=asked.dataset,
             dataset_title=asked.dataset_title,
@@ -89,17 +102,8 @@ class EvaluationStudy(Study[PlannedEvaluation, Evaluation]):
             protocol=asked.protocol,
             seed=asked.seed,
             region=asked.region,
-            models=models,
-            doubts=(
-                *remarks,
-                *doubts(
-                    models,
-                    bounds=asked.bounds,
-                    num_classes=asked.num_classes,
-                    pixels=asked.pixels,
-                    by_queries=asked.by_queries,
-                ),
-            ),
+            models=tuple(model for model, _ in parts),
+            flags=in_order(flags),
             provenance=provenance,
         )
 
@@ -126,19 +130,97 @@ class EvaluationStudy(Study[PlannedEvaluation, Evaluation]):
 EVALUATION = EvaluationStudy()
 
 
-def _model(model: PlannedModel, plan: PlannedEvaluation, find: Find) -> ModelResult | None:
+def _model(model: PlannedModel, plan: PlannedEvaluation, find: Find) -> tuple[ModelResult, list[Flag]] | None:
+    """What is there of a model, and what raises a flag in it."""
     labels: dict[int, npt.NDArray[Any]] = {}
     found = [each for row in model.rows if (each := _found(row, find, labels)).slices]
     if not found or found[0].row.norm is not None:
         return None
-    return ModelResult(
+    result = ModelResult(
         name=model.name,
         source=model.source,
         checksum=model.checksum,
         rows=tuple(_row(each, plan, find) for each in found),
         worst=_worst_case(found[1:], plan.epsilon, plan.bounds),
         logits=model.logits,
+        features=model.features,
     )
+    checked = _flags_of_checks(model, found[1:], plan, find)
+    return result, [*model.flags, *_flags(result, found, plan), *checked]
+
+
+def _flags(result: ModelResult, found: Sequence[_Found], plan: PlannedEvaluation) -> list[Flag]:
+    """What raises a flag in what was measured of a model."""
+    name, benign, worst = result.name, result.rows[0].point, result.worst
+    flags = signs.of_benign(name, benign, plan.num_classes)
+    flags += signs.of_interval(
+        name,
+        worst.within if worst else benign,
+        f"the accuracy {'left within epsilon' if worst else 'on benign images'}",
+    )
+    for row, of_row in zip(result.rows[1:], found[1:], strict=True):
+        flags += signs.of_attack(
+            signs.Attacked(
+                model=name,
+                attack=row.attack,
+                title=row.title,
+                within=not of_row.row.minimises,
+                **{name: of_row.all(name) for name in signs.SEEN},
+            )
+        )
+        flags += signs.of_convergence(name, row.attack, row.title, row.convergence)
+        flags += signs.of_active_test(name, row.attack, row.title, row.active, result.features)
+    if worst and any(each.row.unconstrained for each in found):
+        flags += signs.of_unconstrained(name, worst.success)
+    return [*flags, *_queries_beside_gradients(name, found[1:], plan)]
+
+
+def _flags_of_checks(model: PlannedModel, found: Sequence[_Found], plan: PlannedEvaluation, find: Find) -> list[Flag]:
+    """What raises a flag in what was asked of a model beside the attacks."""
+    flags: list[Flag] = []
+    if answers := _arrays(find, model.answers, ANSWERS):
+        known = {flag.name for flag in model.flags}
+        flags += [flag for flag in signs.of_answers(model.name, answers) if flag.name not in known]
+    if far := _arrays(find, model.unconstrained, UNCONSTRAINED):
+        reached = Proportion(int((far["success"] & far["attacked"]).sum()), int(far["attacked"].sum()))
+        flags += signs.of_unconstrained(model.name, reached)
+    numbers = [number for number in _common(found) if number < len(model.transfers)]
+    fooled = {number: result_of(find, model.transfers[number], TRANSFER) for number in numbers}
+    there = {number: each.arrays["fooled"] for number, each in fooled.items() if each is not None}
+    if there:
+        left = np.all([_left(each, plan.epsilon, plan.bounds, there) for each in found], axis=0)
+        transferred = joined(list(there.values()))
+        if len(left) != len(transferred):
+            raise InvalidInputError(f"{model.name} has other models' examples of other images than its own")
+        flags += signs.of_transfer(model.name, _share(left & transferred))
+    return flags
+
+
+def _arrays(find: Find, digests: Sequence[str], kind: Holds) -> dict[str, npt.NDArray[Any]]:
+    """The arrays that units give, one behind the other; nothing where none is there."""
+    results = [result for digest in digests if (result := result_of(find, digest, kind)) is not None]
+    return {name: joined([each.arrays[name] for each in results]) for name in kind.arrays} if results else {}
+
+
+def _queries_beside_gradients(name: str, found: Sequence[_Found], plan: PlannedEvaluation) -> list[Flag]:
+    """Whether queries find examples within epsilon, L-inf, where gradients do not."""
+    within = [each for each in found if each.row.norm == "linf"]
+    kinds = {each.row.by_queries for each in within}
+    numbers = _common(within)
+    if not numbers or len(kinds) < 2:
+        return []
+    by_gradients, by_queries = (
+        np.all(
+            [_left(each, plan.epsilon, plan.bounds, numbers) for each in within if each.row.by_queries == how], axis=0
+        )
+        for how in (False, True)
+    )
+    return signs.of_queries(name, _share(by_gradients & ~by_queries))
+
+
+def _common(found: Sequence[_Found]) -> list[int]:
+    """The slices that all of some attacks have done."""
+    return sorted(set.intersection(*(set(each.slices) for each in found))) if found else []
 
 
 def _found(row: PlannedRow, find: Find, labels: dict[int, npt.NDArray[Any]]) -> _Found:
@@ -159,11 +241,8 @@ def _found(row: PlannedRow, find: Find, labels: dict[int, npt.NDArray[Any]]) -> 
                 raise InvalidInputError(f"{row.title} has examples of other images than the benign ones")
             slices[number] = _Slice(
                 labels=labels[number],
-                arrays={name: examples.arrays[name] for name in _ARRAYS},
-                facts={
-                    **examples.facts,
-                    **{name: int(examples.arrays[name].sum()) for name in ("zero_gradients", "nonfinite_gradients")},
-                },
+                arrays={**{name: examples.arrays[name] for name in _ARRAYS}, **signs.seen_in(examples.arrays)},
+                facts=dict(examples.facts),
                 classes=votes.arrays["classes"],
                 region_seconds=votes.facts["seconds"],
             )
@@ -187,8 +266,9 @@ def _row(found: _Found, plan: PlannedEvaluation, find: Find) -> Row:
         within=_share(_left(found, plan.epsilon, plan.bounds)) if in_linf else None,
         median_linf=float(np.median(distances[success])) if in_linf and row.minimises and success.any() else None,
         convergence=_convergence(row, find),
-        zero_gradients=found.total("zero_gradients"),
-        nonfinite_gradients=found.total("nonfinite_gradients"),
+        active=_active(row, find),
+        zero_gradients=int(found.all("zero").sum()),
+        nonfinite_gradients=int(found.all("nonfinite").sum()),
         forward_count=found.total("forward_count"),
         gradient_count=found.total("gradient_count"),
         seconds=round(found.total("seconds"), 3) if attacked else 0.0,
@@ -218,16 +298,20 @@ def _convergence(row: PlannedRow, find: Find) -> Convergence | None:
     )
 
 
+def _active(row: PlannedRow, find: Find) -> Proportion | None:
+    found = _arrays(find, row.active, ACTIVE)
+    return Proportion(int((found["success"] & found["usable"]).sum()), int(found["usable"].sum())) if found else None
+
+
 def _worst_case(found: Sequence[_Found], epsilon: float, bounds: tuple[float, float]) -> WorstCase | None:
     """What all attacks together leave, image by image, of the slices that all of them have done.
 
     The accuracy left, and the least distortion over all attacks that make it small. Whatever attack made it, an example
     counts where it is misclassified and, for the accuracy, lies within epsilon.
     """
-    common = set.intersection(*(set(each.slices) for each in found)) if found else set()
-    if not common:
+    numbers = _common(found)
+    if not numbers:
         return None
-    numbers = sorted(common)
     labels = found[0].labels(numbers)
     right = found[0].all("benign_predictions", numbers) == labels
     left, least = right.copy(), np.full(len(right), np.inf)

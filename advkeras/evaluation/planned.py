@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from advkeras.errors import require
+from advkeras.evaluation.flags import Flag
 from advkeras.evaluation.paper import PaperRow
 from advkeras.evaluation.results import BENIGN, RegionSettings
 from advkeras.record_types import Bounds, Classes, Count, Digest, Finite, Length, Whole
@@ -21,10 +22,13 @@ class PlannedRow:
         config: its hyperparameters.
         norm: that counts for the attack; None for benign images.
         minimises: whether it makes the norm small.
+        by_queries: whether it needs no gradients.
+        unconstrained: whether it may go as far as it takes to be misclassified.
         paper: the paper's figures for it.
         examples: the units of its examples.
         votes: the units of region classification's votes on them.
         rechecks: the units of the check of convergence.
+        active: the units of the active test.
         more_work: the hyperparameter that they raise, as ``--set`` takes it; None without a check.
     """
 
@@ -37,6 +41,9 @@ class PlannedRow:
     examples: tuple[Digest, ...]
     votes: tuple[Digest, ...]
     rechecks: tuple[Digest, ...] = ()
+    active: tuple[Digest, ...] = ()
+    by_queries: bool = False
+    unconstrained: bool = False
     more_work: str | None = None
 
     def __post_init__(self) -> None:
@@ -45,7 +52,7 @@ class PlannedRow:
     @property
     def units(self) -> tuple[str, ...]:
         """All its units."""
-        return (*self.examples, *self.votes, *self.rechecks)
+        return (*self.examples, *self.votes, *self.rechecks, *self.active)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,16 +64,24 @@ class PlannedModel:
         source: what it was loaded from, as given.
         checksum: of its files, or of its answers.
         logits: how they are had from what the model returns, in words.
-        remark: what is doubtful about it; empty for most.
         rows: benign images, then the attacks.
+        flags: what is to be known of it before anything is measured; none for most.
+        answers: the units of what it answers when it is asked again, and around images.
+        unconstrained: the units of an attack that may go as far as it takes; none where a row's does.
+        transfers: for each slice, the unit of other models' examples; none where there is one model.
+        features: what the active test's last layers look at; empty without it.
     """
 
     name: str
     source: str
     checksum: str
     logits: str
-    remark: str
     rows: tuple[PlannedRow, ...]
+    flags: tuple[Flag, ...] = ()
+    answers: tuple[Digest, ...] = ()
+    unconstrained: tuple[Digest, ...] = ()
+    transfers: tuple[Digest, ...] = ()
+    features: str = ""
 
     def __post_init__(self) -> None:
         benign = bool(self.rows) and self.rows[0].attack == BENIGN and self.rows[0].norm is None
@@ -92,7 +107,6 @@ class PlannedEvaluation:
         seed: of all the randomness.
         epsilon: L-inf, in pixel units, at which the accuracy that is left is told.
         region: of region classification.
-        by_queries: names of the attacks that need no gradients.
         models: what is attacked, and how.
         version: of advkeras.
     """
@@ -109,7 +123,6 @@ class PlannedEvaluation:
     seed: Whole
     epsilon: Length
     region: RegionSettings
-    by_queries: tuple[str, ...]
     models: tuple[PlannedModel, ...]
     version: str
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from advkeras import records
+from advkeras.evaluation.flags import Flag
 from advkeras.evaluation.paper import PaperRow
 from advkeras.models.reading import AS_RETURNED
 from advkeras.proportion import Proportion
 from advkeras.provenance import Provenance
 from advkeras.record_types import Bounds, Count, Length, Whole
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 FILE_NAME = "results.json"
 WHAT = "the results of an evaluation"
 BENIGN = "benign"
@@ -107,6 +108,7 @@ class Row:
             makes that norm small.
         median_linf: of the successful examples, for an attack that makes L-inf small.
         convergence: the attack beside itself with more work; None where that was not looked at.
+        active: the active test: of images around which an example surely exists, those on which the attack finds it.
         zero_gradients: gradients that were 0 everywhere, over all images.
         nonfinite_gradients: gradients in which something was NaN or infinite.
         forward_count: images sent forward only, by the attack.
@@ -126,6 +128,7 @@ class Row:
     within: Proportion | None = None
     median_linf: Length | None = None
     convergence: Convergence | None = None
+    active: Proportion | None = None
     zero_gradients: Count = 0
     nonfinite_gradients: Count = 0
     forward_count: Count = 0
@@ -147,6 +150,7 @@ class ModelResult:
         rows: benign images, then the attacks.
         worst: what all of them together leave; None without attacks.
         logits: how they are had from what the model returns, in words.
+        features: what the active test's last layers look at, in words; empty without it.
     """
 
     name: str
@@ -155,6 +159,7 @@ class ModelResult:
     rows: tuple[Row, ...]
     worst: WorstCase | None = None
     logits: str = AS_RETURNED
+    features: str = ""
 
 
 @dataclass(frozen=True)
@@ -184,7 +189,7 @@ class Evaluation:
         seed: of all the randomness.
         region: of region classification.
         models: their results.
-        doubts: lines about what may be wrong with what was evaluated.
+        flags: what may be wrong with what was evaluated, or with how; none for most.
         units_left: units of an unfinished run that have no result; rows are of the images done so far.
         plan: digest of the plan that the results are of.
         provenance: what they were made with.
@@ -201,7 +206,7 @@ class Evaluation:
     region: RegionSettings
     models: tuple[ModelResult, ...]
     provenance: Provenance
-    doubts: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
     units_left: Count = 0
     plan: str = ""
     schema_version: int = SCHEMA_VERSION

@@ -4,24 +4,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
-from typing import NamedTuple
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from advkeras import __version__, datasets
-from advkeras.attacks.base import Attack, gradient_free
+from advkeras.attacks.base import Attack
 from advkeras.attacks.families import FixedNormAttack, MinimumNormAttack
 from advkeras.datasets import DatasetSpec, LabelledImages
 from advkeras.evaluation import paper
-from advkeras.evaluation.doubts import about_classifier
+from advkeras.evaluation.active_test import ActiveTest, Binarised, can_be_tested
 from advkeras.evaluation.fit import check_all_fit, check_attacks
 from advkeras.evaluation.fold import EVALUATION
 from advkeras.evaluation.planned import PlannedEvaluation, PlannedModel, PlannedRow
 from advkeras.evaluation.protocol import Protocol
 from advkeras.evaluation.results import BENIGN, Evaluation, RegionSettings
-from advkeras.evaluation.slices import Slice, checksum_of, company, slices_of, usual_size
+from advkeras.evaluation.signs import of_use
+from advkeras.evaluation.slices import Slice, checksum_of, company, places_of, slices_of, usual_size
+from advkeras.evaluation.soundness import Answers, Transfer, Unconstrained, transferable
 from advkeras.evaluation.units import FACTOR, Examples, Recheck, Votes, checksum
 from advkeras.models import Classifier
+from advkeras.models.features import features_of
 from advkeras.randomness import derive_seed
 from advkeras.runs.execute import Watch, execute
 from advkeras.runs.store import Store
@@ -31,6 +32,10 @@ from advkeras.runs.unit import Unit
 # Images that are attacked again, at most, and the share of a run's images that they are: with twice the work, and in
 # small batches, about a fifth of the attack's time.
 _CHECKED, _CHECKED_SHARE = 8, 1 / 16
+# Images that are asked about again and again, and that an attack with the whole range of pixels is tried on.
+_ANSWERS, _UNCONSTRAINED = 8, 4
+# Images that the active test is made on.
+_ACTIVE = 16
 
 
 def evaluate(
@@ -41,6 +46,7 @@ def evaluate(
     output: str | PathLike[str],
     *,
     convergence: bool = True,
+    active_test: bool = False,
     slice_size: int | None = None,
     compute: Compute = execute,
     watch: Watch | None = None,
@@ -57,6 +63,8 @@ def evaluate(
             parameters, are not run again. Models and attacks that are there already, and answer the same question,
             stay in the tables.
         convergence: run each attack again with twice the work on a few of the images.
+        active_test: try each attack where an adversarial example surely exists (Zimmermann et al., NeurIPS 2022), on up
+            to 16 of the images.
         slice_size: images that one unit works on; by default as many as take at most a minute on two cores.
         compute: has the units computed; here, one after the other, by default.
         watch: told as the work goes on.
@@ -71,10 +79,10 @@ def evaluate(
     """
     check_all_fit(classifiers, spec)
     check_attacks(protocol.attacks)
-    study = _Study(
-        data, spec, protocol, slices_of(data, usual_size(spec) if slice_size is None else slice_size), convergence
-    )
-    models = [study.model(classifier) for classifier in classifiers]
+    slices = slices_of(data, usual_size(spec) if slice_size is None else slice_size)
+    study = _Study(data, spec, protocol, slices, convergence, active_test)
+    rows = [study.rows(classifier) for classifier in classifiers]
+    models = [study.model(each, of_model, rows) for each, of_model in zip(classifiers, rows, strict=True)]
     units = [unit for _, of_model in models for unit in of_model]
     about = study.about([planned for planned, _ in models])
     return EVALUATION.carry_out(about, units, Store(output), compute=compute, watch=watch)
@@ -101,6 +109,7 @@ class _Study:
     protocol: Protocol
     slices: tuple[Slice, ...]
     convergence: bool
+    active_test: bool
 
     def about(self, models: Sequence[PlannedModel]) -> PlannedEvaluation:
         """What puts the results together."""
@@ -118,28 +127,90 @@ class _Study:
             seed=protocol.seed,
             epsilon=protocol.epsilon,
             region=RegionSettings(protocol.region_radius, protocol.region_samples),
-            by_queries=gradient_free(),
             models=tuple(models),
             version=__version__,
         )
 
-    def model(self, classifier: Classifier) -> tuple[PlannedModel, list[Unit]]:
-        """A model and its units, slice by slice, so that a run that is stopped has all attacks on some images."""
+    def rows(self, classifier: Classifier) -> list[list["_OfSlice"]]:
+        """The units of benign images and of each attack, slice by slice."""
         digest, among = checksum(classifier), company(self.data)
         attacks = (None, *(attack.among(among) for attack in self.protocol.attacks))
-        rows = [[self._of_slice(classifier, digest, attack, part) for part in self.slices] for attack in attacks]
-        known = self._paper_rows(classifier)
+        return [[self._of_slice(classifier, digest, attack, part) for part in self.slices] for attack in attacks]
+
+    def model(
+        self, classifier: Classifier, rows: list[list["_OfSlice"]], of_all: Sequence[list[list["_OfSlice"]]]
+    ) -> tuple[PlannedModel, list[Unit]]:
+        """A model and its units, slice by slice, so that a run that is stopped has all attacks on some images.
+
+        Args:
+            classifier: the model.
+            rows: of its units.
+            of_all: those of all models.
+        """
+        known, first = self._paper_rows(classifier), rows[0][0].examples
+        others = [row for of_model in of_all if of_model is not rows for row in of_model]
+        answers, unconstrained, transfers = self._checks(rows, others)
+        active = [self._active(row, rows[0]) for row in rows]
         planned = PlannedModel(
             name=classifier.name,
             source=classifier.source or "in memory",
-            checksum=digest,
+            checksum=first.checksum,
             logits=classifier.reading.how,
-            remark=about_classifier(classifier),
+            flags=of_use(classifier, self.protocol.attacks),
             rows=tuple(
-                _planned(attack, units, self._paper(attack, known)) for attack, units in zip(attacks, rows, strict=True)
+                _planned(units, tests, self._paper(units[0].examples.attack, known))
+                for units, tests in zip(rows, active, strict=True)
             ),
+            features=features_of(classifier)[1] if self.active_test else "",
+            answers=tuple(unit.digest for unit in answers),
+            unconstrained=tuple(unit.digest for unit in unconstrained),
+            transfers=tuple(unit.digest for unit in transfers),
         )
-        return planned, [unit for column in zip(*rows, strict=True) for units in column for unit in units.all]
+        sliced = [unit for column in zip(*rows, strict=True) for units in column for unit in units.all]
+        return planned, [*sliced, *answers, *unconstrained, *transfers, *(test for tests in active for test in tests)]
+
+    def _active(self, row: list["_OfSlice"], benign: list["_OfSlice"]) -> list[ActiveTest]:
+        """The active test of a row's attack, on the last layers that all rows share."""
+        epsilon, first = self.protocol.epsilon, row[0].examples
+        if not self.active_test or first.attack is None or not can_be_tested(first, epsilon):
+            return []
+        shared: dict[str, Any] = {"epsilon": epsilon, "seed": self.protocol.seed}
+        tests = []
+        for count, of_benign, of_row in zip(self._spread(_ACTIVE), benign, row, strict=True):
+            if count:
+                asked = {**of_benign.examples.asked, "of": "checks", "shown": "active test"}
+                layers = Binarised(count=count, **shared, **asked)
+                asked["shown"] += f", {of_row.examples.shown}"
+                tests.append(ActiveTest(attack=first.attack, epsilon=epsilon, count=count, follows=(layers,), **asked))
+        return tests
+
+    def _checks(
+        self, rows: list[list["_OfSlice"]], others: list[list["_OfSlice"]]
+    ) -> tuple[list[Answers], list[Unconstrained], list[Transfer]]:
+        """What is asked of a model beside the attacks, and whether other models' examples fool it."""
+        attacks = [row[0].examples.attack for row in rows[1:]]
+        asked = [{**each.examples.asked, "of": "checks", "shown": "flags"} for each in rows[0]]
+        answers = [
+            Answers(count=count, seed=self.protocol.seed, **known)
+            for count, known in zip(self._spread(_ANSWERS), asked, strict=True)
+            if count
+        ]
+        # Attacks of the run that may go as far as they take say it of all images.
+        needed = any(each and each.needs_gradient for each in attacks) and not any(
+            each and each.unconstrained for each in attacks
+        )
+        unconstrained = [
+            Unconstrained(count=count, **known)
+            for count, known in zip(self._spread(_UNCONSTRAINED), asked, strict=True)
+            if count and needed
+        ]
+        epsilon = self.protocol.epsilon
+        transfers = [
+            Transfer(epsilon=epsilon, follows=follows, **known)
+            for number, known in enumerate(asked)
+            if (follows := [row[number].examples for row in others if transferable(row[number].examples, epsilon)])
+        ]
+        return answers, unconstrained, transfers
 
     def _of_slice(self, classifier: Classifier, digest: str, attack: Attack | None, part: Slice) -> "_OfSlice":
         examples = Examples.planned(classifier, digest, part, attack)
@@ -161,9 +232,12 @@ class _Study:
     @cached_property
     def _checked(self) -> list[int]:
         """Images of each slice that are attacked again: spread over all of them."""
-        total = len(self.data)
-        count = min(_CHECKED, total, max(1, int(_CHECKED_SHARE * total))) if self.convergence else 0
-        places = np.linspace(0, total - 1, count).round().astype(int) // len(self.slices[0].data)
+        count = min(_CHECKED, max(1, int(_CHECKED_SHARE * len(self.data)))) if self.convergence else 0
+        return self._spread(count)
+
+    def _spread(self, count: int) -> list[int]:
+        """So many images, spread over all slices: how many of each."""
+        places = places_of(len(self.data), count) // len(self.slices[0].data)
         return [int((places == part.number).sum()) for part in self.slices]
 
     def _paper_rows(self, classifier: Classifier) -> dict[str, paper.PaperRow]:
@@ -180,8 +254,8 @@ class _Study:
         return known.get(attack.name if attack else BENIGN)
 
 
-def _planned(attack: Attack | None, units: Sequence[_OfSlice], paper_row: paper.PaperRow | None) -> PlannedRow:
-    first = units[0].examples
+def _planned(units: Sequence[_OfSlice], active: Sequence[ActiveTest], paper_row: paper.PaperRow | None) -> PlannedRow:
+    first, attack = units[0].examples, units[0].examples.attack
     more = attack.with_work(FACTOR).work_setting if attack else None
     rechecks = tuple(each.recheck.digest for each in units if each.recheck)
     return PlannedRow(
@@ -190,9 +264,12 @@ def _planned(attack: Attack | None, units: Sequence[_OfSlice], paper_row: paper.
         config=attack.get_config() if attack else {},
         norm=attack.norm if attack else None,
         minimises=isinstance(attack, MinimumNormAttack),
+        by_queries=attack is not None and not attack.needs_gradient,
+        unconstrained=attack is not None and attack.unconstrained,
         paper=paper_row,
         examples=tuple(each.examples.digest for each in units),
         votes=tuple(each.votes.digest for each in units),
         rechecks=rechecks,
+        active=tuple(each.digest for each in active),
         more_work=f"{first.of}.{more[0]}={more[1]}" if more and rechecks else None,
     )

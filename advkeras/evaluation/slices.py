@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from advkeras import limits
 from advkeras.arrays import FloatArray
@@ -66,6 +67,11 @@ def slices_of(data: LabelledImages, size: int) -> tuple[Slice, ...]:
 def company(data: LabelledImages) -> FloatArray:
     """Images that an attack may start from, the same for all slices."""
     return data.images[:_COMPANY]
+
+
+def places_of(total: int, count: int) -> npt.NDArray[np.int64]:
+    """The places of so many of a total, spread over it."""
+    return np.linspace(0, total - 1, min(count, total)).round().astype(np.int64)
 
 
 def checksum_of(parts: Sequence[Slice]) -> str:

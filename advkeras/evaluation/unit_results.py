@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from advkeras.errors import InvalidInputError
 from advkeras.runs.unit import Find, Result
+from advkeras.searches.trace import ARRAYS as TRACE
 
 _BOOLEANS, _WHOLE, _FLOATS = "b", "i", "f"
 # Of a single unit: passes, and seconds.
@@ -23,11 +24,13 @@ class Holds:
         arrays: by name, the kinds of their number types; all of them have as many rows.
         facts: names of numbers from 0, whole ones where they are counts.
         axes: for an array, how many it has; one by default.
+        optional: names of arrays that may be missing, all together.
     """
 
     arrays: Mapping[str, str]
     facts: Sequence[str] = ()
     axes: Mapping[str, int] = field(default_factory=dict)
+    optional: Sequence[str] = ()
 
 
 LABELS = Holds({"labels": _WHOLE})
@@ -41,14 +44,22 @@ EXAMPLES = Holds(
         "benign_predictions": _WHOLE,
         "zero_gradients": _WHOLE,
         "nonfinite_gradients": _WHOLE,
+        **dict.fromkeys(TRACE, _WHOLE),
+        "trace_margins": _FLOATS,
     },
     ("forward_count", "gradient_count", "seconds"),
+    {"trace_margins": 2},
+    TRACE,
 )
 PIXELS = Holds({"adversarials": _FLOATS, "distortion": _FLOATS}, axes={"adversarials": 4})
 VOTES = Holds({"classes": _WHOLE}, ("seconds",))
 RECHECK = Holds(
     {"success": _BOOLEANS, "success_again": _BOOLEANS, "distance": _FLOATS, "distance_again": _FLOATS}, ("seconds",)
 )
+ANSWERS = Holds({"right": _BOOLEANS, "differs": _BOOLEANS, "change": _FLOATS, "saturated": _BOOLEANS})
+UNCONSTRAINED = Holds({"success": _BOOLEANS, "attacked": _BOOLEANS})
+ACTIVE = Holds({"success": _BOOLEANS, "usable": _BOOLEANS})
+TRANSFER = Holds({"fooled": _BOOLEANS})
 WALKS = Holds(
     {"rows": _WHOLE, "distances": _FLOATS, "adjacent": _WHOLE, "classes": _WHOLE},
     ("forward_count", "seconds"),
@@ -95,7 +106,10 @@ def joined(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
 
 def _wrong_with(result: Result, kind: Holds, rows: int | None) -> str:
     lengths: set[int] = set() if rows is None else {rows}
+    left_out = () if any(name in result.arrays for name in kind.optional) else kind.optional
     for name, kinds in kind.arrays.items():
+        if name in left_out:
+            continue
         values = result.arrays.get(name)
         if values is None:
             return f"no array {name}"

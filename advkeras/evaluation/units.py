@@ -19,11 +19,12 @@ from advkeras.datasets import LabelledImages
 from advkeras.defenses.region_classification import RegionClassification
 from advkeras.errors import InvalidInputError
 from advkeras.evaluation.results import BENIGN
-from advkeras.evaluation.slices import Slice
+from advkeras.evaluation.slices import Slice, places_of
 from advkeras.models import Classifier, layout
 from advkeras.models.counted import Passes
 from advkeras.regions.voting import Stop
 from advkeras.runs.unit import Result, Unit
+from advkeras.searches.trace import Trace
 
 # How much more work the check of convergence gives an attack.
 FACTOR = 2
@@ -96,6 +97,7 @@ class Examples(OfModel):
     attack: Attack | None
 
     kind: ClassVar[str] = "examples"
+    version: ClassVar[int] = 2
 
     @classmethod
     def planned(cls, classifier: Classifier, checksum: str, part: Slice, attack: Attack | None) -> "Examples":
@@ -117,8 +119,7 @@ class Examples(OfModel):
             result = untouched(self.classifier, data)
         else:
             result = self.attack(self.classifier, data.images, data.labels, places=data.places, progress=progress)
-        kept = FOUND if self.attack else (*FOUND, "labels")
-        arrays = {name: getattr(result, name) for name in kept}
+        arrays = result.found if self.attack else {**result.found, "labels": result.labels}
         return Result({**arrays, "linf": linf(result.adversarials - result.images)}, result.counts)
 
     @property
@@ -132,7 +133,7 @@ class Examples(OfModel):
         data = self.part.data
         returned: dict[str, Any] = {name: found.arrays[name] for name in FOUND}
         returned |= {name: found.facts[name] for name in COUNTS}
-        return AttackResult(images=data.images, labels=data.labels, **returned)
+        return AttackResult(images=data.images, labels=data.labels, trace=Trace.of_arrays(found.arrays), **returned)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -291,5 +292,5 @@ def _spread(attacked: BoolArray, count: int) -> BoolArray:
     """So many of the attacked images, spread over all of them."""
     places = np.flatnonzero(attacked)
     chosen = np.zeros(len(attacked), bool)
-    chosen[places[np.linspace(0, len(places) - 1, min(count, len(places))).round().astype(int)]] = True
+    chosen[places[places_of(len(places), count)]] = True
     return chosen

@@ -3,24 +3,29 @@
 from rich.table import Table
 
 from advkeras.evaluation.boundary_results import BoundaryReport, BoundaryRow
+from advkeras.reporting.flag_tables import flag_markdown, flag_tables, flag_text
 from advkeras.reporting.layout import NOTHING, made_with, markdown_table, markdown_text, plain_table, unfinished_text
 
 _HEADINGS = ("Images", "Number", "Median RMS", "Unmet %", "Purity 1", "Purity 3", "Forwards/img")
 
 
 def boundary_tables(report: BoundaryReport) -> list[Table]:
-    """One table a model for the terminal."""
-    return [plain_table(title, _HEADINGS, rows) for title, rows in _cells(report)]
+    """One table a model for the terminal, and the flags."""
+    return [*(plain_table(title, _HEADINGS, rows) for title, rows in _cells(report)), *flag_tables(report.flags)]
 
 
 def boundary_markdown(report: BoundaryReport) -> str:
     """The same tables, and the caption, as Markdown."""
     tables = [markdown_table(title, _HEADINGS, rows) for title, rows in _cells(report)]
-    return "\n\n".join([*tables, markdown_text(boundary_caption(report))]) + "\n"
+    return "\n\n".join([*tables, markdown_text(_caption(report)), *flag_markdown(report.flags)]) + "\n"
 
 
 def boundary_caption(report: BoundaryReport) -> str:
-    """What the tables show and what they were made with."""
+    """What the tables show and what they were made with, and what the flags say."""
+    return _caption(report) + flag_text(report.flags)
+
+
+def _caption(report: BoundaryReport) -> str:
     search = report.search
     low, high = report.bounds
     stride = f", {search['stride']} at a time until a boundary lies behind" if search["stride"] > 1 else ""

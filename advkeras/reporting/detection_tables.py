@@ -3,6 +3,7 @@
 from rich.table import Table
 
 from advkeras.evaluation.detection_results import DetectionReport
+from advkeras.reporting.flag_tables import flag_markdown, flag_tables, flag_text
 from advkeras.reporting.layout import (
     NOTHING,
     made_with,
@@ -17,18 +18,22 @@ _HEADINGS = ("Trained on", "Tested on", "RMS", "FP %", "FN %", "AUC")
 
 
 def detection_tables(report: DetectionReport) -> list[Table]:
-    """For each kind of detector: false positives; false negatives and area under the ROC curve by attack."""
-    return [plain_table(title, _HEADINGS, rows) for title, rows in _parts(report)]
+    """For each kind of detector: false positives; false negatives and area under the ROC curve by attack. The flags."""
+    return [*(plain_table(title, _HEADINGS, rows) for title, rows in _parts(report)), *flag_tables(report.flags)]
 
 
 def detection_markdown(report: DetectionReport) -> str:
     """The same tables, and the caption, as Markdown."""
     tables = [markdown_table(title, _HEADINGS, rows) for title, rows in _parts(report)]
-    return "\n\n".join([*tables, markdown_text(detection_caption(report))]) + "\n"
+    return "\n\n".join([*tables, markdown_text(_caption(report)), *flag_markdown(report.flags)]) + "\n"
 
 
 def detection_caption(report: DetectionReport) -> str:
-    """What the tables show and what they were made with."""
+    """What the tables show and what they were made with, and what the flags say."""
+    return _caption(report) + flag_text(report.flags)
+
+
+def _caption(report: DetectionReport) -> str:
     radius, samples = report.agreement.radius, report.agreement.samples
     return (
         f"{unfinished_text(report.units_left)}"

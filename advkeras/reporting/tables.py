@@ -8,6 +8,7 @@ from rich.table import Table
 from advkeras.evaluation.paper import PaperRow
 from advkeras.evaluation.results import BENIGN, Convergence, Distortion, Evaluation, ModelResult, Row, WorstCase
 from advkeras.models.reading import AS_RETURNED
+from advkeras.reporting.flag_tables import flag_markdown, flag_tables, flag_text
 from advkeras.reporting.layout import (
     NOTHING,
     made_with,
@@ -60,7 +61,7 @@ _TABLE_2 = (
 
 
 def rich_tables(evaluation: Evaluation) -> list[Table]:
-    """Both tables of each model for the terminal, the paper's figures in grey."""
+    """Both tables of each model for the terminal, the paper's figures in grey, and the flags."""
     tables = []
     for model in evaluation.models:
         for title, columns, rows in _tables(evaluation, model):
@@ -74,11 +75,11 @@ def rich_tables(evaluation: Evaluation) -> list[Table]:
             table = plain_table(_worst_title(evaluation, model), _worst_headings(model.worst), _left_rows(model))
             table.add_row(*_worst_cells(model.worst), style="bold")
             tables.append(table)
-    return tables
+    return [*tables, *flag_tables(evaluation.flags)]
 
 
 def markdown_tables(evaluation: Evaluation) -> str:
-    """Both tables of each model as Markdown, the paper's figures in italics."""
+    """Both tables of each model as Markdown, the paper's figures in italics, and the flags."""
     blocks = []
     for model in evaluation.models:
         for title, columns, rows in _tables(evaluation, model):
@@ -90,11 +91,15 @@ def markdown_tables(evaluation: Evaluation) -> str:
         if model.worst:
             shown = [*_left_rows(model), [f"**{cell}**" for cell in _worst_cells(model.worst)]]
             blocks.append(markdown_table(_worst_title(evaluation, model), _worst_headings(model.worst), shown))
-    return "\n\n".join([*blocks, markdown_text(caption(evaluation))]) + "\n"
+    return "\n\n".join([*blocks, markdown_text(_caption(evaluation)), *flag_markdown(evaluation.flags)]) + "\n"
 
 
 def caption(evaluation: Evaluation) -> str:
-    """What the tables show and what they were made with, in a few sentences."""
+    """What the tables show and what they were made with, in a few sentences, and what the flags say."""
+    return _caption(evaluation) + flag_text(evaluation.flags)
+
+
+def _caption(evaluation: Evaluation) -> str:
     region = evaluation.region
     low, high = evaluation.bounds
     rows = [row for model in evaluation.models for row in model.rows]
@@ -108,14 +113,9 @@ def caption(evaluation: Evaluation) -> str:
         f"{region.samples} points of the hypercube of radius {region.radius:g}. 95% intervals in brackets and "
         f"after ±; success over the images that are classified correctly{by_vote}, RMS over the "
         f"successful examples in pixels of [{low:g}, {high:g}].{_readings(evaluation)}{_searches(rows)}"
-        f"{_convergence(evaluation)} Protocol {evaluation.protocol}, seed {evaluation.seed}, "
-        f"{made_with(evaluation.provenance)}, {seconds:.0f} s.{_doubts(evaluation)}"
+        f"{_convergence(evaluation)}{_active_test(evaluation)} Protocol {evaluation.protocol}, seed {evaluation.seed}, "
+        f"{made_with(evaluation.provenance)}, {seconds:.0f} s."
     )
-
-
-def _doubts(evaluation: Evaluation) -> str:
-    """What may be wrong with what was evaluated."""
-    return "".join(f" Doubtful: {line.rstrip('.?')}{'?' if line.endswith('?') else '.'}" for line in evaluation.doubts)
 
 
 def _readings(evaluation: Evaluation) -> str:
@@ -146,6 +146,16 @@ def _convergence(evaluation: Evaluation) -> str:
     if not found:
         return f" No attack finds more, or 5% nearer, {asked}."
     return f" {MARK} finds more, or 5% nearer, {asked}: {'; '.join(found)}."
+
+
+def _active_test(evaluation: Evaluation) -> str:
+    """How often each attack found examples that surely exist, where that was tried."""
+    told = []
+    for model in evaluation.models:
+        found = [f"{row.title} {row.active.count} of {row.active.of}" for row in model.rows if row.active]
+        if found:
+            told.append(f"{model.name}, on its {model.features}: {', '.join(found)}")
+    return f" Active test, examples that surely exist: {'; '.join(told)}." if told else ""
 
 
 def _more(model: ModelResult, row: Row, again: Convergence) -> str:

@@ -13,6 +13,7 @@ from advkeras.models.pixel_grid import settled
 from advkeras.searches.geometry import per_image, unit
 from advkeras.searches.gradients import adversarial_margin, chosen_logits, isolated, slope
 from advkeras.searches.norms import NormName
+from advkeras.searches.noting import columns, noted
 from advkeras.searches.problem import Problem
 from advkeras.searches.projected_gradient import projection
 
@@ -56,6 +57,7 @@ class AutoState(NamedTuple):
     checked_highest: Any  # the highest objective then
     found: Any  # the point of the largest margin
     margin: Any  # there
+    seen: Any  # margins, step by step
     zero: Any
     nonfinite: Any
     finished: Any
@@ -91,6 +93,7 @@ class AutoState(NamedTuple):
             checked_highest=lowest.copy(),
             found=images.copy(),
             margin=np.full(count, -np.inf, np.float32),
+            seen=columns(count),
             zero=nothing.copy(),
             nonfinite=nothing.copy(),
             finished=never.copy(),
@@ -128,6 +131,7 @@ def auto_steps(
         scale, objective, margin, gradient, zero, nonfinite = look(
             met, state.goals, state.aims, state.scale, state.index == 0
         )
+        state = state._replace(seen=noted(state.seen, margin, state.index, iterations + 1))
         state = _noted(state, met, scale, objective, margin, gradient, zero, nonfinite)
         points, gradient, state = _checked(state, gradient, places)
         project = projection(state.images, epsilon, bounds, norm)
@@ -144,6 +148,8 @@ def auto_steps(
         return after._replace(
             found=tf.where(per_image(done), before.found, after.found),
             margin=tf.where(done, before.margin, after.margin),
+            seen=tf.where(done[:, None], before.seen, after.seen),
+            index=tf.where(done, before.index, after.index),
             zero=tf.where(done, before.zero, after.zero),
             nonfinite=tf.where(done, before.nonfinite, after.nonfinite),
         )

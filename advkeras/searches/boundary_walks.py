@@ -52,6 +52,10 @@ class BoundaryWalks:
         generators: for each image.
         queries: budget of each image.
         initial_samples: B_0, points of the first estimate of a direction; iteration t has sqrt(t) times as many.
+
+    Attributes:
+        asked: (N,) queries so far.
+        found_at: (N,) the query, or the last of those asked together, that found the nearest point; -1 before.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class BoundaryWalks:
         # One query is kept for the end, where there are more.
         self._kept = min(1, queries - 1)
         self._remaining = np.full(count, queries - self._kept)
+        self.asked, self.found_at = np.zeros(count, int), np.full(count, -1)
         self._phase = np.full(count, _Phase.KNOWN)
         self._nearest, self._distance = self._images.copy(), np.full(count, np.inf)
         # At the boundary, and where the walk goes from there.
@@ -114,6 +119,7 @@ class BoundaryWalks:
             return
         rows, points = (np.concatenate(each) for each in zip(*(question[1:] for question in asking), strict=True))
         np.subtract.at(self._remaining, rows, 1)
+        np.add.at(self.asked, rows, 1)
         reached = adversarial(rows, points.reshape(-1, *self._shape))
         self._note(rows, points, reached)
         for phase, asked, about in asking:
@@ -158,6 +164,7 @@ class BoundaryWalks:
             self._give_up_steps(missed)
         else:
             self._nearest[rows[reached]] = points[reached]
+            self.found_at[rows[reached]] = self.asked[rows[reached]] - 1
             self._phase[rows] = _Phase.DONE
 
     def _note(self, rows: Rows, points: FloatArray, reached: BoolArray) -> None:
@@ -170,6 +177,7 @@ class BoundaryWalks:
         first = order[np.flatnonzero(np.diff(rows[order], prepend=-1))]
         nearer = first[distances[first] < self._distance[rows[first]]]
         self._nearest[rows[nearer]], self._distance[rows[nearer]] = points[nearer], distances[nearer]
+        self.found_at[rows[nearer]] = self.asked[rows[nearer]] - 1
 
     def _starts(self, phase: _Phase, rows: Rows) -> tuple[Rows, FloatArray]:
         """The next start of each walk. One that has no more goes on.

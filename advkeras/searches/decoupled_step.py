@@ -25,6 +25,7 @@ from advkeras.searches.ensembles import Ensemble
 from advkeras.searches.geometry import per_image, unit
 from advkeras.searches.gradients import isolated, slope
 from advkeras.searches.norms import Norm
+from advkeras.searches.noting import noted
 
 # The first step goes to where the gradient expects the goal, but no farther than this share of the whole range.
 _FIRST_SHARE = 0.05
@@ -85,6 +86,8 @@ class SearchState(NamedTuple):
     iteration: Any
     best: Any  # the nearest point that reached the goal; the image, as long as there is none
     best_norm: Any  # infinite before the first success
+    best_step: Any  # the iteration at which it was found
+    seen: Any  # margins, step by step
     crossing: Any  # least RMS, noise apart, at which the ensemble was misclassified, if not by the confidence asked for
     zero: Any  # gradients without a direction
     nonfinite: Any
@@ -161,7 +164,7 @@ def _iterate(
     fading = tf.where(cosine < _QUIET, 0.0, cosine)
     spread = tf.maximum(state.kappa, 0.0) * fading * tf.minimum(size, state.crossing)
     points = settled(centers + per_image(spread) * _varied(state.noise, iteration), bounds, levels)
-    objective, reached, crossed, gradient, zero, nonfinite = climb(
+    objective, margin, reached, crossed, gradient, zero, nonfinite = climb(
         points, state.goals, state.aims, state.seeds, iteration, *shared
     )
     distance = norm.distance(points - state.images)
@@ -199,6 +202,8 @@ def _iterate(
         iteration=state.iteration + 1,
         best=tf.where(per_image(better), points, state.best),
         best_norm=tf.where(better, distance, state.best_norm),
+        best_step=tf.where(better, iteration, state.best_step),
+        seen=noted(state.seen, margin, iteration, iterations),
         crossing=tf.where(crossed, tf.minimum(size, state.crossing), state.crossing),
         zero=state.zero + tf.cast(zero, tf.int32),
         nonfinite=state.nonfinite + tf.cast(nonfinite, tf.int32),

@@ -25,11 +25,13 @@ class Verdict(NamedTuple):
 
     Attributes:
         objective: (B,) float32, what to climb; 0 about where the goal is reached.
+        margin: (B,) float32, how far the worst member is beyond the goal; of a region, the members together.
         reached: (B,) bool, whether it is.
         crossed: (B,) bool, whether the members are misclassified at all, by however little.
     """
 
     objective: Any
+    margin: Any
     reached: Any
     crossed: Any
 
@@ -177,7 +179,8 @@ class FixedEnsemble(Ensemble):
         beyond = self.beyond(self.leads(logits, goals, aims), shared)
         worst = tf.reduce_min(beyond, axis=1)
         capped = tf.minimum(beyond, tf.stop_gradient(tf.maximum(worst, 0.0))[:, None])
-        return Verdict(tf.reduce_mean(capped, axis=1), self.beyond(worst_margin, shared) > 0, worst_margin > 0)
+        margin = self.beyond(worst_margin, shared)
+        return Verdict(tf.reduce_mean(capped, axis=1), margin, margin > 0, worst_margin > 0)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -264,7 +267,7 @@ class RegionEnsemble(Ensemble):
         mean, deviation = self._lead(contributions(logits, self.combine), goals)
         # The slack lets a share that is met exactly count, whatever the rounding.
         reached = (mean > 0) & (mean * (1 - lead**2) ** 0.5 >= lead * deviation - 1e-6)
-        return Verdict(objective, reached, reached)
+        return Verdict(objective, mean, reached, reached)
 
     def _lead(self, contributed: Any, goals: Any) -> tuple[Any, Any]:
         """Mean and standard deviation over members of the attacker's lead over the best other class, (B,) each."""

@@ -12,6 +12,7 @@ from advkeras.models.pixel_grid import settled
 from advkeras.searches.geometry import largest_entry, per_image
 from advkeras.searches.gradients import Slope, adversarial_margin, chosen_logits, isolated, slope
 from advkeras.searches.norms import NORMS, NormName
+from advkeras.searches.noting import columns, noted
 from advkeras.searches.problem import Problem
 
 # The paper's alpha_max, eta and beta: how much of a step starts at the image, how far over the boundary it goes, and
@@ -33,6 +34,8 @@ class BoundaryState(NamedTuple):
     index: Any
     best: Any
     best_norm: Any  # infinite before the first example
+    best_step: Any  # at which it was found
+    seen: Any  # margins, step by step; no example where it lies farther away than is enough
     zero: Any
     nonfinite: Any
     finished: Any
@@ -55,6 +58,8 @@ class BoundaryState(NamedTuple):
             index=nothing.copy(),
             best=problem.images.copy(),
             best_norm=np.full(count, np.inf, np.float32),
+            best_step=np.full(count, -1, np.int32),
+            seen=columns(count),
             zero=nothing.copy(),
             nonfinite=nothing.copy(),
             finished=np.zeros(count, bool),
@@ -115,11 +120,15 @@ def boundary_steps(classifier: Classifier, *, norm: NormName, nearest: bool = Fa
         reached = measure(met - state.images)
         fooled, nearer = margin > 0, (margin > 0) & (reached < state.best_norm)
         best_norm = tf.where(nearer, reached, state.best_norm)
+        within = (enough <= 0) | (reached <= enough)
+        counting = tf.where(within, margin, tf.minimum(margin, 0.0))
         return state._replace(
             points=tf.where(per_image(fooled), state.images + _BACK * (ahead - state.images), ahead),
             index=state.index + 1,
             best=tf.where(per_image(nearer), met, state.best),
             best_norm=best_norm,
+            best_step=tf.where(nearer, state.index, state.best_step),
+            seen=noted(state.seen, counting, state.index, iterations),
             zero=state.zero + tf.cast(zero, tf.int32),
             nonfinite=state.nonfinite + tf.cast(nonfinite, tf.int32),
             finished=(state.index + 1 >= iterations) | (best_norm <= enough),
@@ -130,6 +139,9 @@ def boundary_steps(classifier: Classifier, *, norm: NormName, nearest: bool = Fa
         return after._replace(
             best=tf.where(per_image(done), before.best, after.best),
             best_norm=tf.where(done, before.best_norm, after.best_norm),
+            best_step=tf.where(done, before.best_step, after.best_step),
+            seen=tf.where(done[:, None], before.seen, after.seen),
+            index=tf.where(done, before.index, after.index),
             zero=tf.where(done, before.zero, after.zero),
             nonfinite=tf.where(done, before.nonfinite, after.nonfinite),
             finished=after.finished | done,

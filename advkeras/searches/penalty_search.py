@@ -3,6 +3,7 @@
 The paper's OptBrittle, OptStrong and OptMargin are this search with other margins and ensembles.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
@@ -18,6 +19,7 @@ from advkeras.searches.active_set import run_active_set
 from advkeras.searches.ensembles import FixedEnsemble
 from advkeras.searches.geometry import per_image
 from advkeras.searches.gradients import isolated, slope
+from advkeras.searches.noting import columns, noted, stride_of
 from advkeras.searches.problem import Problem
 
 # Adam (Kingma and Ba, ICLR 2015) with its usual constants.
@@ -53,6 +55,8 @@ class _State(NamedTuple):
     checked_loss: Any
     best: Any  # scaled to [0, 1]
     best_distance: Any  # squared L2 distance, pixels scaled to [0, 1]; infinite before the first success
+    best_step: Any  # over all weights, at which it was found
+    seen: Any  # margins, step by step, over all weights
     reference: Any  # the best distance when it last fell markedly
     stalled: Any  # iterations since then
     zero: Any  # gradients of the attack loss without a direction, where there should be one
@@ -95,6 +99,11 @@ class PenaltySearch:
 
     def __post_init__(self) -> None:
         hold_fields(self)
+
+    @property
+    def _steps(self) -> int:
+        """Iterations with all weights."""
+        return self.weight_steps * self.iterations
 
     def with_work(self, factor: int) -> "PenaltySearch":
         """The same search with so many times the iterations, and the patience."""
@@ -140,6 +149,8 @@ class PenaltySearch:
             jit_compile=jit_compile,
         )
         problem.weak.add(state.zero, state.nonfinite)
+        steps = np.minimum(state.weight_step * self.iterations + state.iteration, self._steps)
+        problem.recorder.add(state.seen, steps, stride=stride_of(self._steps), best=state.best_step)
         # Scaled there and back, an image would not come out as it went in.
         nothing = np.isinf(state.best_distance)[:, None, None, None]
         return np.where(nothing, problem.images, np.asarray(low + state.best * (high - low), np.float32))
@@ -165,6 +176,8 @@ class PenaltySearch:
             checked_loss=full(np.inf),
             best=images.copy(),
             best_distance=full(np.inf),
+            best_step=np.full(count, -1, np.int32),
+            seen=columns(count),
             reference=full(np.inf),
             stalled=np.zeros(count, np.int32),
             zero=np.zeros(count, np.int32),
@@ -190,8 +203,8 @@ class PenaltySearch:
             by_points = 2.0 * (points - images) / self.distance_scale + per_image(weight) * uphill.gradient
             gradient = by_points * (1.0 - tf.square(2.0 * inside - 1.0)) / 2.0  # of tanh, by the variable
             loss = distance / self.distance_scale + weight * missed
-            reached = tf.reduce_all(beyond > 0, axis=1)
-            return points, distance, reached, loss, gradient, uphill.zero & ~reached, uphill.nonfinite
+            margin = tf.reduce_min(beyond, axis=1)
+            return points, distance, margin, loss, gradient, uphill.zero & ~(margin > 0), uphill.nonfinite
 
         def advance(state: _State, *shared: Any) -> _State:
             def unfinished(taken: Any, state: _State) -> Any:
@@ -207,12 +220,13 @@ class PenaltySearch:
 
     def _iterate(self, descend: Callable[..., Any], state: _State, shared: tuple[Any, ...]) -> _State:
         """One step of Adam, and the bookkeeping of the best candidate."""
-        points, distance, reached, loss, gradient, zero, nonfinite = descend(
+        points, distance, margin, loss, gradient, zero, nonfinite = descend(
             state.variable, state.images, state.goals, state.weight, *shared
         )
-        fooled = reached & ~state.finished
+        fooled = (margin > 0) & ~state.finished
         better = fooled & (distance < state.best_distance)
         markedly = fooled & (distance < state.reference * (1.0 - _STALL_SHARE) ** 2)
+        step = state.weight_step * self.iterations + state.iteration
         iteration = state.iteration + 1
         moment_1 = _BETA_1 * state.moment_1 + (1 - _BETA_1) * gradient
         moment_2 = _BETA_2 * state.moment_2 + (1 - _BETA_2) * tf.square(gradient)
@@ -231,6 +245,8 @@ class PenaltySearch:
             checked_loss=tf.where(look, loss, state.checked_loss),
             best=tf.where(per_image(better), points, state.best),
             best_distance=tf.where(better, distance, state.best_distance),
+            best_step=tf.where(better, step, state.best_step),
+            seen=noted(state.seen, tf.where(state.finished, -math.inf, margin), step, self._steps),
             reference=tf.where(markedly, distance, state.reference),
             stalled=tf.where(markedly | tf.math.is_inf(state.reference), 0, state.stalled + 1),
             zero=state.zero + tf.cast(zero, tf.int32),

@@ -1,4 +1,4 @@
-"""What a search is given, and what it counts."""
+"""What a search is given, what it counts, and what it records."""
 
 from copy import copy
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from advkeras.arrays import NO_CLASS, BoolArray, FloatArray, IntArray
+from advkeras.searches.trace import TraceRecorder
 
 
 class WeakGradients:
@@ -46,6 +47,7 @@ class Problem:
         targeted: whether the goals are targets.
         places: (N,) int32, the images' places in the data set, from which their randomness is derived.
         weak: counts gradients that say nothing, for those who look.
+        recorder: takes what a search sees, for those who tell.
     """
 
     images: FloatArray
@@ -53,10 +55,13 @@ class Problem:
     targeted: bool
     places: IntArray
     weak: WeakGradients = None  # type: ignore[assignment]
+    recorder: TraceRecorder = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         if self.weak is None:
             object.__setattr__(self, "weak", WeakGradients(len(self.goals)))
+        if self.recorder is None:
+            object.__setattr__(self, "recorder", TraceRecorder(len(self.goals)))
 
     def __len__(self) -> int:
         return len(self.goals)
@@ -64,7 +69,12 @@ class Problem:
     def where(self, chosen: npt.NDArray[Any]) -> "Problem":
         """The images that a mask (N,) or indices choose."""
         return Problem(
-            self.images[chosen], self.goals[chosen], self.targeted, self.places[chosen], self.weak.where(chosen)
+            images=self.images[chosen],
+            goals=self.goals[chosen],
+            targeted=self.targeted,
+            places=self.places[chosen],
+            weak=self.weak.where(chosen),
+            recorder=self.recorder.where(chosen),
         )
 
 

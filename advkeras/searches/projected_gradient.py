@@ -1,5 +1,6 @@
 """The loop of projected gradient descent, to be compiled into an attack, a training step or a validation."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from advkeras.models.pixel_grid import settled
 from advkeras.searches.geometry import length, per_image, unit
 from advkeras.searches.gradients import Slope, isolated
 from advkeras.searches.norms import NormName
+from advkeras.searches.noting import WIDTH, noted
 
 
 class Climbed(NamedTuple):
@@ -19,12 +21,14 @@ class Climbed(NamedTuple):
         value: (B,) float32, there.
         zero: (B,) int32, gradients that gave no direction.
         nonfinite: (B,) int32, gradients in which something was not finite.
+        seen: (B, WIDTH) float32, the values that were met, step by step, the last point's included.
     """
 
     points: Any
     value: Any
     zero: Any
     nonfinite: Any
+    seen: Any
 
 
 def projected_gradient(
@@ -65,10 +69,12 @@ def projected_gradient(
     slope_at = isolated(climb)
     nothing = tf.zeros_like(images[:, 0, 0, 0], tf.int32)
 
-    def better(points: Any, value: Any, found: Climbed) -> Climbed:
+    def better(points: Any, value: Any, index: Any, found: Climbed) -> Climbed:
         higher = value > found.value
         return found._replace(
-            points=tf.where(per_image(higher), points, found.points), value=tf.where(higher, value, found.value)
+            points=tf.where(per_image(higher), points, found.points),
+            value=tf.where(higher, value, found.value),
+            seen=noted(found.seen, value, index, iterations + 1),
         )
 
     def stepped(index: Any, points: Any, before: Any, gradient: Any) -> Any:
@@ -85,7 +91,7 @@ def projected_gradient(
     def advance(index: Any, points: Any, before: Any, found: Climbed) -> tuple[Any, Any, Any, Climbed]:
         met = picture(points)
         slope = slope_at(met, goals)
-        found = better(met, slope.value, found)
+        found = better(met, slope.value, index, found)
         found = found._replace(
             zero=found.zero + tf.cast(slope.zero, tf.int32),
             nonfinite=found.nonfinite + tf.cast(slope.nonfinite, tf.int32),
@@ -94,12 +100,18 @@ def projected_gradient(
         return index + 1, stepped(index, points, before, gradient), points, found
 
     first = images if start is None else project(images + start)
-    nowhere = Climbed(first, tf.fill(tf.shape(nothing), tf.float32.min), nothing, nothing)
+    nowhere = Climbed(
+        first,
+        tf.fill(tf.shape(nothing), tf.float32.min),
+        nothing,
+        nothing,
+        tf.fill((tf.shape(nothing)[0], WIDTH), tf.constant(-math.inf)),
+    )
     _, points, _, found = tf.while_loop(
         lambda index, *_: index < iterations, advance, (tf.constant(0), first, first, nowhere), parallel_iterations=1
     )
     last = picture(points)
-    return better(last, value(last, goals), found)
+    return better(last, value(last, goals), iterations, found)
 
 
 def last_iterate(

@@ -10,6 +10,7 @@ from advkeras.randomness import derive_seeds
 from advkeras.searches import rivals
 from advkeras.searches.decoupled_step import SearchState
 from advkeras.searches.ensembles import NO_AIM
+from advkeras.searches.noting import stride_of
 from advkeras.searches.problem import Problem
 from advkeras.searches.single_search import SingleSearch
 
@@ -22,15 +23,24 @@ class Several:
         problem: images and goals.
         seed: of the noise.
         spent: called with the gradients of all images so far.
+        farthest: distance up to which examples count, for the record of what was seen; any by default.
 
     Attributes:
         best: (N, H, W, C) the nearest points; the image itself where there is none.
         best_norm: (N,) their distances, infinite where there is none.
     """
 
-    def __init__(self, search: SingleSearch, problem: Problem, seed: int, spent: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        search: SingleSearch,
+        problem: Problem,
+        seed: int,
+        spent: Callable[[int], None],
+        *,
+        farthest: float = np.inf,
+    ) -> None:
         self._search, self._problem, self._seed = search, problem, seed
-        self._report, self._spent = spent, 0
+        self._report, self._spent, self._farthest = spent, 0, farthest
         self.best = problem.images.copy()
         self.best_norm = np.full(len(problem), np.inf, np.float32)
 
@@ -52,7 +62,7 @@ class Several:
             kappa=kappa,
             progress=self._progress(len(chosen), iterations),
         )
-        self._keep(chosen, state)
+        self._keep(chosen, state, iterations=iterations)
         return state
 
     def begin(self, chosen: Any, number: int = 0, *, aims: Any = None) -> SearchState:
@@ -63,7 +73,9 @@ class Several:
         """Goes on with a search of some of the images; what it finds that is nearer is kept."""
         if not len(chosen):
             return
-        further = until - int(state.iteration[0])
+        begun = int(state.iteration[0])
+        further = until - begun
+        state.seen[:] = -np.inf
         self._search.go_on(
             self._problem.where(chosen),
             state,
@@ -71,7 +83,7 @@ class Several:
             until=until,
             progress=self._progress(len(chosen), further),
         )
-        self._keep(chosen, state)
+        self._keep(chosen, state, iterations=iterations, begun=begun)
 
     def classes(self, chosen: Any) -> IntArray:
         """The classes of the points found for some of the images; NO_AIM where there is none."""
@@ -98,6 +110,17 @@ class Several:
     def _seeds(self, chosen: Any, number: int) -> Any:
         return derive_seeds(self._seed, "decoupled search", number, places=self._problem.places[chosen])
 
-    def _keep(self, chosen: Any, state: SearchState) -> None:
-        nearer = state.best_norm < self.best_norm[chosen]
+    def _keep(self, chosen: Any, state: SearchState, *, iterations: int, begun: int = 0) -> None:
+        """Keeps what is nearer, and records what was seen from an iteration on of a search of so many in all."""
+        nearer, stride = state.best_norm < self.best_norm[chosen], stride_of(iterations)
         self.best[chosen[nearer]], self.best_norm[chosen[nearer]] = state.best[nearer], state.best_norm[nearer]
+        seen = state.seen[:, begun // stride :]
+        # An example that is farther away than counts is none.
+        far = (self.best_norm[chosen] > self._farthest)[:, None]
+        self._problem.where(chosen).recorder.add(
+            np.where(far, np.minimum(seen, 0.0), seen),
+            state.iteration - begun,
+            stride=stride,
+            best=np.where(nearer, np.maximum(state.best_step - begun, 0), -1),
+            goes_on=begun > 0,
+        )

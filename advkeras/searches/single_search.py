@@ -11,6 +11,7 @@ from advkeras.searches.active_set import run_active_set
 from advkeras.searches.decoupled_step import LISTENED, LISTENING, SearchState, steps
 from advkeras.searches.ensembles import NO_AIM, Ensemble
 from advkeras.searches.norms import NORMS, NormName
+from advkeras.searches.noting import columns
 from advkeras.searches.problem import Problem
 
 # The share of the iterations that look at a few members of a large ensemble at a time, and how many iterations it takes
@@ -136,7 +137,13 @@ class SingleSearch:
 def _unreached(state: SearchState) -> SearchState:
     """The same state, as one that has not been to the goal: what a few members say is not what all of them do."""
     nowhere = np.full(len(state.finished), np.inf, np.float32)
-    return state._replace(best=state.images.copy(), best_norm=nowhere, crossing=nowhere.copy())
+    return state._replace(
+        best=state.images.copy(),
+        best_norm=nowhere,
+        best_step=np.full_like(state.best_step, -1),
+        seen=columns(len(nowhere)),
+        crossing=nowhere.copy(),
+    )
 
 
 def _initial(problem: Problem, seeds: Any, aims: Any, kappa: Any) -> SearchState:
@@ -156,6 +163,8 @@ def _initial(problem: Problem, seeds: Any, aims: Any, kappa: Any) -> SearchState
         iteration=np.zeros(count, np.int32),
         best=problem.images.copy(),
         best_norm=np.full(count, np.inf, np.float32),
+        best_step=np.full(count, -1, np.int32),
+        seen=columns(count),
         crossing=np.full(count, np.inf, np.float32),
         zero=np.zeros(count, np.int32),
         nonfinite=np.zeros(count, np.int32),

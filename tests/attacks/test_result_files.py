@@ -24,6 +24,10 @@ WHOLE = {
     "distortion": np.zeros(3, np.float32),
     "facts": np.array(json.dumps(FACTS)),
 }
+TRACED = {
+    "trace_margins": np.zeros((3, 2), np.float32),
+    **{f"trace_{name}": np.ones(3, np.int32) for name in ("stride", "steps", "queries", "begun", "best")},
+}
 
 
 def test_a_whole_file_is_read(tmp_path):
@@ -31,6 +35,9 @@ def test_a_whole_file_is_read(tmp_path):
     found = AttackResult.read(tmp_path / "a.npz")
     assert found.facts == {"attack": "fgsm"}
     assert found.success_rate == 1.0
+    assert found.trace is None
+    (tmp_path / "a.npz").write_bytes(packed(**WHOLE, **TRACED))
+    np.testing.assert_array_equal(AttackResult.read(tmp_path / "a.npz").trace.margins, np.zeros((3, 2)))
 
 
 @pytest.mark.parametrize(
@@ -50,6 +57,10 @@ def test_a_whole_file_is_read(tmp_path):
         {"images": PIXELS[..., 0], "adversarials": PIXELS[..., 0]},
         {"distortion": np.array(["a"] * 3)},
         {"distortion": np.array([None] * 3)},
+        {**TRACED, "trace_margins": np.zeros(3, np.float32)},
+        {**TRACED, "trace_margins": np.zeros((2, 3), np.float32)},
+        {**TRACED, "trace_stride": np.zeros(3, np.int32)},
+        {**TRACED, "trace_steps": np.zeros(3)},
     ],
     ids=str,
 )
@@ -66,7 +77,7 @@ def test_a_changed_file_is_read_or_refused(tmp_path_factory):
     @settings(max_examples=150, deadline=None, database=None)
     @given(st.randoms(use_true_random=False))
     def check(draw):
-        content = packed(**WHOLE)
+        content = packed(**WHOLE, **TRACED)
         path.write_bytes(of_npz(content, [content], draw))
         try:
             AttackResult.read(path)

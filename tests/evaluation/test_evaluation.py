@@ -16,7 +16,6 @@ from advkeras.attacks import FGSM, AttackResult, HopSkipJump
 from advkeras.datasets import MNIST
 from advkeras.errors import InvalidInputError
 from advkeras.evaluation import paper
-from advkeras.evaluation.doubts import doubts
 from advkeras.evaluation.fold import EVALUATION
 from advkeras.evaluation.planned import PlannedEvaluation, PlannedModel, PlannedRow
 from advkeras.evaluation.protocol import TABLE_ATTACKS, Protocol
@@ -196,23 +195,17 @@ def test_a_single_example_has_no_interval(natural, sample, tmp_path):
     assert read(tmp_path) == evaluation
 
 
-def test_a_model_that_is_fed_the_wrong_pixels_is_doubted(evaluation, natural, sample, tmp_path):
-    assert evaluation.doubts == ()
+def test_a_model_that_is_fed_the_wrong_pixels_raises_a_flag(evaluation, natural, sample, tmp_path):
+    assert [flag.name for flag in evaluation.flags] == ["few-images"]
     misfed = Classifier(
         lambda images: natural(1.0 - images), bounds=(0.0, 1.0), input_shape=(28, 28, 1), name="negative"
     )
     evaluate([misfed], sample.first(40), MNIST, Protocol.build(MNIST, attacks=["fgsm"]), tmp_path / "other")
-    (line,) = read(tmp_path / "other").doubts
-    assert line.startswith("negative classifies ")
-    assert "chance alone 10%: does it take pixels in [0, 1] (--bounds)" in line
-
-
-def test_images_that_fill_little_of_the_bounds_are_doubted(evaluation):
-    known = {"bounds": evaluation.bounds, "num_classes": 10}
-    known["by_queries"] = ("square",)
-    assert doubts(evaluation.models, pixels=(0.1, 0.7), **known) == ()
-    (line,) = doubts(evaluation.models, pixels=(0.0, 1 / 255), **known)
-    assert line.startswith("the images' pixels lie in [0, 0.00392], and the bounds are [0, 1]")
+    (flag,) = read(tmp_path / "other").flags
+    assert (flag.name, flag.model) == ("low-benign-accuracy", "negative")
+    assert flag.images.of == 40
+    assert "and chance alone 10%" in flag.line
+    assert "--bounds" in flag.advice
 
 
 def test_the_paper_stands_beside_its_own_settings_only(natural, sample, tmp_path):
@@ -315,11 +308,11 @@ def test_the_worst_case_is_made_image_by_image():
     rows = (row("benign", None), row("fixed", "linf"), row("least", "l2", minimises=True))
 
     def folded(rows, changed):
-        model = PlannedModel(name="m", source="", checksum="", logits="", remark="", rows=rows)
+        model = PlannedModel(name="m", source="", checksum="", logits="", rows=rows)
         asked = PlannedEvaluation(
             **{"dataset": "d", "dataset_title": "d", "bounds": (0.0, 1.0), "num_classes": 2, "data_source": ""},
             **{"examples": 5, "images": "", "pixels": (0.0, 1.0), "protocol": "quick", "seed": 0, "epsilon": 0.1},
-            **{"region": RegionSettings(0.3, 1), "by_queries": (), "models": (model,)},
+            **{"region": RegionSettings(0.3, 1), "models": (model,)},
             version="",
         )
         return EVALUATION.fold(asked, {**store, **changed}.get, UNKNOWN).models[0]

@@ -61,14 +61,25 @@ def results_of_units() -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     }
     again = {name: np.ones(2, bool) for name in ("success", "success_again")}
     again |= {name: np.ones(2, np.float32) for name in ("distance", "distance_again")}
-    found = {}
+    traced = {
+        "trace_margins": draw.uniform(-1, 1, (COUNT, 30)).astype(np.float32),
+        "trace_stride": np.ones(COUNT, np.int32),
+        **{name: np.full(COUNT, 30, np.int32) for name in ("trace_steps", "trace_queries")},
+        **{name: np.zeros(COUNT, np.int32) for name in ("trace_begun", "trace_best")},
+    }
+    found: dict[str, Any] = {}
     for kind in ("benign", "fgsm"):
-        found[f"examples {kind}"] = (rows, work)
+        found[f"examples {kind}"] = (rows if kind == "benign" else {**rows, **traced}, work)
         found[f"votes {kind}"] = ({"classes": np.zeros(COUNT, np.int32)}, {"seconds": 1.0})
         found[f"walks {kind}"] = (walks, {"forward_count": 9, "seconds": 1.0})
         found[f"agreement {kind}"] = ({"agreement": np.linspace(0, 1, COUNT, dtype=np.float32)}, {})
         found[f"scores {kind}"] = ({"scores": np.linspace(0, 1, COUNT, dtype=np.float32)}, {})
     found["recheck fgsm"] = (again, {"seconds": 1.0})
+    asked = {name: np.ones(2, bool) for name in ("right", "differs", "saturated")}
+    found["answers"] = ({**asked, "change": np.ones(2, np.float32)}, {})
+    found["unconstrained"] = ({name: np.ones(2, bool) for name in ("success", "attacked")}, {})
+    found["active fgsm"] = ({name: np.ones(2, bool) for name in ("success", "usable")}, {})
+    found["transfer"] = ({"fooled": np.ones(COUNT, bool)}, {})
     return found
 
 
@@ -102,7 +113,8 @@ def abouts() -> dict[str, Any]:
         PlannedRow(
             attack=kind, title=title, config={}, norm=norm, minimises=norm is not None, paper=None,
             examples=(digest(f"examples {kind}"),), votes=(digest(f"votes {kind}"),),
-            rechecks=(digest("recheck fgsm"),) if norm else (), more_work="fgsm.steps=2" if norm else None,
+            rechecks=(digest("recheck fgsm"),) if norm else (), active=(digest("active fgsm"),) if norm else (),
+            more_work="fgsm.steps=2" if norm else None,
         )
         for kind, title, norm in (("benign", "Benign", None), ("fgsm", "FGSM", "linf"))
     )  # fmt: skip
@@ -110,14 +122,21 @@ def abouts() -> dict[str, Any]:
         "evaluation": PlannedEvaluation(
             dataset="made-up", dataset_title="Made up", bounds=(0.0, 1.0), num_classes=3, data_source="nowhere",
             examples=COUNT, images="1", pixels=(0.0, 1.0), protocol="quick", seed=0, epsilon=0.1,
-            region=RegionSettings(0.1, 5), by_queries=("square",), version="0",
-            models=(PlannedModel(name="model", source="", checksum="1", logits="as returned", remark="", rows=rows),),
+            region=RegionSettings(0.1, 5), version="0",
+            models=(
+                PlannedModel(
+                    name="model", source="", checksum="1", logits="as returned", rows=rows,
+                    answers=(digest("answers"),), unconstrained=(digest("unconstrained"),),
+                    transfers=(digest("transfer"),), features="logits",
+                ),
+            ),
         ),
         "boundaries": PlannedBoundaries(
             report=boundaries, images="1", num_classes=3, starts=(0,), models={"model": kinds}, version="0"
         ),
         "detection": PlannedDetection(
-            report=detection, starts=(0,), first_of_test=2, kinds=kinds, trained=("fgsm",), tested=("fgsm",),
+            report=detection, num_classes=3, starts=(0,), first_of_test=2, kinds=kinds,
+            trained=("fgsm",), tested=("fgsm",),
             agreements={kind: (digest(f"agreement {kind}"),) for kind in ("benign", "fgsm")},
             scores={"fgsm": {kind: digest(f"scores {kind}") for kind in ("benign", "fgsm")}},
         ),

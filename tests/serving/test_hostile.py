@@ -63,7 +63,7 @@ def refused(url: str, *options: object, within: float = 3 * TIMEOUT) -> str:
     *before, last = result.stderr.strip().split("\n")
     assert last.startswith("Error: "), last
     assert len(last) < 1_000
-    assert all(line.startswith(("5 images: ", "Doubtful: ")) for line in before), before
+    assert all(line.startswith(("5 images: ", "Flag ")) for line in before), before
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]|function_node|Traceback", result.output)
     return last
 

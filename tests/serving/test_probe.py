@@ -299,7 +299,7 @@ def test_the_command_probes(server, exported, data, tmp_path):
     assert report["random"] == 0.0
     assert 0 < report["waiting"] < 1
     noisy = run("probe", server.rest, "--model", "noisy", *what, "--json")
-    assert "Doubtful: noisy answers differently at every call, by up to 0." in noisy.stderr
+    assert "Flag random-outputs: noisy answers differently at every call, by up to 0." in noisy.stderr
     assert 0 < json.loads(noisy.stdout)["random"] < 1
     wrong = run("probe", server.rest, "--model", "wrong", *what, code=1).stderr.strip().splitlines()[-1]
     assert wrong.startswith("Error: the served wrong gives other classes than the local small on ")
