@@ -108,6 +108,8 @@ def import_tensorflow() -> None:
             import tensorflow as tf
 
             tf.config.list_physical_devices()
+            # It takes the same attack on several models for one function that is traced again and again.
+            tf.get_logger().setLevel("ERROR")
         except BaseException:
             caught.seek(0)
             os.write(saved, caught.read())

@@ -1,17 +1,19 @@
 """The flags that an attack's examples raise, for the studies and commands that are no evaluation."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from advkeras.attacks.result import AttackResult
 from advkeras.evaluation import signs
 from advkeras.evaluation.flags import Flag, in_order
 from advkeras.evaluation.results import BENIGN
 from advkeras.evaluation.unit_results import EXAMPLES, LABELS, result_of
 from advkeras.proportion import Proportion
 from advkeras.runs.unit import Find
+
+if TYPE_CHECKING:
+    from advkeras.attacks.result import AttackResult
 
 
 class Kind(Protocol):
@@ -53,7 +55,7 @@ def of_kinds(model: str, kinds: Sequence[Kind], num_classes: int, find: Find) ->
 
 
 def of_result(
-    result: AttackResult, *, model: str, attack: str, title: str, within: bool, num_classes: int
+    result: "AttackResult", *, model: str, attack: str, title: str, within: bool, num_classes: int
 ) -> tuple[Flag, ...]:
     """What raises a flag in what an attack returned.
 

@@ -13,6 +13,7 @@ from advkeras.attacks import (
     APGD,
     FGSM,
     PGD,
+    AttackResult,
     AutoAttack,
     OptBrittle,
     OptMargin,
@@ -274,8 +275,23 @@ def test_examples_of_another_model_raise_a_flag_where_they_fool(data, tmp_path):
 def test_the_zoo_raises_none(natural, sample, tmp_path):
     models = [natural, of_the_zoo("mnist-pgd")]
     chosen = ("fgsm", "pgd", "apgd", "optlinf", "optbrittle", "square")
-    found = evaluate(models, sample.first(24), MNIST, Protocol.build(MNIST, attacks=chosen), tmp_path)
+    found = evaluate(models, sample.first(16), MNIST, Protocol.build(MNIST, attacks=chosen), tmp_path)
     assert {flag.name for flag in found.flags} <= {"few-images"}
+
+
+def test_traces_of_slices_stand_in_one_file(data, tmp_path):
+    """The last slice has nothing to attack, and so no trace."""
+    wrong = np.arange(20) >= 16
+    labelled = replace(data, labels=np.where(wrong, (data.labels + 1) % 3, data.labels).astype(np.int32))
+    attack = Square(epsilon=0.3, queries=30)
+    asked = replace(Protocol.build(SPEC, epsilon=0.3), attacks=(attack,), region_samples=2)
+    evaluate([CLASSIFIER], labelled, SPEC, asked, tmp_path, convergence=False, slice_size=8)
+    trace = AttackResult.read(tmp_path / "linear" / "square.npz").trace
+    alone = attack(CLASSIFIER, data.images[:16], data.labels[:16]).trace
+    assert trace.steps.tolist() == [*alone.steps.tolist(), 0, 0, 0, 0]
+    assert trace.best.tolist() == [*alone.best.tolist(), -1, -1, -1, -1]
+    np.testing.assert_allclose(trace.margins[:16, : alone.margins.shape[1]], alone.margins, atol=1e-4)
+    assert np.isnan(trace.margins[16:]).all()
 
 
 def test_commands_tell_flags(tmp_path):

@@ -106,7 +106,7 @@ def test_what_would_not_be_read_again_is_not_written(tmp_path, monkeypatch):
     with pytest.raises(InvalidInputError, match="what is kept of a slice of 9 images takes 28.8 kB"):
         slices_of(data, 9)
     plan = records.of_plain(Plan, json.loads(run_seeds()[0])["plan"], what="a plan")
-    with pytest.raises(InvalidInputError, match=r"the plan of 1,100 units \(larger slices make fewer\) takes"):
+    with pytest.raises(InvalidInputError, match=r"the plan of 1,500 units \(larger slices make fewer\) takes"):
         keep(replace(plan, units=plan.units * 100), store)
     assert store.digests() == set()
 
