@@ -1,7 +1,9 @@
 """Shares of a sample, with the interval that tells how far the sample can be trusted."""
 
+import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
+from statistics import NormalDist
 
 from pydantic import computed_field
 
@@ -50,11 +52,16 @@ class Proportion:
         return _wilson(self.count, self.of, confidence)
 
 
-@lru_cache(maxsize=4096)
 def _wilson(count: int, of: int, confidence: float) -> tuple[float, float]:
     if not of:
         return 0.0, 1.0
-    from scipy.stats import binomtest
+    z = _quantile(confidence)
+    middle, whole = count + z**2 / 2, of + z**2
+    half = z * math.sqrt(count * (of - count) / of + z**2 / 4)
+    return 0.0 if not count else (middle - half) / whole, 1.0 if count == of else (middle + half) / whole
 
-    low, high = binomtest(count, of).proportion_ci(confidence, method="wilson")
-    return float(low), float(high)
+
+@cache
+def _quantile(confidence: float) -> float:
+    """How many standard deviations on either side of the mean a normal value keeps to with a probability."""
+    return NormalDist().inv_cdf((1 + confidence) / 2)

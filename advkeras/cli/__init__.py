@@ -11,7 +11,20 @@ import typer
 from typer.core import TyperGroup
 
 from advkeras import __version__
-from advkeras.cli import attack, boundary, datasets, detect, evaluate, export, models, probe, report, status, train
+from advkeras.cli import (
+    attack,
+    boundary,
+    curve,
+    datasets,
+    detect,
+    evaluate,
+    export,
+    models,
+    probe,
+    report,
+    status,
+    train,
+)
 from advkeras.cli.checked import CheckedTyper, refuse_empty
 from advkeras.cli.console import fail, import_tensorflow, out
 from advkeras.cli.failures import DEBUG, in_one_line, is_debugging
@@ -67,6 +80,7 @@ app = CheckedTyper(
 app.command()(evaluate.evaluate)
 app.command()(attack.attack)
 app.command()(train.train)
+app.command()(curve.curve)
 app.command()(boundary.boundary)
 app.command()(detect.detect)
 app.command()(export.export)

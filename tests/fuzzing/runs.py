@@ -1,4 +1,4 @@
-"""A run's folder of three studies whose author could write all its digests and checksums, made without a model."""
+"""A run's folder of all studies whose author could write all its digests and checksums, made without a model."""
 
 import contextlib
 import json
@@ -14,6 +14,8 @@ import numpy as np
 from advkeras import records
 from advkeras.errors import AdvkerasError
 from advkeras.evaluation.boundary_results import BoundaryReport, PlannedBoundaries, PlannedKind
+from advkeras.evaluation.curve_fold import PlannedCheck, PlannedCurves, PlannedModelCurve
+from advkeras.evaluation.curve_results import CurveReport
 from advkeras.evaluation.detection_results import DetectionReport, PlannedDetection
 from advkeras.evaluation.planned import PlannedEvaluation, PlannedModel, PlannedRow
 from advkeras.evaluation.results import RegionSettings
@@ -106,12 +108,26 @@ def abouts() -> dict[str, Any]:
         )
         for kind, title, norm in (("benign", "Benign", None), ("fgsm", "FGSM", "linf"))
     )  # fmt: skip
+    curve = CurveReport(
+        bounds=(0.0, 1.0), epsilon=0.1, norm="linf", search="FGSM", search_config={}, check="FGSM", check_configs=({},),
+        at=(0.1,), seed=0, models=(), **{key: report[key] for key in report if key not in ("search", "attacks")},
+    )  # fmt: skip
+    of_fgsm = (digest("examples fgsm"),)
     return {
         "evaluation": PlannedEvaluation(
             dataset="made-up", dataset_title="Made up", bounds=(0.0, 1.0), num_classes=3, data_source="nowhere",
             examples=COUNT, images="1", pixels=(0.0, 1.0), protocol="quick", seed=0, epsilon=0.1,
             region=RegionSettings(0.1, 5), by_queries=("square",), version="0",
             models=(PlannedModel(name="model", source="", checksum="1", logits="as returned", remark="", rows=rows),),
+        ),
+        "curve": PlannedCurves(
+            report=curve, attack="fgsm", pixels=4, images="1", version="0",
+            models=(
+                PlannedModelCurve(
+                    name="model", source="", checksum="1", remark="", benign=(digest("examples benign"),),
+                    search=of_fgsm, checks=(PlannedCheck(epsilon=0.1, config={}, units=of_fgsm),),
+                ),
+            ),
         ),
         "boundaries": PlannedBoundaries(
             report=boundaries, images="1", num_classes=3, starts=(0,), models={"model": kinds}, version="0"

@@ -96,6 +96,7 @@ def test_markdown_tables_replace_the_block_of_a_document():
         ("README.md", "mnist", "results"),
         ("docs/mnist.md", "mnist", "results"),
         ("docs/cifar10.md", "cifar10", "results"),
+        ("docs/curve.md", "mnist-curve", "curve"),
         ("docs/boundaries.md", "mnist-boundaries", "mnist"),
         ("docs/boundaries.md", "cifar10-boundaries", "cifar10"),
         ("docs/boundaries.md", "mnist-detection", "detection"),
@@ -115,7 +116,9 @@ def test_without_the_papers_figures_there_are_no_columns_for_them():
 
 
 def test_files_that_hold_no_results_are_refused(tmp_path):
-    with pytest.raises(InvalidInputError, match=r"holds none of results.json, boundaries.json, detection.json"):
+    with pytest.raises(
+        InvalidInputError, match=r"holds none of results.json, boundaries.json, detection.json, curve.json"
+    ):
         read_documents(tmp_path)
     (tmp_path / "other.json").write_text("{}")
     with pytest.raises(InvalidInputError, match=r"other.json does not hold the results of an evaluation"):
