@@ -14,6 +14,7 @@ from advkeras import __version__
 from advkeras.cli import (
     attack,
     boundary,
+    compare,
     curve,
     datasets,
     detect,
@@ -88,6 +89,7 @@ app.command()(probe.probe)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(models.app, name="models")
 app.command()(report.report)
+app.command()(compare.compare)
 app.command()(status.status)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from advkeras import records
 from advkeras.errors import AdvkerasError
 from advkeras.evaluation.boundary_results import BoundaryReport, PlannedBoundaries, PlannedKind
+from advkeras.evaluation.comparison import compare
 from advkeras.evaluation.curve_fold import PlannedCheck, PlannedCurves, PlannedModelCurve
 from advkeras.evaluation.curve_results import CurveReport
 from advkeras.evaluation.detection_results import DetectionReport, PlannedDetection
@@ -222,6 +223,8 @@ def read_run(content: bytes, folder: Path) -> object:
         raise AdvkerasError(str(error)) from None
     try:
         status(whole)
+        with contextlib.suppress(AdvkerasError):
+            compare(str(whole.folder), models=["model=model"])
         return documents.read_documents(whole.folder)
     finally:
         left = {path.name for path in folder.iterdir()}

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from advkeras import records
 from advkeras.attacks import AttackResult
 from advkeras.errors import InvalidInputError
+from advkeras.evaluation.comparison import Comparison
 from advkeras.evaluation.paper import PaperRow
 from advkeras.evaluation.results import Distortion, Evaluation, ModelResult, RegionSettings, Row
 from advkeras.proportion import Proportion
 from advkeras.provenance import Provenance
+from advkeras.reporting.comparison_tables import comparison_markdown
 from advkeras.reporting.documents import block_marks, read_documents, replace_block
 from advkeras.reporting.figures import example_picture
 from advkeras.reporting.tables import markdown_tables, rich_tables
@@ -106,6 +109,13 @@ def test_documents_show_the_results_that_are_in_the_repository(document, results
     found = read_documents(REPOSITORY / "docs" / "results" / f"{results}.json")[0]
     start, end = block_marks(block)
     assert f"{start}\n{found.markdown}{end}" in (REPOSITORY / document).read_text()
+
+
+def test_the_page_on_comparing_shows_the_comparison_that_is_in_the_repository():
+    content = (REPOSITORY / "docs" / "results" / "mnist-compare.json").read_bytes()
+    found = records.record_of(Comparison, content, what="a comparison", schema_version=1)
+    start, end = block_marks("compare")
+    assert f"{start}\n{comparison_markdown(found)}{end}" in (REPOSITORY / "docs" / "compare.md").read_text()
 
 
 def test_without_the_papers_figures_there_are_no_columns_for_them():
