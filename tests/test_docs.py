@@ -49,7 +49,7 @@ def test_every_attack_has_its_row():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["boundaries.md"])
+@pytest.mark.parametrize("page", ["boundaries.md", "compare.md"])
 def test_code_prints_what_the_page_shows(page):
     """Numbers may differ a little: on another processor the last bits do, and searches end a step apart."""
     blocks = list(BLOCK.finditer((PAGES / page).read_text()))

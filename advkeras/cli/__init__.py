@@ -11,7 +11,21 @@ import typer
 from typer.core import TyperGroup
 
 from advkeras import __version__
-from advkeras.cli import attack, boundary, datasets, detect, evaluate, export, models, probe, report, status, train
+from advkeras.cli import (
+    attack,
+    boundary,
+    compare,
+    curve,
+    datasets,
+    detect,
+    evaluate,
+    export,
+    models,
+    probe,
+    report,
+    status,
+    train,
+)
 from advkeras.cli.checked import CheckedTyper, refuse_empty
 from advkeras.cli.console import fail, import_tensorflow, out
 from advkeras.cli.failures import DEBUG, in_one_line, is_debugging
@@ -67,6 +81,7 @@ app = CheckedTyper(
 app.command()(evaluate.evaluate)
 app.command()(attack.attack)
 app.command()(train.train)
+app.command()(curve.curve)
 app.command()(boundary.boundary)
 app.command()(detect.detect)
 app.command()(export.export)
@@ -74,6 +89,7 @@ app.command()(probe.probe)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(models.app, name="models")
 app.command()(report.report)
+app.command()(compare.compare)
 app.command()(status.status)
 
 

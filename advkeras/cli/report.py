@@ -14,7 +14,8 @@ def report(
     results: Annotated[
         str,
         typer.Argument(
-            help="results.json, boundaries.json or detection.json; or the folder or URL of a run, finished or not."
+            help="results.json, curve.json, boundaries.json or detection.json; or the folder or URL of a run, finished "
+            "or not."
         ),
     ],
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
@@ -25,7 +26,7 @@ def report(
     block: Annotated[str, typer.Option(help="Name of the block that --into fills.")] = "results",
     require: options.Require = None,
 ) -> None:
-    """Print the tables of an evaluation, of boundaries or of detectors again, without a model.
+    """Print the tables of an evaluation, of curves, boundaries or detectors again, without a model.
 
     Of an unfinished run it is what there is so far; what several machines have computed is put together.
 

@@ -25,7 +25,7 @@ def status(
 
     studies = status_of(Store(run))
     if not studies:
-        raise InvalidInputError(f"{run} holds no run: give the --output of evaluate, boundary or detect")
+        raise InvalidInputError(f"{run} holds no run: give the --output of evaluate, curve, boundary or detect")
     if as_json:
         out.print_json(json.dumps([records.plain(study) for study in studies]))
         return

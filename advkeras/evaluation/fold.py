@@ -130,6 +130,49 @@ class EvaluationStudy(Study[PlannedEvaluation, Evaluation]):
 EVALUATION = EvaluationStudy()
 
 
+@dataclass(frozen=True, kw_only=True)
+class RowOutcomes:
+    """What became of each image under one attack, or of the benign images: booleans (N,) for each slice that is done.
+
+    Attributes:
+        row: the attack, or the benign images.
+        point: whether the example is classified correctly.
+        left: whether the image is, and no misclassified example was found within the run's epsilon.
+        region: whether region classification takes the example for what the image is.
+    """
+
+    row: PlannedRow
+    point: dict[int, BoolArray]
+    left: dict[int, BoolArray]
+    region: dict[int, BoolArray]
+
+    @property
+    def accuracy(self) -> dict[int, BoolArray]:
+        """The accuracy that the attack leaves: within epsilon, where it stays within one or makes L-inf small."""
+        return self.left if self.row.norm == "linf" else self.point
+
+
+def outcomes(model: PlannedModel, plan: PlannedEvaluation, find: Find) -> list[RowOutcomes]:
+    """Each row of a model image by image, as the fold counts them; rows of which no slice is done are left out.
+
+    Args:
+        model: of the plan.
+        plan: of the evaluation.
+        find: units' results.
+    """
+    labels: dict[int, npt.NDArray[Any]] = {}
+    found = [each for row in model.rows if (each := _found(row, find, labels)).slices]
+    return [
+        RowOutcomes(
+            row=each.row,
+            point={number: part.arrays["predictions"] == part.labels for number, part in each.slices.items()},
+            left={number: _left(each, plan.epsilon, plan.bounds, [number]) for number in each.slices},
+            region={number: part.classes == part.labels for number, part in each.slices.items()},
+        )
+        for each in found
+    ]
+
+
 def _model(model: PlannedModel, plan: PlannedEvaluation, find: Find) -> tuple[ModelResult, list[Flag]] | None:
     """What is there of a model, and what raises a flag in it."""
     labels: dict[int, npt.NDArray[Any]] = {}

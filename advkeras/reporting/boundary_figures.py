@@ -7,20 +7,16 @@ from typing import Any
 import numpy as np
 
 from advkeras.evaluation.boundary_results import BoundaryReport, MeasuredBoundaries
-from advkeras.reporting.figures import drawn, save_figure, show_image
+from advkeras.reporting.figures import colour, drawn, line_style, save_formats, show_image
 
 Measured = Mapping[str, Sequence[MeasuredBoundaries]]
 
-# Okabe and Ito's colours, which people of all kinds of colour vision tell apart, black for what is benign; and Tol's
-# ten for classes.
-_KINDS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Tol's ten colours, for classes. Of kinds of images what is benign is black.
 _CLASSES = (
     *("#332288", "#88CCEE", "#44AA99", "#117733", "#999933"),
     *("#DDCC77", "#CC6677", "#882255", "#AA4499", "#888888"),
 )
 _UNMET = "#BBBBBB"
-_STYLES = ("-", "--", "-.", ":")
-_FORMATS = (".png", ".svg")
 
 
 def distances_figure(measured: Measured, report: BoundaryReport, path: Path) -> list[Path]:
@@ -43,8 +39,8 @@ def distances_figure(measured: Measured, report: BoundaryReport, path: Path) -> 
             distances = np.sort(np.minimum(entry.found.distances, reach), axis=1)
             rank = np.linspace(0, 100, distances.shape[1])
             low, high = np.percentile(distances, [10, 90], axis=0)
-            axes.fill_between(rank, low, high, color=_KINDS[number % len(_KINDS)], alpha=0.12, linewidth=0)
-            axes.plot(rank, distances.mean(axis=0), label=_counted(entry), **_line(number))
+            axes.fill_between(rank, low, high, color=colour(number), alpha=0.12, linewidth=0)
+            axes.plot(rank, distances.mean(axis=0), label=_counted(entry), **line_style(number))
         axes.set_title(drawn(model), fontsize=10)
         axes.set_xlabel("directions, sorted by distance (%)")
         axes.set_xlim(0, 100)
@@ -56,7 +52,7 @@ def distances_figure(measured: Measured, report: BoundaryReport, path: Path) -> 
         f"along {report.search['directions']:,} directions; at the top edge no boundary was met",
         fontsize=10,
     )
-    return _save(figure, path)
+    return save_formats(figure, path)
 
 
 def purity_figure(measured: Measured, report: BoundaryReport, path: Path) -> list[Path]:
@@ -74,7 +70,7 @@ def purity_figure(measured: Measured, report: BoundaryReport, path: Path) -> lis
     for axes, (model, rows) in zip(panels, report.models.items(), strict=True):
         for number, (row, entry) in enumerate(zip(rows, measured[model], strict=True)):
             ranks = np.arange(1, len(row.purity) + 1)
-            axes.plot(ranks, row.purity, marker="o", markersize=4, label=_counted(entry), **_line(number))
+            axes.plot(ranks, row.purity, marker="o", markersize=4, label=_counted(entry), **line_style(number))
         axes.set_title(drawn(model), fontsize=10)
         axes.set_xlabel("k")
         axes.set_ylim(0, 1.02)
@@ -84,7 +80,7 @@ def purity_figure(measured: Measured, report: BoundaryReport, path: Path) -> lis
     figure.suptitle(
         f"{drawn(report.dataset_title)}: how much directions\nagree on the class beyond the boundary", fontsize=10
     )
-    return _save(figure, path)
+    return save_formats(figure, path)
 
 
 def instance_figure(
@@ -152,7 +148,7 @@ def instance_figure(
     if handles:
         figure.legend(handles=handles, title="class beyond", loc="outside right center", fontsize=8, frameon=False)
     figure.suptitle(f"{drawn(report.dataset_title)}, {drawn(model)}: boundaries around test image {index}", fontsize=10)
-    return _save(figure, path)
+    return save_formats(figure, path)
 
 
 def _most_complete(entries: Sequence[MeasuredBoundaries]) -> int:
@@ -169,14 +165,6 @@ def _panels(measured: Measured) -> tuple[Any, list[Any]]:
     return figure, list(grid[0])
 
 
-def _line(number: int) -> dict[str, Any]:
-    return {
-        "color": _KINDS[number % len(_KINDS)],
-        "linestyle": _STYLES[number % len(_STYLES)],
-        "linewidth": 1.6,
-    }
-
-
 def _counted(entry: MeasuredBoundaries) -> str:
     return drawn(f"{entry.title} ({len(entry.found.classes)} images)")
 
@@ -184,10 +172,3 @@ def _counted(entry: MeasuredBoundaries) -> str:
 def _unit(report: BoundaryReport) -> str:
     low, high = report.bounds
     return f"[{low:g}, {high:g}]"
-
-
-def _save(figure: Any, path: Path) -> list[Path]:
-    paths = [path.with_name(path.name + ending) for ending in _FORMATS]
-    for each in paths:
-        save_figure(figure, each)
-    return paths

@@ -10,9 +10,11 @@ from rich.table import Table
 
 from advkeras.errors import InvalidInputError
 from advkeras.evaluation.boundary_results import BOUNDARIES
+from advkeras.evaluation.curve_fold import CURVE
 from advkeras.evaluation.detection_results import DETECTION
 from advkeras.evaluation.fold import EVALUATION
 from advkeras.reporting.boundary_tables import boundary_caption, boundary_markdown, boundary_tables
+from advkeras.reporting.curve_tables import curve_caption, curve_markdown, curve_tables
 from advkeras.reporting.detection_tables import detection_caption, detection_markdown, detection_tables
 from advkeras.reporting.tables import caption, markdown_tables, rich_tables
 from advkeras.runs.plan import Plan, kept
@@ -54,15 +56,16 @@ _KINDS = (
     _Kind(EVALUATION, rich_tables, markdown_tables, caption),
     _Kind(BOUNDARIES, boundary_tables, boundary_markdown, boundary_caption),
     _Kind(DETECTION, detection_tables, detection_markdown, detection_caption),
+    _Kind(CURVE, curve_tables, curve_markdown, curve_caption),
 )
 
 
 def read_documents(path: str | os.PathLike[str]) -> list[Document]:
-    """Reads results of ``advkeras evaluate``, ``boundary`` or ``detect``.
+    """Reads results of ``advkeras evaluate``, ``curve``, ``boundary`` or ``detect``.
 
     Args:
-        path: a results.json, boundaries.json or detection.json, whatever its name; or the folder or URL of a run. Of an
-            unfinished run it is what there is so far. What several machines have computed is put together.
+        path: a results.json, curve.json, boundaries.json or detection.json, whatever its name; or the folder or URL of
+            a run. Of an unfinished run it is what there is so far. What several machines have computed is put together.
 
     Raises:
         InvalidInputError: if there is none, it is damaged, or another version of advkeras wrote it.

@@ -13,6 +13,10 @@ from advkeras.files import write_atomically
 
 _SHOWN = 8
 _PANEL_INCHES = 1.35
+# Okabe and Ito's colours, which people of all kinds of colour vision tell apart.
+_COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_STYLES = ("-", "--", "-.", ":")
+_FORMATS = (".png", ".svg")
 
 
 def example_picture(
@@ -64,6 +68,32 @@ def save_figure(figure: Any, path: Path) -> None:
     content = BytesIO()
     figure.savefig(content, format=path.suffix.lstrip(".") or "png", dpi=150)
     write_atomically(path, content.getvalue())
+
+
+def save_formats(figure: Any, path: Path) -> list[Path]:
+    """Writes a figure in each format.
+
+    Args:
+        figure: to be written.
+        path: of the files, without ending.
+
+    Returns:
+        The files.
+    """
+    paths = [path.with_name(path.name + ending) for ending in _FORMATS]
+    for each in paths:
+        save_figure(figure, each)
+    return paths
+
+
+def colour(number: int) -> str:
+    """The colour of a line of a figure; 0 is black."""
+    return _COLOURS[number % len(_COLOURS)]
+
+
+def line_style(number: int) -> dict[str, Any]:
+    """How a line of a figure is drawn, so that it is told apart from others without its colour, too."""
+    return {"color": colour(number), "linestyle": _STYLES[number % len(_STYLES)], "linewidth": 1.6}
 
 
 def show_image(axes: Any, image: FloatArray, bounds: tuple[float, float]) -> None:

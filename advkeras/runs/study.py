@@ -87,6 +87,22 @@ class Study(abc.ABC, Generic[A, R]):
         except (OSError, InvalidInputError):
             return None
 
+    def asked_for(self, store: Store, there: set[str]) -> tuple[A, Plan]:
+        """What the studies of this kind in a folder were asked for, together, and the plan of the last one.
+
+        Args:
+            store: of the run.
+            there: digests of the units that have a result.
+
+        Raises:
+            InvalidInputError: if there is no such study.
+        """
+        plans = kept(store, self.name)
+        if not plans:
+            raise InvalidInputError(f"{store.folder} holds no plan of {self.what}")
+        asked = [records.of_plain(self.asked, plan.about, what="a plan") for plan in plans]
+        return self.together(asked, there), plans[-1]
+
     def put_together(self, store: Store, provenance: Provenance | None = None) -> R:
         """The results of the last study of this kind in a folder; written there, where nothing is missing.
 
@@ -98,18 +114,14 @@ class Study(abc.ABC, Generic[A, R]):
             InvalidInputError: if there is no such study, or the results cannot be written.
         """
         with store.alone():
-            plans = kept(store, self.name)
-            if not plans:
-                raise InvalidInputError(f"{store.folder} holds no plan of {self.what}")
-            asked = [records.of_plain(self.asked, plan.about, what="a plan") for plan in plans]
             while True:
                 there = store.digests()
-                chosen = self.together(asked, there)
-                found = self.fold(chosen, store.result, provenance or plans[-1].provenance)
+                chosen, plan = self.asked_for(store, there)
+                found = self.fold(chosen, store.result, provenance or plan.provenance)
                 if there <= store.digests():  # what turns out to be damaged is there no more
                     break
-            left = len(plans[-1].left(store))
-            found = self.with_facts(found, plan=plans[-1].digest, units_left=left)
+            left = len(plan.left(store))
+            found = self.with_facts(found, plan=plan.digest, units_left=left)
             if not left:
                 found = self.write_files(chosen, found, store)
                 store.write(self.file_name, records.as_json(self.report_of(found)))

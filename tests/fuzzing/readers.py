@@ -221,7 +221,8 @@ def shortened(name: str) -> bytes:
     data = json.loads((REPOSITORY / "docs" / "results" / f"{name}.json").read_text())
     if isinstance(data.get("models"), list):
         data["models"] = data["models"][:1]
-        data["models"][0]["rows"] = data["models"][0]["rows"][:3]
+        for part in {"rows", "distances", "points"}.intersection(data["models"][0]):
+            data["models"][0][part] = data["models"][0][part][:3]
     elif "models" in data:
         data["models"] = {name: rows[:2] for name, rows in list(data["models"].items())[:1]}
     else:
@@ -297,6 +298,7 @@ TARGETS = {
     "results": Target(results_seeds("mnist"), read_results, of_json, 6),
     "boundaries": Target(results_seeds("mnist-boundaries"), read_results, of_json, 8),
     "detection": Target(results_seeds("mnist-detection"), read_results, of_json, 4),
+    "curve": Target(results_seeds("mnist-curve"), read_results, of_json, 4),
     "run": Target(run_seeds, read_run, of_run, 1),
 }
 

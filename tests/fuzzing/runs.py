@@ -1,4 +1,4 @@
-"""A run's folder of three studies whose author could write all its digests and checksums, made without a model."""
+"""A run's folder of all studies whose author could write all its digests and checksums, made without a model."""
 
 import contextlib
 import json
@@ -14,6 +14,9 @@ import numpy as np
 from advkeras import records
 from advkeras.errors import AdvkerasError
 from advkeras.evaluation.boundary_results import BoundaryReport, PlannedBoundaries, PlannedKind
+from advkeras.evaluation.comparison import compare
+from advkeras.evaluation.curve_fold import PlannedCheck, PlannedCurves, PlannedModelCurve
+from advkeras.evaluation.curve_results import CurveReport
 from advkeras.evaluation.detection_results import DetectionReport, PlannedDetection
 from advkeras.evaluation.planned import PlannedEvaluation, PlannedModel, PlannedRow
 from advkeras.evaluation.results import RegionSettings
@@ -118,6 +121,11 @@ def abouts() -> dict[str, Any]:
         )
         for kind, title, norm in (("benign", "Benign", None), ("fgsm", "FGSM", "linf"))
     )  # fmt: skip
+    curve = CurveReport(
+        bounds=(0.0, 1.0), epsilon=0.1, norm="linf", search="FGSM", search_config={}, check="FGSM", check_configs=({},),
+        at=(0.1,), seed=0, models=(), **{key: report[key] for key in report if key not in ("search", "attacks")},
+    )  # fmt: skip
+    of_fgsm = (digest("examples fgsm"),)
     return {
         "evaluation": PlannedEvaluation(
             dataset="made-up", dataset_title="Made up", bounds=(0.0, 1.0), num_classes=3, data_source="nowhere",
@@ -128,6 +136,15 @@ def abouts() -> dict[str, Any]:
                     name="model", source="", checksum="1", logits="as returned", rows=rows,
                     answers=(digest("answers"),), unconstrained=(digest("unconstrained"),),
                     transfers=(digest("transfer"),), features="logits",
+                ),
+            ),
+        ),
+        "curve": PlannedCurves(
+            report=curve, attack="fgsm", pixels=4, images="1", version="0",
+            models=(
+                PlannedModelCurve(
+                    name="model", source="", checksum="1", remark="", benign=(digest("examples benign"),),
+                    search=of_fgsm, checks=(PlannedCheck(epsilon=0.1, config={}, units=of_fgsm),),
                 ),
             ),
         ),
@@ -225,6 +242,8 @@ def read_run(content: bytes, folder: Path) -> object:
         raise AdvkerasError(str(error)) from None
     try:
         status(whole)
+        with contextlib.suppress(AdvkerasError):
+            compare(str(whole.folder), models=["model=model"])
         return documents.read_documents(whole.folder)
     finally:
         left = {path.name for path in folder.iterdir()}

@@ -28,7 +28,7 @@ def show(path: Path, terminal: bool) -> str:
     return CONSOLE.file.getvalue() + document.markdown
 
 
-@pytest.mark.parametrize("name", ["mnist", "mnist-boundaries", "mnist-detection"])
+@pytest.mark.parametrize("name", ["mnist", "mnist-boundaries", "mnist-detection", "mnist-curve"])
 def test_results_are_shown_or_refused_whatever_is_in_the_place_of_a_node(tmp_path, name):
     data = json.loads(shortened(name))
     path = tmp_path / "results.json"

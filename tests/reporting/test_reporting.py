@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from advkeras import records
 from advkeras.attacks import AttackResult
 from advkeras.errors import InvalidInputError
+from advkeras.evaluation.comparison import Comparison
 from advkeras.evaluation.paper import PaperRow
 from advkeras.evaluation.results import Distortion, Evaluation, ModelResult, RegionSettings, Row
 from advkeras.proportion import Proportion
 from advkeras.provenance import Provenance
+from advkeras.reporting.comparison_tables import comparison_markdown
 from advkeras.reporting.documents import block_marks, read_documents, replace_block
 from advkeras.reporting.figures import example_picture
 from advkeras.reporting.tables import markdown_tables, rich_tables
@@ -96,6 +99,7 @@ def test_markdown_tables_replace_the_block_of_a_document():
         ("README.md", "mnist", "results"),
         ("docs/mnist.md", "mnist", "results"),
         ("docs/cifar10.md", "cifar10", "results"),
+        ("docs/curve.md", "mnist-curve", "curve"),
         ("docs/boundaries.md", "mnist-boundaries", "mnist"),
         ("docs/boundaries.md", "cifar10-boundaries", "cifar10"),
         ("docs/boundaries.md", "mnist-detection", "detection"),
@@ -107,6 +111,13 @@ def test_documents_show_the_results_that_are_in_the_repository(document, results
     assert f"{start}\n{found.markdown}{end}" in (REPOSITORY / document).read_text()
 
 
+def test_the_page_on_comparing_shows_the_comparison_that_is_in_the_repository():
+    content = (REPOSITORY / "docs" / "results" / "mnist-compare.json").read_bytes()
+    found = records.record_of(Comparison, content, what="a comparison", schema_version=1)
+    start, end = block_marks("compare")
+    assert f"{start}\n{comparison_markdown(found)}{end}" in (REPOSITORY / "docs" / "compare.md").read_text()
+
+
 def test_without_the_papers_figures_there_are_no_columns_for_them():
     model = EVALUATION.models[0]
     bare = replace(EVALUATION, models=(replace(model, rows=tuple(replace(row, paper=None) for row in model.rows)),))
@@ -115,7 +126,9 @@ def test_without_the_papers_figures_there_are_no_columns_for_them():
 
 
 def test_files_that_hold_no_results_are_refused(tmp_path):
-    with pytest.raises(InvalidInputError, match=r"holds none of results.json, boundaries.json, detection.json"):
+    with pytest.raises(
+        InvalidInputError, match=r"holds none of results.json, boundaries.json, detection.json, curve.json"
+    ):
         read_documents(tmp_path)
     (tmp_path / "other.json").write_text("{}")
     with pytest.raises(InvalidInputError, match=r"other.json does not hold the results of an evaluation"):

@@ -26,7 +26,7 @@ from .sums import Sum
 
 @pytest.fixture
 def store(tmp_path) -> Store:
-    """A whole run of three studies."""
+    """A whole run of all studies."""
     made = whole_run(tmp_path)
     for seed in run_seeds():
         keep(records.of_plain(Plan, json.loads(seed)["plan"], what="a plan"), made)
@@ -34,8 +34,8 @@ def store(tmp_path) -> Store:
 
 
 def test_a_whole_run_is_put_together(store):
-    assert len(read_documents(store.folder)) == 3
-    assert [found.left for found in status(store)] == [0, 0, 0]
+    assert len(read_documents(store.folder)) == 4
+    assert [found.left for found in status(store)] == [0, 0, 0, 0]
     assert (store.folder / "model" / "fgsm.npz").exists()
     assert json.loads((store.folder / "results.json").read_text())["units_left"] == 0
 
