@@ -32,9 +32,11 @@ class AutoAttack(AveragedAttack):
 
     Croce and Hein (ICML 2020), section 4. The versions are theirs. ``standard``: APGD on cross-entropy from one start,
     APGD on the targeted difference of logits ratio (DLR) and FAB towards nine classes each, and Square with 5,000
-    queries. ``plus``: APGD on cross-entropy and on DLR and FAB towards the nearest class, of five starts each, Square,
-    APGD and FAB towards nine classes. ``rand``, for classifiers that answer at random: APGD on cross-entropy and on
-    DLR, with losses and gradients averaged over 20 answers; an image is fooled where the mean of the answers says so.
+    queries. ``plus``: APGD on cross-entropy and on DLR and FAB towards the nearest class, of five starts each, APGD and
+    FAB towards nine classes, and Square, which comes last here, so that what queries alone find is known. ``rand``, for
+    classifiers that answer at random: APGD on cross-entropy and on DLR, with losses and gradients averaged over 20
+    answers; an image is fooled where the mean of the answers says so.
+
     Each attack can be had on its own, as ``apgd``, ``apgd-t``, ``fab`` and ``square``.
 
     Args:
@@ -79,7 +81,7 @@ class AutoAttack(AveragedAttack):
         square = Square(epsilon=self.epsilon, queries=self.queries, rescale=False, **common)
         chosen: dict[str, list[Attack]] = {
             "standard": [climbs[0], *aimed, square],
-            "plus": [*climbs, FAB(targets=0, restarts=starts, **runs), square, *aimed],
+            "plus": [*climbs, FAB(targets=0, restarts=starts, **runs), *aimed, square],
             "rand": climbs,
         }
         parts = chosen[self.version]

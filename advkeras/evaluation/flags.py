@@ -45,11 +45,13 @@ ADVICE = {
         "call, or the attack does not return the best point that it met. Attack the mean of many answers, or keep the "
         "best point."
     ),
-    "incomplete-optimisation": "Give it more steps (--set ATTACK.iterations=...).",
+    "incomplete-optimisation": (
+        "Give it more steps (--set ATTACK.iterations=...), and run AutoAttack beside it (--attack autoattack)."
+    ),
     "not-converged": "Give it more work, as the line says.",
     "active-test": (
         "The attack is too weak for this model, or what it goes by is masked: what it says of the model's robustness "
-        "means nothing. Give it more work, or take another one that passes."
+        "means nothing. Give it more work, or take another one that passes; try autoattack."
     ),
     "unconstrained-below-100": (
         "With the whole pixel range every image can be misclassified, so the attacks fail and not the model resists: "
@@ -60,8 +62,8 @@ ADVICE = {
         "examples, and look for what masks gradients."
     ),
     "queries-beat-gradients": (
-        "Gradients mislead there: trust the worst case over all attacks alone, give the gradient attacks more work "
-        "and restarts, and look for what masks gradients."
+        "Gradients mislead there: trust the worst case over all attacks alone, with AutoAttack among them (--attack "
+        "autoattack), and look for what masks gradients."
     ),
 }
 
