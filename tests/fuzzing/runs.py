@@ -140,10 +140,10 @@ def abouts() -> dict[str, Any]:
             ),
         ),
         "curve": PlannedCurves(
-            report=curve, attack="fgsm", pixels=4, images="1", version="0",
+            report=curve, attack="fgsm", num_classes=3, pixels=4, images="1", version="0",
             models=(
                 PlannedModelCurve(
-                    name="model", source="", checksum="1", remark="", benign=(digest("examples benign"),),
+                    name="model", source="", checksum="1", benign=(digest("examples benign"),),
                     search=of_fgsm, checks=(PlannedCheck(epsilon=0.1, config={}, units=of_fgsm),),
                 ),
             ),
