@@ -15,7 +15,10 @@ from advkeras import limits
 from advkeras.errors import InvalidInputError, first_line, require
 
 # What reaches a scheme.
-_PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
+_PACKAGES = {
+    **{"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"},
+    **dict.fromkeys(("http", "https"), "aiohttp"),
+}
 
 
 @dataclass(frozen=True)

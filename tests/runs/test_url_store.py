@@ -25,6 +25,7 @@ from ..serving import hostile
 from .sums import Sum, chain, computed
 
 needs_s3 = pytest.mark.skipif(not (find_spec("moto") and find_spec("s3fs")), reason="moto or s3fs is not installed")
+needs_http = pytest.mark.skipif(not (find_spec("aiohttp") and find_spec("requests")), reason="aiohttp is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -127,13 +128,12 @@ def test_workers_put_results_behind_a_url(s3, tmp_path):
     assert store.get(units[3]).arrays["total"].tolist() == [10]
 
 
-@needs_s3
-@pytest.mark.slow
 class Page(hostile.BluntServer):
     """A web server that says the same to whatever is asked for."""
 
 
-def test_what_is_fetched_is_no_larger_than_the_limit(tmp_path, monkeypatch):
+@needs_http
+def test_a_file_that_is_fetched_is_no_larger_than_the_limit(monkeypatch):
     monkeypatch.setenv("ADVKERAS_MAX_BYTES", "1MB")
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
     for say in (
@@ -145,6 +145,10 @@ def test_what_is_fetched_is_no_larger_than_the_limit(tmp_path, monkeypatch):
             assert re.search(
                 f"^Error: {url} takes .* MB; the limit is 1.05 MB", error_of("attack", "fgsm", "--dataset", url)
             )
+
+
+def test_a_folder_that_is_fetched_is_no_larger_than_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setenv("ADVKERAS_MAX_BYTES", "1MB")
     folder = f"memory://{tmp_path.name}"
     for name in "ab":
         (RemotePath(folder) / name).write_bytes(bytes(600_000))
@@ -163,6 +167,7 @@ def test_names_in_a_fetched_folder_lead_nowhere_else(tmp_path):
     assert not [each for each in tmp_path.rglob("*") if each.is_file()]
 
 
+@needs_http
 def test_a_page_of_links_is_no_folder():
     page = hostile.answer(b'<a href="../../outside">x</a>', head=["Content-Type: text/html"])
     with closing(Page(page, page)) as server:
@@ -171,6 +176,8 @@ def test_a_page_of_links_is_no_folder():
         assert "is no model: give a SavedModel's folder" in error_of("attack", "fgsm", "--model", url)
 
 
+@needs_s3
+@pytest.mark.slow
 def test_what_cannot_be_reached_is_one_line_before_anything_is_computed(s3, tmp_path, monkeypatch):
     import s3fs
 
@@ -187,9 +194,12 @@ def test_what_cannot_be_reached_is_one_line_before_anything_is_computed(s3, tmp_
     s3fs.S3FileSystem.clear_instance_cache()
 
 
-@pytest.mark.parametrize(("scheme", "package"), [("s3", "s3fs"), ("gs", "gcsfs")])
+@pytest.mark.parametrize(
+    ("scheme", "package"), [("s3", "s3fs"), ("gs", "gcsfs"), ("http", "aiohttp"), ("https", "aiohttp")]
+)
 def test_a_package_that_is_missing_is_named(monkeypatch, scheme, package):
     monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, "fsspec.implementations.http", raising=False)
     monkeypatch.delitem(import_module("fsspec.registry")._registry, scheme, raising=False)
     with pytest.raises(InvalidInputError, match=rf"^cannot reach {scheme}://bucket/run: pip install '{package}'$"):
         Store(f"{scheme}://bucket/run")
