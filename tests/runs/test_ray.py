@@ -187,6 +187,7 @@ def test_without_ray_one_line_says_what_to_install(tmp_path, monkeypatch):
 # A unit of a script, which no worker can import.
 SCRIPT = """
 import os
+import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -213,6 +214,8 @@ class Slow(Unit):
 
 if __name__ == "__main__":
     seconds = float(sys.argv[1])
+    # A shell's background jobs, the tests among them, are started with this signal ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         execute_on_ray([Slow(number=number) for number in range(6)], Store("run"), workers=2)
     finally:
