@@ -1,7 +1,8 @@
 """Examples that exist as pictures of 8 bits: success and distortion of each attack beside those of any pixels.
 
 Of examples of any pixels it is told how many still fool the model once they are rounded; then every point of the same
-search is rounded before it is looked at. The least distortion of either is compared on the images that both fool.
+search is rounded before it is looked at. The distortion of either is compared on the images that both fool: as RMS,
+and in the norm that the attack makes small or keeps within epsilon.
 
 What is done is kept in a folder, so that a run that was stopped goes on.
 """
@@ -47,6 +48,7 @@ def compared(free: Classifier, whole: Classifier, title: str, data: LabelledImag
     fooled = found.success & (free.predict(rounded) != data.labels)
     both = found.success & pictures.success
     off, on = mean(found.distortion[both]), mean(pictures.distortion[both])
+    lengths = [mean(attack.distance(each.adversarials - data.images)[both]) for each in (found, pictures)]
     step = (free.bounds[1] - free.bounds[0]) / (LEVELS - 1)
     values = (pictures.adversarials - free.bounds[0]) / step
     if not np.allclose(values, np.rint(values), atol=1e-3):
@@ -60,9 +62,15 @@ def compared(free: Classifier, whole: Classifier, title: str, data: LabelledImag
         "success_of_pictures": int(pictures.success.sum()),
         "rms": off,
         "rms_of_pictures": on,
-        "ratio": on / off if off and on else None,
+        "rms_ratio": _ratio(off, on),
+        "norm": attack.norm,
+        "ratio_in_its_norm": _ratio(*lengths),
         "seconds_ratio": pictures.seconds / found.seconds,
     }
+
+
+def _ratio(off: float | None, on: float | None) -> float | None:
+    return on / off if off and on else None
 
 
 rows = []
