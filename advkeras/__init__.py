@@ -3,8 +3,13 @@
 Implements and extends "Decision Boundary Analysis of Adversarial Examples" (He, Li and Song, ICLR 2018).
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# Of its own accord TensorFlow uses oneDNN only on newer processors. A network's gradient takes half the time with it,
+# on those with no more than AVX2, too. It counts where TensorFlow is imported after advkeras.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 if TYPE_CHECKING:
     from advkeras.attacks import (
