@@ -15,7 +15,8 @@ PAGES = REPOSITORY / "docs"
 BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```\n```text\n(?P<output>.*?)^```", re.MULTILINE | re.DOTALL)
 # Benchmarks that no page quotes.
 NOT_ON_A_PAGE = {
-    *("checkouts", "copies", "growth", "half_precision", "minimum_norm_peers", "overhead", "reuse", "xla"),
+    *("checkouts", "copies", "growth", "half_precision", "minimum_norm_peers", "minimum_norm_peers_linf"),
+    *("onednn", "overhead", "reuse", "xla"),
 }
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
