@@ -1,5 +1,6 @@
 """Shares of a sample, and how they change, with the interval that tells how far the sample can be trusted."""
 
+import abc
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,8 +16,28 @@ from advkeras.record_types import Count
 _BISECTIONS = 54
 
 
+class _Estimate(abc.ABC):
+    """A figure with an interval, which is written down with it."""
+
+    @abc.abstractmethod
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """The values that the sample does not rule out."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def low(self) -> float:
+        """Lower end of the 95% interval."""
+        return self.interval()[0]
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def high(self) -> float:
+        """Upper end of the 95% interval."""
+        return self.interval()[1]
+
+
 @dataclass(frozen=True)
-class Proportion:
+class Proportion(_Estimate):
     """A count out of a number of trials; written down with its rate and its interval.
 
     Attributes:
@@ -39,25 +60,13 @@ class Proportion:
         """The share in [0, 1]; NaN without trials."""
         return self.count / self.of if self.of else float("nan")
 
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def low(self) -> float:
-        """Lower end of the 95% interval."""
-        return self.interval()[0]
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def high(self) -> float:
-        """Upper end of the 95% interval."""
-        return self.interval()[1]
-
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Wilson's score interval (Wilson 1927); the whole of [0, 1] without trials."""
         return _wilson(self.count, self.of, confidence)
 
 
 @dataclass(frozen=True)
-class PairedDifference:
+class PairedDifference(_Estimate):
     """How a share changes between two looks at the same trials; written down with its interval and its p-value.
 
     Attributes:
@@ -94,18 +103,6 @@ class PairedDifference:
     def rate(self) -> float:
         """The second share less the first one, in [-1, 1]; NaN without trials."""
         return (self.gained - self.lost) / self.of if self.of else float("nan")
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def low(self) -> float:
-        """Lower end of the 95% interval."""
-        return self.interval()[0]
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def high(self) -> float:
-        """Upper end of the 95% interval."""
-        return self.interval()[1]
 
     @computed_field  # type: ignore[prop-decorator]
     @property
