@@ -48,7 +48,7 @@ def curve(
     attack: Annotated[
         str | None,
         typer.Option(
-            help="What looks for the least distances: fab or hopskipjump, say; optlinf or optbrittle by default.",
+            help="What looks for the least distances: fab, say; optlinf or optbrittle by default.",
             rich_help_panel="What to run",
         ),
     ] = None,

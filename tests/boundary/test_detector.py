@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from advkeras.boundary import Boundaries, BoundarySearch, purity
-from advkeras.boundary.detector import BoundaryDetector, BoundaryFeatures
+from advkeras.boundary.detector import BoundaryDetector
+from advkeras.boundary.features import BoundaryFeatures
 from advkeras.boundary.threshold import balanced_threshold
 from advkeras.errors import InvalidInputError
 
