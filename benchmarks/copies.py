@@ -11,6 +11,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+import advkeras  # noqa: F401 - before TensorFlow, which it tells what to use
+
+# isort: split
 import numpy as np
 import tensorflow as tf
 from measuring import report

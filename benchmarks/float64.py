@@ -7,6 +7,9 @@ they come in, and logits float32 where they go out. A difference between the two
 import argparse
 from dataclasses import replace
 
+import advkeras  # noqa: F401 - before TensorFlow, which it tells what to use
+
+# isort: split
 import numpy as np
 import tensorflow as tf
 from measuring import report

@@ -10,6 +10,9 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+import advkeras  # noqa: F401 - before TensorFlow, which it tells what to use
+
+# isort: split
 import keras
 import numpy as np
 import numpy.typing as npt

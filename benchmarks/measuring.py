@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as advkeras does, before TensorFlow is imported
+if "tensorflow" in sys.modules and "TF_ENABLE_ONEDNN_OPTS" not in os.environ:
+    raise SystemExit("import advkeras before TensorFlow, so that benchmarks run as it does")
 
 import numpy as np
 import psutil

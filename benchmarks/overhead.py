@@ -7,6 +7,9 @@ fro and setting up included; checks, verification and compilation are apart.
 from collections.abc import Callable
 from typing import Any
 
+import advkeras  # noqa: F401 - before TensorFlow, which it tells what to use
+
+# isort: split
 import numpy as np
 import tensorflow as tf
 from measuring import digits, in_turns, models, report, seconds

@@ -2,7 +2,8 @@
 
 Of examples of any pixels it is told how many still fool the model once they are rounded; then every point of the same
 search is rounded before it is looked at. The distortion of either is compared on the images that both fool: as RMS,
-and in the norm that the attack makes small or keeps within epsilon.
+and in the norm that the attack makes small or keeps within epsilon; in L-inf also to the next whole number of steps,
+which is the least that a picture can have.
 
 What is done is kept in a folder, so that a run that was stopped goes on.
 """
@@ -48,8 +49,10 @@ def compared(free: Classifier, whole: Classifier, title: str, data: LabelledImag
     fooled = found.success & (free.predict(rounded) != data.labels)
     both = found.success & pictures.success
     off, on = mean(found.distortion[both]), mean(pictures.distortion[both])
-    lengths = [mean(attack.distance(each.adversarials - data.images)[both]) for each in (found, pictures)]
+    free_lengths, lengths = (attack.distance(each.adversarials - data.images)[both] for each in (found, pictures))
     step = (free.bounds[1] - free.bounds[0]) / (LEVELS - 1)
+    # In L-inf a picture's distance is a whole number of steps.
+    to_reach = step * np.ceil(free_lengths / step - 1e-3) if attack.norm == "linf" else free_lengths
     values = (pictures.adversarials - free.bounds[0]) / step
     if not np.allclose(values, np.rint(values), atol=1e-3):
         raise SystemExit(f"{title} on {free.name}: pixels between those of pictures")
@@ -64,7 +67,8 @@ def compared(free: Classifier, whole: Classifier, title: str, data: LabelledImag
         "rms_of_pictures": on,
         "rms_ratio": _ratio(off, on),
         "norm": attack.norm,
-        "ratio_in_its_norm": _ratio(*lengths),
+        "ratio_in_its_norm": _ratio(mean(free_lengths), mean(lengths)),
+        "ratio_to_whole_steps": _ratio(mean(to_reach), mean(lengths)),
         "seconds_ratio": pictures.seconds / found.seconds,
     }
 

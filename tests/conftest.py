@@ -1,7 +1,6 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as advkeras does, before TensorFlow is imported
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers share the cores: threads of their own only get in each other's way.
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
@@ -10,6 +9,9 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
+import advkeras  # noqa: F401 - before TensorFlow, which it tells what to use
+
+# isort: split
 import keras
 import numpy as np
 import pytest

@@ -45,6 +45,13 @@ def towards(images: FloatArray, points: FloatArray, bounds: tuple[float, float],
     return settled_arrays(np.asarray(images + whole * step, np.float32), bounds, levels)
 
 
+def beyond(images: Any, points: Any, bounds: tuple[float, float], levels: int) -> Any:
+    """Pictures on the far side of points, seen from pictures, as a TensorFlow function: no change gets smaller."""
+    step = step_of(bounds, levels)
+    change = (points - images) / step
+    return settled(images + tf.sign(change) * tf.math.ceil(tf.abs(change) - _SLACK) * step, bounds, levels)
+
+
 def reach(epsilon: float, bounds: tuple[float, float], levels: int | None) -> float:
     """The largest change of a pixel of a picture that is no larger than epsilon."""
     if levels is None:

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from advkeras.arrays import FloatArray, IntArray
 from advkeras.models import Classifier
-from advkeras.models.pixel_grid import settled
+from advkeras.models.pixel_grid import beyond, settled
 from advkeras.searches.geometry import largest_entry, per_image
 from advkeras.searches.gradients import Slope, adversarial_margin, chosen_logits, isolated, slope
 from advkeras.searches.norms import NORMS, NormName
@@ -102,6 +102,12 @@ def boundary_steps(classifier: Classifier, *, norm: NormName, nearest: bool = Fa
         )[1]
         return found
 
+    def looked_at(points: Any, images: Any) -> Any:
+        """The next points; of pictures those that go as far in L-inf, or the nearest."""
+        if classifier.levels is not None and norm == "linf":
+            return beyond(images, points, bounds, classifier.levels)
+        return settled(points, bounds, classifier.levels)
+
     look = isolated(towards_nearest if nearest else towards)
 
     def step(state: BoundaryState, iterations: Any, enough: Any) -> BoundaryState:
@@ -115,7 +121,7 @@ def boundary_steps(classifier: Classifier, *, norm: NormName, nearest: bool = Fa
         share = per_image(share)
         ahead = (1 - share) * (state.points + _OVER * here_moved) + share * (state.images + _OVER * image_moved)
         ahead = tf.clip_by_value(ahead, *bounds)
-        met = settled(ahead, bounds, classifier.levels)
+        met = looked_at(ahead, state.images)
         margin = adversarial_margin(tf.cast(classifier(met), tf.float32), state.goals, targeted=False)
         reached = measure(met - state.images)
         fooled, nearer = margin > 0, (margin > 0) & (reached < state.best_norm)
