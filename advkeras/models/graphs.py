@@ -5,8 +5,10 @@ from itertools import chain
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.framework import convert_to_constants
+from tensorflow.python.framework import convert_to_constants, op_def_registry
 
+# Operations that TensorFlow calls stateful, and that leave everything as it is.
+_READING = frozenset({"Placeholder", "ReadVariableOp", "PartitionedCall", "StatefulPartitionedCall"})
 _PYTHON = frozenset({"PyFunc", "PyFuncStateless", "EagerPyFunc"})
 
 # What TensorFlow raises where a function cannot be made a graph, or where the graph has no such place.
@@ -34,6 +36,26 @@ def computes_in(traced: Any, dtype: tf.DType) -> bool:
 def runs_python(traced: Any) -> bool:
     """Whether a concrete function calls back into Python, which no server has."""
     return any(node.op in _PYTHON for node in _nodes(traced))
+
+
+def inlined(traced: Any) -> Callable[[Any], Any]:
+    """A concrete function of one tensor, with all that it calls inlined, where it keeps no state; or else as it is.
+
+    TensorFlow changes the graph of a function that calls others when it takes a gradient, so that every further one
+    adds up zeros for all that the first one kept.
+    """
+    if any(_is_stateful(node.op) for node in _nodes(traced)):
+        return traced  # type: ignore[no-any-return]
+    try:
+        graph = Graph(traced)
+        return graph.between([graph.entry], tf.nest.pack_sequence_as(traced.structured_outputs, graph.outputs))
+    except GRAPH_ERRORS:
+        return traced  # type: ignore[no-any-return]
+
+
+def _is_stateful(kind: str) -> bool:
+    known = op_def_registry.get(kind)
+    return kind not in _READING and (known is None or known.is_stateful)
 
 
 def _nodes(traced: Any) -> Iterator[Any]:

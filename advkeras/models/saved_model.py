@@ -12,7 +12,7 @@ import tensorflow as tf
 from advkeras.errors import InvalidInputError, first_line, plain_text
 from advkeras.files import require_writable_folder, scratch_prefix, sweep
 from advkeras.models import layout
-from advkeras.models.graphs import runs_python
+from advkeras.models.graphs import inlined, runs_python
 from advkeras.models.networks import Network
 
 # What TensorFlow says of a file without a graph, beside an advice on its own interface.
@@ -35,20 +35,18 @@ def load_network(folder: Path) -> Network:
         outputs = signature.structured_outputs.values()
         if len(inputs) != 1 or not any(each.dtype.is_floating for each in outputs):
             continue
-        [(name, spec)] = inputs.items()
+        [spec] = inputs.values()
         if spec.shape.rank in (2, 3, 4) and (spec.dtype.is_floating or spec.dtype.is_integer):
-            return _network(f"the SavedModel {folder}", loaded, signature, name, spec)
+            return _network(f"the SavedModel {folder}", loaded, signature, spec)
     described = ", ".join(f"{name} -> {sorted(sig.structured_outputs)}" for name, sig in signatures) or "none"
     raise InvalidInputError(
         f"{folder} has no signature that maps images (N, H, W, C) to logits. Received signatures: {described}"
     )
 
 
-def _network(name: str, loaded: Any, signature: Any, entry: str, spec: Any) -> Network:
+def _network(name: str, loaded: Any, signature: Any, spec: Any) -> Network:
     # The variables live as long as the loaded object does.
-    return Network(
-        name, lambda values: signature(**{entry: values}), spec.shape.as_list(), dtype=spec.dtype, holding=[loaded]
-    )
+    return Network(name, inlined(signature), spec.shape.as_list(), dtype=spec.dtype, holding=[loaded])
 
 
 def load_weights(network: Any, path: Path) -> None:
