@@ -18,7 +18,7 @@ import numpy as np
 from measuring import mean, once, report
 
 from advkeras import attacks
-from advkeras.attacks import configure
+from advkeras.attacks import MinimumNormAttack, configure
 from advkeras.datasets import LabelledImages, load_sample, registry
 from advkeras.models import Classifier, zoo
 from advkeras.models.pixel_grid import settled_arrays
@@ -52,7 +52,8 @@ def compared(free: Classifier, whole: Classifier, title: str, data: LabelledImag
     free_lengths, lengths = (attack.distance(each.adversarials - data.images)[both] for each in (found, pictures))
     step = (free.bounds[1] - free.bounds[0]) / (LEVELS - 1)
     # In L-inf a picture's distance is a whole number of steps.
-    to_reach = step * np.ceil(free_lengths / step - 1e-3) if attack.norm == "linf" else free_lengths
+    in_steps = attack.norm == "linf" and isinstance(attack, MinimumNormAttack)
+    to_reach = step * np.ceil(free_lengths / step - 1e-3) if in_steps else free_lengths
     values = (pictures.adversarials - free.bounds[0]) / step
     if not np.allclose(values, np.rint(values), atol=1e-3):
         raise SystemExit(f"{title} on {free.name}: pixels between those of pictures")
