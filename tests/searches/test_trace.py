@@ -63,6 +63,11 @@ def test_a_trace_holds_the_margin_of_every_point(one, name):
     result = attack(classifier, IMAGE, [label])
     expected = margins_of(classifier, classifier.points()[before : before + steps], label)
     trace = result.trace
+    if name == "square":  # whose budget is also used up by points whose answer is known
+        assert 15 < trace.steps[0] < steps
+        steps = trace.steps[0]
+        expected = expected[:steps]
+        assert len(classifier.points()) == steps + 3  # and the attack's own, before and after the search
     assert (trace.steps[0], trace.stride[0]) == (steps, 1)
     assert trace.queries[0] == (0 if attack.needs_gradient else steps)
     if steps <= WIDTH:
@@ -109,8 +114,8 @@ def test_runs_stand_one_behind_the_other(one):
 def test_an_ensemble_of_attacks_records_them_all_and_its_queries_last(one):
     classifier, label = one
     trace = AutoAttack(epsilon=1e-5, iterations=10, queries=20)(classifier, IMAGE, [label]).trace
-    assert trace.steps[0] == 11 + 22 + 20 + 20
-    assert trace.queries[0] == 20
+    assert 10 < trace.queries[0] <= 20
+    assert trace.steps[0] == 11 + 22 + 20 + trace.queries[0]
     # FAB's examples lie beyond epsilon.
     assert not trace.reached[0]
 
