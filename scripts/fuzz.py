@@ -5,9 +5,9 @@
 
 Bits are flipped, parts cut out, doubled and put elsewhere, values of JSON replaced by others of all kinds; what is
 packed, an array or an archive, is also mutated before it is packed (tests/fuzzing). TensorFlow is not needed. A crash,
-any exception but advkeras's own, and an execution of more than two seconds are kept in the folder, once for each place
-in the code, and can be had again by their number. The exit code is the number of places: a million take an hour on one
-core.
+any exception but advkeras's own, an execution of more than two seconds, and executions that take more than 1 GB are
+kept in the folder, once for each place in the code, and can be had again by their number. The exit code is the number
+of places: a million take an hour on one core.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
 BATCH = 500
+MOST_MEMORY = 2**30
 sys.path.insert(0, str(REPOSITORY))
 os.environ["ADVKERAS_MAX_BYTES"] = "64MB"
 
@@ -40,9 +41,11 @@ def batch(name: str, numbers: range, folder: Path) -> list[tuple[int, str]]:
                     print(json.dumps([number, wrong]), file=stream, flush=True)
                 (folder / "at").write_text(str(number))
         os._exit(0)
-    _, code = os.waitpid(child, 0)
+    _, code, used = os.wait4(child, 0)
     lines = [json.loads(line) for line in told.read_text().splitlines()] if told.exists() else []
     found = [(number, wrong) for number, wrong in lines]
+    if used.ru_maxrss * 1_024 > MOST_MEMORY:
+        found.append((numbers[0], f"{name}: {used.ru_maxrss // 1_024} MB in {len(numbers)} executions from here\n"))
     if code:
         at = int((folder / "at").read_text()) + 1 if (folder / "at").exists() else numbers[0]
         found.append((at, f"{name}: died with {os.waitstatus_to_exitcode(code)}\n"))
