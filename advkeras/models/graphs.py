@@ -39,18 +39,22 @@ def runs_python(traced: Any) -> bool:
 
 
 def inlined(traced: Any) -> Callable[[Any], Any]:
-    """A concrete function of one tensor, with all that it calls inlined, where it keeps no state; or else as it is.
+    """A concrete function of one tensor, with all that it calls inlined; as it is, where that cannot be or matters.
 
     TensorFlow changes the graph of a function that calls others when it takes a gradient, so that every further one
-    adds up zeros for all that the first one kept.
+    adds up zeros for all that the first one kept. What keeps state is left as it is, and so are loops, conditions and
+    what is compiled by XLA, whose functions stay functions.
     """
+    unchanged: Callable[[Any], Any] = traced
     if any(_is_stateful(node.op) for node in _nodes(traced)):
-        return traced  # type: ignore[no-any-return]
+        return unchanged
     try:
         graph = Graph(traced)
+        if graph.calls_functions:
+            return unchanged
         return graph.between([graph.entry], tf.nest.pack_sequence_as(traced.structured_outputs, graph.outputs))
     except GRAPH_ERRORS:
-        return traced  # type: ignore[no-any-return]
+        return unchanged
 
 
 def _is_stateful(kind: str) -> bool:
@@ -70,16 +74,19 @@ class Graph:
     Attributes:
         entry: the tensor that is the function's argument.
         outputs: the tensors that it returns.
+        calls_functions: whether some of what it calls could not be inlined.
     """
 
     def __init__(self, traced: Any) -> None:
         # What is looked for hides in the functions that a graph calls, until they are inlined. TensorFlow offers that,
         # without freezing the variables, only here.
-        inlined = convert_to_constants._run_inline_graph_optimization(
+        definition = convert_to_constants._run_inline_graph_optimization(
             traced, lower_control_flow=False, aggressive_inlining=True
         )
         self._traced = traced
-        self._whole = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(inlined, name=""), [])
+        values = [value for node in definition.node for value in node.attr.values()]
+        self.calls_functions = any(value.HasField("func") or value.list.func for value in values)
+        self._whole = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(definition, name=""), [])
         self.entry = self._tensor(traced.inputs[0])
         self.outputs = [self._tensor(tensor) for tensor in traced.outputs]
 

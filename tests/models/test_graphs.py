@@ -1,5 +1,6 @@
 """Graphs of SavedModels."""
 
+import pytest
 import tensorflow as tf
 
 from advkeras.models import Classifier
@@ -54,3 +55,32 @@ def test_several_outputs_keep_their_names_and_variables_are_shared():
     }
     scale.assign(5.0)
     assert within(tf.ones((1, 2)))["b"].numpy().tolist() == [[5.0, 5.0]]
+
+
+def _looped(scale):
+    def network(images):
+        return tf.while_loop(
+            lambda index, _: index < 3, lambda index, values: (index + 1, values * scale), (tf.constant(0), images)
+        )[1]
+
+    return network
+
+
+def _compiled(scale):
+    return tf.function(lambda images: images * scale, jit_compile=True)
+
+
+@pytest.mark.parametrize("network", [_looped, _compiled])
+def test_a_gradient_runs_through_what_cannot_be_inlined(network):
+    inner = network(tf.Variable(2.0))
+    traced = tf.function(lambda images: {"logits": inner(images)}).get_concrete_function(tf.TensorSpec((None, 2)))
+    assert inlined(traced) is traced
+
+    @tf.function
+    def gradient(images):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            total = tf.reduce_sum(inlined(traced)(images)["logits"])
+        return tape.gradient(total, images)
+
+    assert gradient(tf.ones((1, 2))).numpy().tolist() in ([[8.0, 8.0]], [[2.0, 2.0]])
