@@ -22,7 +22,7 @@ from advkeras import (
 )
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier
-from advkeras.models.pixel_grid import on_grid, reach, settled_arrays, towards
+from advkeras.models.pixel_grid import beyond, on_grid, reach, settled_arrays, towards
 from advkeras.searches.penalty_search import PenaltySearch
 
 from ..commands import run
@@ -166,3 +166,18 @@ def test_the_command_line_writes_pictures_that_fool(tmp_path):
         pixels = np.asarray(Image.open(file))
         assert model.predict(pixels[np.newaxis] / 255, verbose=0).argmax() == int(predicted) != int(true)
         assert labels[int(place)] == int(true)
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (0.0, 255.0)])
+def test_pictures_beyond_points_change_no_pixel_less_and_by_no_step_more(bounds):
+    generator = np.random.default_rng(3)
+    low, high = bounds
+    step = (high - low) / 255
+    images = (low + step * generator.integers(0, 256, (20, 4, 4, 1))).astype(np.float32)
+    points = np.clip(images + generator.uniform(-3, 3, images.shape) * step, low, high).astype(np.float32)
+    pictures = np.asarray(beyond(images, points, bounds, 256))
+    asked, given = (np.abs(each - images) / step for each in (points, pictures))
+    np.testing.assert_allclose(given, np.rint(given), atol=1e-2)
+    assert (given >= asked - 1e-2).all()
+    assert (given <= asked + 1).all()
+    assert (np.sign(pictures - images) == np.sign(np.rint(given) * (points - images))).all()

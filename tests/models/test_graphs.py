@@ -70,8 +70,8 @@ def _compiled(scale):
     return tf.function(lambda images: images * scale, jit_compile=True)
 
 
-@pytest.mark.parametrize("network", [_looped, _compiled])
-def test_a_gradient_runs_through_what_cannot_be_inlined(network):
+@pytest.mark.parametrize(("network", "slope"), [(_looped, 8.0), (_compiled, 2.0)])
+def test_a_gradient_runs_through_what_cannot_be_inlined(network, slope):
     inner = network(tf.Variable(2.0))
     traced = tf.function(lambda images: {"logits": inner(images)}).get_concrete_function(tf.TensorSpec((None, 2)))
     assert inlined(traced) is traced
@@ -83,4 +83,4 @@ def test_a_gradient_runs_through_what_cannot_be_inlined(network):
             total = tf.reduce_sum(inlined(traced)(images)["logits"])
         return tape.gradient(total, images)
 
-    assert gradient(tf.ones((1, 2))).numpy().tolist() in ([[8.0, 8.0]], [[2.0, 2.0]])
+    assert gradient(tf.ones((1, 2))).numpy().tolist() == [[slope, slope]]
