@@ -34,6 +34,7 @@ from .commands import error_of, run
 from .conftest import SHAPE
 from .evaluation.test_run_folder import CLASSIFIER, SPEC
 from .fuzzing.runs import run_seeds, whole_run
+from .grids import grid
 from .reporting.test_reporting import EVALUATION
 
 EVIL = "\x1b[2J\x9b31m\u202e|<script>x</script>\n](http://x) $\\frac$ _"
@@ -145,7 +146,7 @@ def folders(parent: Path) -> set[str]:
     return {str(path.relative_to(parent)) for path in parent.rglob("*") if path.is_file() and "run" not in path.parts}
 
 
-@pytest.mark.parametrize("name", LEADING_OUT)
+@pytest.mark.parametrize(("name",), grid(LEADING_OUT, fast=[("../../x",), ("/etc/x",), ("",), ("C:\\x",)]))
 def test_whatever_a_model_is_called_its_files_lie_in_the_runs_folder(tmp_path, name):
     data = CLASSIFIER_DATA
     classifier = Classifier(CLASSIFIER, bounds=(0, 1), input_shape=SHAPE, name=name)

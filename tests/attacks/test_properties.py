@@ -80,9 +80,9 @@ def random_images(seed, count):
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=IDS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 10_000), count=st.integers(1, 6))
-def test_results_are_within_bounds_and_consistent(attack, seed, count):
+def test_results_are_within_bounds_consistent_and_the_same_again(attack, seed, count):
     images = random_images(seed, count)
     labels = np.random.default_rng(seed).integers(0, 3, count)
     result = attack(CLASSIFIER, images, labels)
@@ -98,33 +98,25 @@ def test_results_are_within_bounds_and_consistent(attack, seed, count):
         assert not (result.success & (result.predictions == labels)).any()
     rms = np.sqrt(((result.adversarials - images) ** 2).reshape(count, -1).mean(axis=1))
     np.testing.assert_allclose(result.distortion, rms, rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("attack", ATTACKS, ids=IDS)
-@settings(max_examples=5, deadline=None)
-@given(seed=st.integers(0, 10_000))
-def test_the_same_seed_gives_the_same_result(attack, seed):
-    images = random_images(seed, 4)
-    labels = CLASSIFIER.predict(images)
-    first, second = attack(CLASSIFIER, images, labels), attack(CLASSIFIER, images, labels)
-    np.testing.assert_array_equal(first.adversarials, second.adversarials)
+    np.testing.assert_array_equal(attack(CLASSIFIER, images, labels).adversarials, result.adversarials)
 
 
 # HopSkipJump starts at the other images of the call.
 @pytest.mark.parametrize("attack", [a for a in ATTACKS if a.name != "hopskipjump"], ids=lambda a: a.name)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(seed=st.integers(0, 10_000))
-def test_an_images_place_and_not_its_company_decides_its_result(attack, seed):
+def test_an_images_place_and_neither_its_company_nor_the_batch_decides_its_result(attack, seed):
     images = random_images(seed, 5)
     labels = CLASSIFIER.predict(images)
     straight = attack(CLASSIFIER, images, labels)
     order = np.random.default_rng(seed).permutation(5)[:3]
-    permuted = attack(CLASSIFIER, images[order], labels[order], places=order)
+    permuted = replace(attack, batch_size=2)(CLASSIFIER, images[order], labels[order], places=order)
     np.testing.assert_allclose(permuted.adversarials, straight.adversarials[order], atol=1e-3)
     np.testing.assert_array_equal(permuted.success, straight.success[order])
 
 
-@pytest.mark.parametrize("batch_size", [4, *(pytest.param(size, marks=pytest.mark.slow) for size in (1, 1000))])
+@pytest.mark.slow
+@pytest.mark.parametrize("batch_size", [1, 4, 1000])
 def test_the_batch_size_changes_nothing(batch_size):
     images = random_images(1, 9)
     labels = CLASSIFIER.predict(images)

@@ -60,7 +60,7 @@ ATTACKS = [
     FAB(iterations=5, targets=0, restarts=2),
 ]
 UNITS = [(-1.0, 1.0), (0.0, 255.0), (0.0, 1e-3)]
-IDS = [f"{index}-{attack.name}" for index, attack in enumerate(ATTACKS)]
+SCALES = [1e-3, 1e3, 10.0]
 
 
 # Of the logits; a variable, so that the attacks' graphs are built once for all scales.
@@ -112,8 +112,10 @@ def scaled():
     SCALE.assign(1.0)
 
 
-@pytest.mark.parametrize("place", range(len(ATTACKS)), ids=IDS)
-@pytest.mark.parametrize("scale", [1e-3, 10.0, 1e3])
+@pytest.mark.parametrize(
+    ("place", "scale"),
+    grid(range(len(ATTACKS)), SCALES, fast=[(place, SCALES[place % len(SCALES)]) for place in range(len(ATTACKS))]),
+)
 def test_the_scale_of_the_logits_changes_nothing(place, scale, plain, labels, on_plain, scaled):
     attack, first = ATTACKS[place], on_plain(place)
     adapted = replace(attack, confidence=attack.confidence * scale) if isinstance(attack, OptStrong) else attack
@@ -171,7 +173,9 @@ def test_lengths_neither_vanish_nor_overflow(size):
     assert not unit(tf.zeros((1, *SHAPE))).numpy().any()
 
 
-@pytest.mark.parametrize("black", [slice(1), slice(None)], ids=["one pixel", "a column"])
+@pytest.mark.parametrize(
+    "black", [slice(1), pytest.param(slice(None), marks=pytest.mark.slow)], ids=["one pixel", "a column"]
+)
 def test_a_gradient_that_is_not_finite_somewhere_is_used_where_it_is(gamma, black):
     """A network that begins with a gamma correction has an infinite gradient where a pixel is 0."""
     classifier = gamma

@@ -9,6 +9,7 @@ import pytest
 
 from advkeras.models import ModelCard
 
+from ..grids import grid
 from ..zygote import Zygote
 
 COMMANDS = {
@@ -67,7 +68,7 @@ def results_of(folder: Path) -> dict:
     return found
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(("command",), grid(COMMANDS, fast=[("evaluate",)]))
 def test_a_command_that_is_killed_three_times_goes_on(zygote, small, tmp_path, command):
     expected, _ = expected_of(zygote, tmp_path, (*COMMANDS[command], *small))
     folder = tmp_path / "killed"

@@ -6,9 +6,12 @@ import pytest
 
 from advkeras.training.adversarial_training import AdversarialTraining, TrainingAttack
 
+from ..grids import grid
+
 SHAPE, CLASSES, COUNT = (4, 3, 1), 3, 20
 ATTACK = TrainingAttack(epsilon=0.1, step=0.4, iterations=2)
 TRADES = TrainingAttack(epsilon=0.1, step=0.4, iterations=2, trades_weight=6.0)
+DEFENSES, IDS = (None, ATTACK, TRADES), ("none", "pgd", "trades")
 IMAGES = np.random.default_rng(0).uniform(0, 1, (COUNT, *SHAPE)).astype(np.float32)
 LABELS = (np.arange(COUNT) % CLASSES).astype(np.int32)
 
@@ -39,7 +42,7 @@ def fitted(images=IMAGES, labels=LABELS, *, attack=ATTACK, loss=None, bounds=(0.
     return weights(trained)
 
 
-@pytest.mark.parametrize("attack", [None, ATTACK, TRADES], ids=["none", "pgd", "trades"])
+@pytest.mark.parametrize(("attack",), grid(DEFENSES, fast=[(ATTACK,)]), ids=IDS)
 def test_weights_of_images_are_those_of_as_many_copies(attack):
     """An image of weight 2 counts twice, one of weight 0 not at all; class weights likewise."""
     by_class = {0: 1.0, 1: 2.0, 2: 0.0}
@@ -55,7 +58,7 @@ def test_weights_of_images_are_those_of_as_many_copies(attack):
         np.testing.assert_allclose(fitted(labels=other, attack=attack, sample_weight=by_image), weighted, atol=1e-6)
 
 
-@pytest.mark.parametrize("attack", [None, ATTACK, TRADES], ids=["none", "pgd", "trades"])
+@pytest.mark.parametrize(("attack",), grid(DEFENSES, fast=[(ATTACK,)]), ids=IDS)
 def test_labels_may_be_a_column_or_one_hot(attack):
     plain = fitted(attack=attack)
     np.testing.assert_allclose(fitted(labels=LABELS[:, None], attack=attack), plain, atol=1e-6)
@@ -81,7 +84,7 @@ def test_a_batch_alone_is_a_step_of_fit():
     assert other.predict_on_batch(IMAGES).shape == (COUNT, CLASSES)
 
 
-@pytest.mark.parametrize("attack", [None, ATTACK, TRADES], ids=["none", "pgd", "trades"])
+@pytest.mark.parametrize("attack", DEFENSES, ids=IDS)
 def test_the_loss_of_an_epoch_is_the_mean_over_its_images(attack):
     """The last batch has 2 images, and the others 6."""
     trained = model(attack)
@@ -108,7 +111,7 @@ def test_metrics_of_weighted_images_are_weighted():
     assert history["accuracy"][0] == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("attack", [None, ATTACK, TRADES], ids=["none", "pgd", "trades"])
+@pytest.mark.parametrize("attack", DEFENSES, ids=IDS)
 def test_it_is_saved_loaded_and_trained_on(attack, tmp_path):
     checkpoint = keras.callbacks.ModelCheckpoint(str(tmp_path / "{epoch}.keras"))
     trained = model(attack)

@@ -18,6 +18,7 @@ from advkeras.training.robust_validation import RobustValidation
 from advkeras.training.trainer import train
 
 from ..conftest import small_networks
+from ..grids import grid
 
 
 def halves(sample: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
@@ -36,7 +37,7 @@ def plain_run(sample, tmp_path_factory):
         return train(PLAIN, MNIST, *halves(sample), tmp_path_factory.mktemp("plain") / "mine", report=lambda _: None)
 
 
-@pytest.mark.parametrize("defense", ["none", "pgd", "trades"])
+@pytest.mark.parametrize(("defense",), grid(("none", "pgd", "trades"), fast=[("pgd",), ("trades",)]))
 def test_a_run_learns_and_leaves_a_model_with_its_card(tmp_path, sample, small, plain_run, defense):
     training, test = halves(sample)
     outcome, folder = plain_run, plain_run.folder.parent
@@ -201,7 +202,7 @@ class Kill(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("where", ["validation", "figures", "weights"])
+@pytest.mark.parametrize(("where",), grid(("validation", "figures", "weights"), fast=[("figures",)]))
 def test_an_epoch_that_was_stopped_before_all_of_it_was_kept_is_trained_again(
     tmp_path, sample, small, plain_run, monkeypatch, where
 ):
