@@ -3,11 +3,14 @@
 from functools import cache
 from unittest.mock import patch
 
-from typer.testing import CliRunner
+from click.testing import CliRunner
+from typer.main import get_command
 
 from advkeras.cli import app
 from advkeras.models import Classifier, zoo
 
+# Typer's own runner builds the program anew at every call.
+PROGRAM = get_command(app)
 _load = Classifier.load
 
 
@@ -27,7 +30,7 @@ def _kept(source: object, **options: object) -> Classifier:
 
 def run(*arguments: object, code: int | None = 0):
     with patch.object(Classifier, "load", _kept):
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        result = CliRunner().invoke(PROGRAM, [str(argument) for argument in arguments])
     assert code is None or result.exit_code == code, result.output
     return result
 

@@ -155,14 +155,17 @@ def _iterate(
     first = iteration == 0
     cosine = (1.0 + tf.cos(math.pi * tf.cast(iteration, tf.float32) / tf.cast(iterations, tf.float32))) / 2.0
 
-    # Where the direction leads; an example that has to be a picture lies beside it.
     led = norm.point(state.images, state.direction, state.norm, bounds)
-    centers = led if levels is None else norm.point(state.images, state.direction, state.norm, bounds, levels)
     offset = led - state.images
     size = tf.sqrt(tf.reduce_mean(tf.square(offset), axis=[1, 2, 3]))
     # A goal beyond the boundary may be far away; the noise stays as large as it is useful at the boundary.
     fading = tf.where(cosine < _QUIET, 0.0, cosine)
     spread = tf.maximum(state.kappa, 0.0) * fading * tf.minimum(size, state.crossing)
+    centers = led
+    if levels is not None:
+        # A picture lies beside where the direction leads; with noise, pictures are all around it.
+        beside = norm.point(state.images, state.direction, state.norm, bounds, levels)
+        centers = tf.where(per_image(spread > 0), led, beside)
     points = settled(centers + per_image(spread) * _varied(state.noise, iteration), bounds, levels)
     objective, margin, reached, crossed, gradient, zero, nonfinite = climb(
         points, state.goals, state.aims, state.seeds, iteration, *shared

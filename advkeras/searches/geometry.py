@@ -8,8 +8,8 @@ from advkeras.models.pixel_grid import settled
 
 # Rounds in which a point's distance is brought back to what it was before pixels met the bounds.
 _NORM_ROUNDS = 3
-# The same, where pixels are rounded as well.
-_GRID_ROUNDS = 6
+# More of them, where pixels are rounded as well and a distance may be too long; a point goes no farther in these.
+_GRID_ROUNDS = 3
 
 
 def along(images: Any, direction: Any, norm: Any, bounds: tuple[float, float], levels: int | None = None) -> Any:
@@ -29,13 +29,13 @@ def along(images: Any, direction: Any, norm: Any, bounds: tuple[float, float], l
     scale = norm
     points = settled(images + per_image(scale) * forward, bounds, levels)
     # Rounding makes a distance longer or shorter; clipping makes it shorter. Below half a step nothing moves.
-    least, rounds = (1.0, _NORM_ROUNDS) if levels is None else (0.5, _GRID_ROUNDS)
-    for _ in range(rounds):
+    least, rounds = (1.0, _NORM_ROUNDS) if levels is None else (0.5, _NORM_ROUNDS + _GRID_ROUNDS)
+    for number in range(rounds):
         reached = length(points - images)
         change = tf.math.divide_no_nan(norm, reached)
         if levels is not None:
             change = tf.where(reached > 0, change, 2.0)
-        scale *= tf.clip_by_value(change, least, 2.0)
+        scale *= tf.clip_by_value(change, least, 2.0 if number < _NORM_ROUNDS else 1.0)
         points = settled(images + per_image(scale) * forward, bounds, levels)
     return points
 

@@ -6,11 +6,13 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 import typer
+from click.testing import CliRunner
 from typer.models import ArgumentInfo, OptionInfo
-from typer.testing import CliRunner
 
 from advkeras.cli import app
 from advkeras.cli.checked import option_name
+
+from ..commands import PROGRAM
 
 # What zero means something for, and minus one nothing.
 ZERO_IS_FINE = {
@@ -66,7 +68,7 @@ def edges_of(name: str, annotation: Any) -> Iterator[list[str]]:
 
 
 def said(arguments: list[str]) -> tuple[int, list[str]]:
-    result = CliRunner().invoke(app, arguments)
+    result = CliRunner().invoke(PROGRAM, arguments)
     return result.exit_code, result.stderr.strip().splitlines()
 
 

@@ -6,10 +6,12 @@ import subprocess
 import sys
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
-from advkeras.cli import app, failures
+from advkeras.cli import failures
 from advkeras.errors import AdvkerasError
+
+from ..commands import PROGRAM
 
 
 class ResourceExhaustedError(Exception):
@@ -26,7 +28,7 @@ def failing(monkeypatch):
             raise error
 
         monkeypatch.setattr("advkeras.reporting.documents.read_documents", raises)
-        return CliRunner().invoke(app, ["report", "RUN", *arguments])
+        return CliRunner().invoke(PROGRAM, ["report", "RUN", *arguments])
 
     return run
 

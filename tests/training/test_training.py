@@ -21,8 +21,8 @@ from ..conftest import small_networks
 from ..grids import grid
 
 
-def halves(sample: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
-    return sample.where(np.arange(len(sample)) < 640), sample.where(np.arange(len(sample)) >= 640)
+def parts(sample: LabelledImages) -> tuple[LabelledImages, LabelledImages]:
+    return sample.where(np.arange(len(sample)) < 640), sample.where(np.arange(len(sample)) >= 880)
 
 
 SHORT = {"epochs": 3, "learning_rate": 0.05}
@@ -34,12 +34,12 @@ def plain_run(sample, tmp_path_factory):
     """A run of the plain recipe; tests that write into its folder get a copy."""
     with pytest.MonkeyPatch.context() as patch:
         small_networks(patch)
-        return train(PLAIN, MNIST, *halves(sample), tmp_path_factory.mktemp("plain") / "mine", report=lambda _: None)
+        return train(PLAIN, MNIST, *parts(sample), tmp_path_factory.mktemp("plain") / "mine", report=lambda _: None)
 
 
 @pytest.mark.parametrize(("defense",), grid(("none", "pgd", "trades"), fast=[("pgd",), ("trades",)]))
 def test_a_run_learns_and_leaves_a_model_with_its_card(tmp_path, sample, small, plain_run, defense):
-    training, test = halves(sample)
+    training, test = parts(sample)
     outcome, folder = plain_run, plain_run.folder.parent
     if defense != "none":
         recipe = TrainingRecipe.default(MNIST, defense, epsilon=0.02, ramp_epochs=1, **SHORT)
@@ -58,7 +58,7 @@ def test_a_run_learns_and_leaves_a_model_with_its_card(tmp_path, sample, small, 
 
 
 def test_a_training_that_ends_in_nan_writes_nothing(tmp_path, sample, small):
-    training, test = halves(sample)
+    training, test = parts(sample)
 
     class Ruins(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -70,7 +70,7 @@ def test_a_training_that_ends_in_nan_writes_nothing(tmp_path, sample, small):
 
 
 def test_training_goes_on_from_the_weights_of_a_saved_model(tmp_path, sample, small, plain_run):
-    training, test = halves(sample)
+    training, test = parts(sample)
     again = replace(PLAIN, epochs=1, learning_rate=1e-9, start=str(plain_run.folder.parent))
     second = train(again, MNIST, training, test, tmp_path / "second")
     assert second.card.accuracies["benign"] == plain_run.card.accuracies["benign"]
@@ -80,7 +80,7 @@ def test_training_goes_on_from_the_weights_of_a_saved_model(tmp_path, sample, sm
 
 def test_the_epoch_with_the_best_held_out_accuracy_is_kept_and_training_stops_early(tmp_path, sample, small):
     """A rate that soon destroys what was learnt: the best epoch is an early one."""
-    training, test = halves(sample)
+    training, test = parts(sample)
     recipe = TrainingRecipe.default(
         MNIST, "pgd", epochs=9, learning_rate=0.05, epsilon=0.02, ramp_epochs=0, validation=128, patience=2
     )
@@ -99,7 +99,7 @@ def test_the_epoch_with_the_best_held_out_accuracy_is_kept_and_training_stops_ea
 
 def test_averaged_weights_are_validated_and_kept(tmp_path, sample, small):
     """With a momentum near 1 they lag far behind the last ones."""
-    training, test = halves(sample)
+    training, test = parts(sample)
     recipe = TrainingRecipe.default(MNIST, "none", epochs=2, learning_rate=0.05, batch_size=16, seed=3)
     last, averaged = (
         train(replace(recipe, average=average), MNIST, training, test, tmp_path / str(average), report=lambda _: None)
@@ -112,7 +112,7 @@ def test_averaged_weights_are_validated_and_kept(tmp_path, sample, small):
 
 
 def test_mixed_precision_leaves_a_model_of_full_precision(tmp_path, sample, small):
-    training, test = halves(sample)
+    training, test = parts(sample)
     recipe = TrainingRecipe.default(MNIST, "pgd", epochs=3, learning_rate=0.05, epsilon=0.02, precision="mixed")
     outcome = train(recipe, MNIST, training, test, tmp_path, report=lambda _: None)
     assert outcome.card.accuracies["benign"]["rate"] > 0.5
@@ -143,7 +143,7 @@ def test_schedules_end_at_0_and_reach_the_highest_rate(schedule):
 
 
 def test_a_run_that_was_stopped_goes_on_at_its_last_finished_epoch(tmp_path, sample, small):
-    training, test = halves(sample)
+    training, test = parts(sample)
     recipe = TrainingRecipe.default(MNIST, "none", epochs=4)
 
     class Stop(keras.callbacks.Callback):
@@ -162,7 +162,7 @@ def test_a_run_that_was_stopped_goes_on_at_its_last_finished_epoch(tmp_path, sam
 
 
 def test_an_unfinished_run_is_not_continued_by_another_recipe(tmp_path, sample, small):
-    training, test = halves(sample)
+    training, test = parts(sample)
 
     class Stop(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
@@ -172,7 +172,7 @@ def test_an_unfinished_run_is_not_continued_by_another_recipe(tmp_path, sample, 
     recipe = TrainingRecipe.default(MNIST, "none", epochs=2)
     with pytest.raises(KeyboardInterrupt):
         train(recipe, MNIST, training, test, tmp_path, callbacks=[Stop()], report=lambda _: None)
-    for other, data in ((replace(recipe, seed=1), training), (recipe, test)):
+    for other, data in ((replace(recipe, seed=1), training), (recipe, training.first(600))):
         with pytest.raises(InvalidInputError, match="unfinished run of another recipe or of other images"):
             train(other, MNIST, data, test, tmp_path)
     assert train(recipe, MNIST, training, test, tmp_path, report=lambda _: None).folder.name == "1"
@@ -180,7 +180,7 @@ def test_an_unfinished_run_is_not_continued_by_another_recipe(tmp_path, sample, 
 
 def test_a_second_run_in_the_same_folder_starts_from_the_beginning(tmp_path, sample, small, plain_run):
     shutil.copytree(plain_run.folder.parent, tmp_path, dirs_exist_ok=True)
-    second = train(PLAIN, MNIST, *halves(sample), tmp_path, report=lambda _: None)
+    second = train(PLAIN, MNIST, *parts(sample), tmp_path, report=lambda _: None)
     assert (plain_run.folder.name, second.folder.name) == ("1", "2")
     assert [entry["epoch"] for entry in second.card.history] == [0, 1, 2]
     without_time = [
@@ -221,10 +221,10 @@ def test_an_epoch_that_was_stopped_before_all_of_it_was_kept_is_trained_again(
                 "accuracies",
                 lambda self: validated(self) if len(epochs) < 1 else (_ for _ in ()).throw(KeyboardInterrupt),
             )
-        train(PLAIN, MNIST, *halves(sample), tmp_path, callbacks=callbacks, report=lambda _: None)
+        train(PLAIN, MNIST, *parts(sample), tmp_path, callbacks=callbacks, report=lambda _: None)
     monkeypatch.undo()
     small_networks(monkeypatch)
-    outcome = train(PLAIN, MNIST, *halves(sample), tmp_path, report=lambda _: None)
+    outcome = train(PLAIN, MNIST, *parts(sample), tmp_path, report=lambda _: None)
     # After a stop the batches come in another order.
     assert [set(epoch) for epoch in outcome.card.history] == [set(epoch) for epoch in plain_run.card.history]
     assert [epoch["epoch"] for epoch in outcome.card.history] == [0, 1, 2]
@@ -235,7 +235,7 @@ def test_an_epoch_that_was_stopped_before_all_of_it_was_kept_is_trained_again(
 def test_workers_go_on_from_an_epoch_that_all_of_them_have(tmp_path, sample, small, monkeypatch):
     recipe = replace(PLAIN, epochs=4)
     with pytest.raises(KeyboardInterrupt):
-        train(recipe, MNIST, *halves(sample), tmp_path, callbacks=[Kill(3)], report=lambda _: None)
+        train(recipe, MNIST, *parts(sample), tmp_path, callbacks=[Kill(3)], report=lambda _: None)
     asked, seen = [], []
 
     def agreed(strategy, numbers, below):
@@ -244,7 +244,7 @@ def test_workers_go_on_from_an_epoch_that_all_of_them_have(tmp_path, sample, sma
 
     monkeypatch.setattr(distribution, "in_common", agreed)
     watch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(epoch))
-    outcome = train(recipe, MNIST, *halves(sample), tmp_path, callbacks=[watch], report=lambda _: None)
+    outcome = train(recipe, MNIST, *parts(sample), tmp_path, callbacks=[watch], report=lambda _: None)
     assert asked == [([0], 1), ([0, 2, 3], 5)]
     assert seen == [2, 3]
     assert [epoch["epoch"] for epoch in outcome.card.history] == [0, 1, 2, 3]
@@ -257,7 +257,7 @@ def test_a_worker_begins_anew_when_the_chief_does(tmp_path, sample, small, monke
     watch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: begun.append(epoch))
 
     def run(recipe):
-        assert train(recipe, MNIST, *halves(sample), tmp_path, callbacks=[watch], report=lambda _: None) is None
+        assert train(recipe, MNIST, *parts(sample), tmp_path, callbacks=[watch], report=lambda _: None) is None
 
     run(PLAIN)
     run(PLAIN)
@@ -295,13 +295,13 @@ def test_the_best_weights_stay_whole_when_better_ones_are_half_written(tmp_path,
 
 def test_damaged_weights_of_the_last_epoch_are_those_of_the_one_before(tmp_path, sample, small, plain_run):
     with pytest.raises(KeyboardInterrupt):
-        train(replace(PLAIN, epochs=4), MNIST, *halves(sample), tmp_path, callbacks=[Kill(3)], report=lambda _: None)
+        train(replace(PLAIN, epochs=4), MNIST, *parts(sample), tmp_path, callbacks=[Kill(3)], report=lambda _: None)
     kept = tmp_path / "training" / "epochs"
     assert sorted(path.name for path in kept.iterdir()) == ["2", "3"]
     (kept / "3" / "state.weights.h5").write_bytes(b"damaged")
     seen = []
     watch = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(epoch))
-    train(replace(PLAIN, epochs=4), MNIST, *halves(sample), tmp_path, callbacks=[watch], report=lambda _: None)
+    train(replace(PLAIN, epochs=4), MNIST, *parts(sample), tmp_path, callbacks=[watch], report=lambda _: None)
     assert seen == [2, 3]
 
 
@@ -309,13 +309,13 @@ def test_a_run_whose_patience_has_run_out_is_not_trained_further_after_a_stop(tm
     recipe = TrainingRecipe.default(MNIST, "none", epochs=5, learning_rate=1e-9, validation=128, patience=1)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(run_training, "measure", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
-        train(recipe, MNIST, *halves(sample), tmp_path, report=lambda _: None)
-    outcome = train(recipe, MNIST, *halves(sample), tmp_path, report=lambda _: None)
+        train(recipe, MNIST, *parts(sample), tmp_path, report=lambda _: None)
+    outcome = train(recipe, MNIST, *parts(sample), tmp_path, report=lambda _: None)
     assert [entry["epoch"] for entry in outcome.card.history] == [0, 1]
 
 
 def test_a_stop_after_the_last_epoch_costs_no_training(tmp_path, sample, small, monkeypatch):
-    training, test = halves(sample)
+    training, test = parts(sample)
     recipe = TrainingRecipe.default(MNIST, "none", epochs=4, learning_rate=0.05)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("advkeras.training.trainer.measure", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -342,7 +342,7 @@ def test_held_out_images_are_not_trained_on(tmp_path, sample, small, monkeypatch
 
     monkeypatch.setattr(run_training, "shuffled_batches", batches)
     monkeypatch.setattr(run_training, "RobustValidation", Validation)
-    training, test = halves(sample)
+    training, test = parts(sample)
     recipe = TrainingRecipe.default(MNIST, "none", epochs=1, validation=128)
     train(recipe, MNIST, training, test, tmp_path, report=lambda _: None)
     np.testing.assert_array_equal(trained[0], training.images[:512])
