@@ -32,9 +32,9 @@ _GAIN = 0.002
 _RISING, _LEAST_RISING = 2 / 3, 3
 # Images of which float32 rounds all other classes' probabilities to 0, as a share of those asked about.
 _SATURATED = 0.1
-# By what share the lead of an image's class may change around it, and of what share of the images by more. On 113 test images
-# of cifar10-natural it changes by 6% in the middle, by more than 10% on every fourth and by more than 20% on every tenth; on
-# the other models of the zoo by more than 20% on one in thirty at most.
+# By what share the lead of an image's class may change around it, and of what share of the images by more. On 113 test
+# images of cifar10-natural it changes by 6% in the middle, by more than 10% on every fourth and by more than 20% on
+# every tenth; on the other models of the zoo by more than 20% on one in thirty at most.
 _CHANGE, _UNSTABLE = 0.2, 0.5
 # A sound attack finds examples that surely exist on more than this share of the images.
 _ACTIVE = 0.9

@@ -17,3 +17,15 @@ def test_pixels_that_meet_a_bound_stay_there_and_the_others_go_on():
     np.testing.assert_allclose(length(points - images.reshape(2, *SHAPE)), norm, rtol=0.01)
     np.testing.assert_allclose(moved[:, ::2], 0.05, atol=1e-6)
     np.testing.assert_allclose(moved[:, 1::2], moved[:, 1:2].repeat(FEATURES // 2, axis=1), atol=1e-6)
+
+
+def test_pictures_lie_beside_points_also_where_the_distance_cannot_be_reached():
+    generator = np.random.default_rng(0)
+    images = (generator.integers(0, 256, (20, *SHAPE)) / 255).astype(np.float32)
+    direction = generator.standard_normal((20, *SHAPE)).astype(np.float32)
+    full = np.sqrt(FEATURES)
+    norm = np.geomspace(0.05 * full, full, 20).astype(np.float32)
+    points, pictures = (along(images, direction, norm, (0.0, 1.0), levels).numpy() for levels in (None, 256))
+    assert (length(points - images).numpy()[-5:] < 0.9 * norm[-5:]).all()
+    np.testing.assert_allclose(pictures * 255, np.rint(pictures * 255), atol=1e-3)
+    np.testing.assert_allclose(pictures, points, atol=1.5 / 255)
