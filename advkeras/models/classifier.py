@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +13,10 @@ import tensorflow as tf
 
 from advkeras.arrays import NO_CLASS, pixels_of
 from advkeras.errors import InvalidInputError, require_increasing
-from advkeras.models import layout, lite, memory, outputs, saved_model, zoo
+from advkeras.models import loading, memory, outputs
 from advkeras.models.card import ModelCard
 from advkeras.models.intake import in_batches_of, require_image_shape
-from advkeras.models.networks import Network, keras_network, load_keras_file
+from advkeras.models.networks import Network, keras_network
 from advkeras.models.number_types import scaled
 from advkeras.models.pixel_grid import on_grid, settled_arrays
 from advkeras.models.references import load_again, reference
@@ -209,49 +208,11 @@ class Classifier:
             UnknownOutputError: as for the class.
             UnknownShapeError: as for :meth:`from_keras`.
         """
-        path = zoo.locate(source)
         usage = Usage(threshold, output_name, classes, shape, channels_first, preprocessing, levels, trust)
-        if path.suffix.lower() == lite.SUFFIX:
-            return cls._of(
-                lite.lite_network(path),
-                bounds=_require_bounds(bounds, path),
-                name=path.stem,
-                source=str(source),
-                usage=usage,
-            )
-        if path.is_file():
-            model = load_keras_file(path, trust=trust)
-            return cls._of(
-                keras_network(model),
-                bounds=_require_bounds(bounds, path),
-                name=path.stem,
-                source=str(source),
-                model=model,
-                usage=usage,
-            )
-        version = layout.version_folder(path)
-        card = ModelCard.read(version)
-        network = saved_model.load_network(version)
-        name = (card.name if card else "") or (version.parent.name if layout.is_version(version.name) else version.name)
-        if card and bounds and tuple(map(float, bounds)) != tuple(map(float, card.bounds)):
-            raise InvalidInputError(
-                f"the model card of {path} says that its pixels lie in {list(card.bounds)}. Received: "
-                f"bounds={tuple(bounds)}"
-            )
-        bounds = bounds or (card.bounds if card else None)
-        if card and usage.shape is None:
-            usage = replace(usage, shape=card.input_shape)
-        classifier = cls._of(
-            network,
-            bounds=_require_bounds(bounds, path),
-            name=name,
-            source=str(source),
-            folder=version,
-            card=card,
-            usage=usage,
-        )
-        if card:
-            card.require_fit(classifier.input_shape, classifier.num_classes, str(path))
+        network, facts = loading.found(source, bounds, usage)
+        classifier = cls._of(network, **facts)
+        if classifier.card:
+            classifier.card.require_fit(classifier.input_shape, classifier.num_classes, str(source))
         return classifier
 
     @classmethod
@@ -409,11 +370,3 @@ def classes_of(logits: Any) -> Any:
     """The classes (...,) int32 that logits (..., classes) say, as a TensorFlow function; NO_CLASS where one is NaN."""
     unknown = tf.reduce_any(tf.math.is_nan(logits), axis=-1)
     return tf.where(unknown, NO_CLASS, tf.argmax(logits, axis=-1, output_type=tf.int32))
-
-
-def _require_bounds(bounds: tuple[float, float] | None, path: Path) -> tuple[float, float]:
-    if bounds is None:
-        raise InvalidInputError(
-            f"{path} has no model card that says its pixels' bounds: give --bounds LOW HIGH (in Python, bounds=)"
-        )
-    return bounds
