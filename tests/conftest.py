@@ -61,6 +61,15 @@ def half_space() -> Callable[..., tuple[Classifier, np.ndarray]]:
     return make
 
 
+def to_the_plane(
+    images: np.ndarray, normal: np.ndarray, bounds: tuple[float, float] = (0.0, 1.0), norm: str = "l2"
+) -> np.ndarray:
+    """The least distance (N,) of images to the hyperplane of :func:`half_space`, over pixels scaled to [0, 1]."""
+    low, high = bounds
+    along = np.abs(((images - low) / (high - low) - 0.5).reshape(len(images), -1) @ normal)
+    return along / np.abs(normal).sum() if norm == "linf" else along
+
+
 @pytest.fixture
 def grey_images() -> Callable[..., np.ndarray]:
     """Images near mid-grey, so that no bound is in an attack's way."""

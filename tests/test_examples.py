@@ -13,7 +13,7 @@ from advkeras.attacks import FGSM, configure, registry
 from advkeras.datasets import MNIST
 
 from .commands import run
-from .conftest import FEATURES
+from .conftest import FEATURES, to_the_plane
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -78,7 +78,7 @@ def test_deepfool_finds_the_projection_on_a_hyperplane(half_space, grey_images):
     classifier, normal = half_space()
     images = grey_images()
     result = configure("deepfool", MNIST)(classifier, images, classifier.predict(images))
-    least = np.abs((images - 0.5).reshape(len(images), -1) @ normal) / np.sqrt(FEATURES)
+    least = to_the_plane(images, normal) / np.sqrt(FEATURES)
     assert result.success.all()
     np.testing.assert_allclose(result.distortion, 1.02 * least, rtol=0.01, atol=1e-5)
 

@@ -13,7 +13,7 @@ from advkeras.searches.fast_boundary import onto_hyperplane
 from advkeras.searches.problem import Problem
 from advkeras.searches.squares import bump
 
-from ..conftest import FEATURES, SHAPE, linear_classifier
+from ..conftest import FEATURES, SHAPE, linear_classifier, to_the_plane
 
 
 def test_checkpoints_are_the_papers():
@@ -27,8 +27,7 @@ def test_auto_pgd_reaches_the_exact_robust_accuracy(half_space, grey_images, att
     classifier, normal = half_space()
     images = grey_images(count=60)
     labels = classifier.predict(images)
-    dual = np.abs(normal).sum() if norm == "linf" else 1.0
-    least = np.abs((images - 0.5).reshape(len(images), -1) @ normal) / dual
+    least = to_the_plane(images, normal, norm=norm)
     for epsilon in np.quantile(least, [0.2, 0.5, 0.8]):
         result = attack(epsilon=float(epsilon), norm=norm, iterations=30)(classifier, images, labels)
         clear = np.abs(least / epsilon - 1) > 1e-3
@@ -105,8 +104,7 @@ def test_autoattack_leaves_the_exact_robust_accuracy(half_space, grey_images, no
     classifier, normal = half_space()
     images = grey_images(count=40)
     labels = classifier.predict(images)
-    dual = np.abs(normal).sum() if norm == "linf" else 1.0
-    least = np.abs((images - 0.5).reshape(len(images), -1) @ normal) / dual
+    least = to_the_plane(images, normal, norm=norm)
     epsilon = float(np.median(least))
     attack = AutoAttack(epsilon=epsilon, norm=norm, version=version, iterations=20, queries=100)
     result = attack(classifier, images, labels)
@@ -127,7 +125,7 @@ def test_square_in_l2_finds_what_is_half_as_far_away_as_it_may_look():
     classifier = linear_classifier(weights, np.array([0.0, -10 * normal.sum()]), shape=shape)
     images = (0.5 + np.random.default_rng(7).uniform(-0.1, 0.1, (30, *shape))).astype(np.float32)
     labels = classifier.predict(images)
-    least = np.abs((images - 0.5).reshape(len(images), -1) @ normal)
+    least = to_the_plane(images, normal)
     epsilon = float(np.quantile(least, 0.8))
     result = Square(epsilon=epsilon, queries=1_000, norm="l2")(classifier, images, labels)
     assert not (result.success & (least > epsilon)).any()

@@ -13,7 +13,7 @@ from advkeras.searches.decoupled_search import DecoupledSearch
 from advkeras.searches.gradients import adversarial_margin
 from advkeras.searches.penalty_search import PenaltySearch
 
-from ..conftest import FEATURES, SHAPE, linear_classifier
+from ..conftest import FEATURES, SHAPE, linear_classifier, to_the_plane
 from ..grids import grid
 
 BOUNDS = [(0.0, 1.0), (0.0, 255.0), (-1.0, 3.0)]
@@ -22,12 +22,6 @@ DECOUPLED = DecoupledSearch(gradients=50)
 # Each search, and by how much its distortion may exceed the least one.
 SEARCHES = {"penalty": (PENALTY, 1.05), "decoupled": (DECOUPLED, 1.02)}
 BY_EITHER = pytest.mark.parametrize(("search", "excess"), SEARCHES.values(), ids=SEARCHES)
-
-
-def projection(images, normal, bounds):
-    """Distance of each image to the hyperplane, as L2 over pixels scaled to [0, 1]."""
-    low, high = bounds
-    return np.abs(((images - low) / (high - low) - 0.5).reshape(len(images), -1) @ normal)
 
 
 @pytest.mark.parametrize("bounds", BOUNDS)
@@ -39,7 +33,7 @@ def test_fgsm_steps_along_the_sign_of_the_normal(half_space, grey_images, bounds
     result = FGSM(epsilon=epsilon)(classifier, images, labels)
     away = np.where(labels == 0, 1, -1)[:, None, None, None] * np.sign(normal).reshape(SHAPE)
     np.testing.assert_allclose(result.adversarials, images + epsilon * away, rtol=1e-4, atol=1e-4)
-    reachable = projection(images, normal, bounds) < 0.1 * np.abs(normal).sum()
+    reachable = to_the_plane(images, normal, bounds) < 0.1 * np.abs(normal).sum()
     np.testing.assert_array_equal(result.success, reachable)
 
 
@@ -70,7 +64,7 @@ def test_optbrittle_finds_the_projection_on_the_hyperplane(half_space, grey_imag
     classifier, normal = half_space(bounds=bounds)
     images = grey_images(bounds=bounds)
     result = OptBrittle(search=search)(classifier, images, classifier.predict(images))
-    least = projection(images, normal, bounds) / np.sqrt(FEATURES) * (bounds[1] - bounds[0])
+    least = to_the_plane(images, normal, bounds) / np.sqrt(FEATURES) * (bounds[1] - bounds[0])
     assert result.success.all()
     assert (result.distortion >= least * 0.999).all()
     assert (result.distortion <= least * excess + (excess - 1) / 50 * (bounds[1] - bounds[0])).all()
@@ -106,7 +100,7 @@ def test_optstrong_goes_beyond_the_hyperplane_by_its_confidence(half_space, grey
     images = grey_images()
     labels = classifier.predict(images)
     result = OptStrong(confidence=confidence, search=search)(classifier, images, labels)
-    least = (projection(images, normal, (0.0, 1.0)) + confidence / scale) / np.sqrt(FEATURES)
+    least = (to_the_plane(images, normal, (0.0, 1.0)) + confidence / scale) / np.sqrt(FEATURES)
     assert result.success.all()
     assert (
         adversarial_margin(classifier.logits(result.adversarials), labels, targeted=False).numpy() >= confidence
@@ -138,7 +132,7 @@ def test_optmargin_goes_as_far_as_its_farthest_member(half_space, grey_images, b
     result = attack(classifier, images, labels)
     away = np.where(labels == 0, 1, -1)
     along = attack.members(classifier).reshape(8, FEATURES) @ normal / width
-    least = (projection(images, normal, bounds) + (-away[:, None] * along[None]).max(axis=1)) / np.sqrt(FEATURES)
+    least = (to_the_plane(images, normal, bounds) + (-away[:, None] * along[None]).max(axis=1)) / np.sqrt(FEATURES)
     assert result.success.all()
     assert (result.distortion >= least * width * 0.999).all()
     assert (result.distortion <= least * width * excess).all()
@@ -259,7 +253,7 @@ def test_optregion_goes_as_far_as_the_regions_vote_needs(half_space, grey_images
     lead = 2 * share - 1
     # Logits grow in proportion to the distance; with steep logits a probability is nearly a vote.
     beyond = lead / np.sqrt(1 - lead**2) if combine == "mean_logits" else norm.ppf(share)
-    least = (projection(images, normal, (0.0, 1.0)) + beyond * spread) / np.sqrt(FEATURES)
+    least = (to_the_plane(images, normal, (0.0, 1.0)) + beyond * spread) / np.sqrt(FEATURES)
     assert result.attacked.all()
     assert result.success.all()
     # Of 1,600 points at a look, the share's standard error is 0.0115, about 0.033 spreads.
@@ -284,7 +278,7 @@ def test_optmimic_goes_until_walks_stay_beyond_the_hyperplane(half_space, grey_i
     drawn = generator.standard_normal((400_000, FEATURES))
     cosines = drawn[:, 0] / np.linalg.norm(drawn, axis=1)
     walks = cosines * generator.uniform(0, reach, len(drawn)) * np.sqrt(FEATURES)
-    from_image = projection(images, normal, bounds)
+    from_image = to_the_plane(images, normal, bounds)
     # Of 1,600 points at a look, the share's standard error is 0.009; a slack of three to either side.
     least, expected, most = (
         (from_image + np.quantile(walks, share + slack)) / np.sqrt(FEATURES) for slack in (-0.027, 0, 0.027)

@@ -10,7 +10,7 @@ from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier
 from advkeras.searches import boundary_walks
 
-from ..conftest import FEATURES, SHAPE, linear_classifier
+from ..conftest import FEATURES, SHAPE, linear_classifier, to_the_plane
 
 BOUNDS = [(0.0, 1.0), (0.0, 255.0), (-1.0, 3.0)]
 # Every attack classifies the images before its search, and the examples twice after it.
@@ -61,19 +61,13 @@ def three_classes(bias=(0.0, 0.0, 0.0)):
     return Endpoint(linear_classifier(weights, np.asarray(bias) - weights.sum(axis=0) / 2))
 
 
-def to_hyperplane(images, normal, bounds=(0.0, 1.0)):
-    """Distance of each image to the hyperplane, as L2 over pixels scaled to [0, 1]."""
-    low, high = bounds
-    return np.abs(((images - low) / (high - low) - 0.5).reshape(len(images), -1) @ normal)
-
-
 @pytest.mark.parametrize("bounds", BOUNDS)
 def test_square_reaches_what_a_corner_of_the_ball_reaches(endpoint, grey_images, bounds):
     classifier, normal = endpoint(bounds=bounds)
     images = grey_images(count=40, bounds=bounds)
     epsilon = 0.02
     result = Square(epsilon=epsilon * (bounds[1] - bounds[0]))(classifier, images, classifier.predict(images))
-    needed = to_hyperplane(images, normal, bounds) / (epsilon * np.abs(normal).sum())
+    needed = to_the_plane(images, normal, bounds) / (epsilon * np.abs(normal).sum())
     assert (needed < 0.9).sum() >= 10
     assert (needed > 1.01).sum() >= 3
     assert result.success[needed < 0.9].all()
@@ -84,7 +78,7 @@ def test_square_climbs_to_the_corner_of_the_ball(endpoint, grey_images):
     """From an image out of reach the search goes on to its budget's end."""
     classifier, normal = endpoint()
     images = grey_images(count=40)
-    images = images[to_hyperplane(images, normal) > 0.006 * np.abs(normal).sum()]
+    images = images[to_the_plane(images, normal) > 0.006 * np.abs(normal).sum()]
     labels = classifier.predict(images)
     result = Square(epsilon=0.005)(classifier, images, labels)
     away = np.where(labels == 0, 1, -1)[:, None] * normal
@@ -122,7 +116,7 @@ def test_no_image_takes_more_queries_than_its_budget(endpoint, grey_images, quer
     classifier, normal = endpoint()
     images = grey_images(count=20)
     labels = classifier.predict(images)
-    farthest = to_hyperplane(images, normal).argsort()[-3:]
+    farthest = to_the_plane(images, normal).argsort()[-3:]
     for attack in (Square(epsilon=0.001, queries=queries), HopSkipJump(queries=queries, initial_samples=10)):
         for one in farthest:
             classifier.asked.clear()
@@ -153,7 +147,7 @@ def test_hopskipjump_comes_near_the_projection_on_the_hyperplane(endpoint, grey_
     classifier, normal = endpoint(bounds=bounds)
     images = grey_images(bounds=bounds)
     result = HopSkipJump(queries=2_000)(classifier, images, classifier.predict(images))
-    least = to_hyperplane(images, normal, bounds) / np.sqrt(FEATURES) * (bounds[1] - bounds[0])
+    least = to_the_plane(images, normal, bounds) / np.sqrt(FEATURES) * (bounds[1] - bounds[0])
     assert result.success.all()
     assert (result.distortion >= least * 0.999).all()
     assert (result.distortion <= least * 1.15).all()

@@ -5,7 +5,7 @@ import pytest
 
 from advkeras.attacks import QuickAttack
 
-from ..conftest import FEATURES, SHAPE, linear_classifier
+from ..conftest import FEATURES, SHAPE, linear_classifier, to_the_plane
 
 
 @pytest.mark.parametrize("targeted", [False, True])
@@ -14,8 +14,7 @@ def test_it_leaves_the_exact_robust_accuracy(half_space, grey_images, norm, targ
     classifier, normal = half_space()
     images = grey_images(count=60)
     labels = classifier.predict(images)
-    dual = np.abs(normal).sum() if norm == "linf" else 1.0
-    least = np.abs((images - 0.5).reshape(len(images), -1) @ normal) / dual
+    least = to_the_plane(images, normal, norm=norm)
     for epsilon in np.quantile(least, [0.2, 0.8]):
         attack = QuickAttack(epsilon=float(epsilon), norm=norm, gradients=60)
         result = attack(classifier, images, labels, 1 - labels if targeted else None)
@@ -27,7 +26,7 @@ def test_images_that_are_fooled_take_no_more_gradients(half_space, grey_images):
     classifier, normal = half_space()
     images = grey_images(count=40)
     labels = classifier.predict(images)
-    farthest = (np.abs((images - 0.5).reshape(len(images), -1) @ normal) / np.abs(normal).sum()).max()
+    farthest = to_the_plane(images, normal, norm="linf").max()
     near = QuickAttack(epsilon=float(2 * farthest))(classifier, images, labels)
     assert near.success.all()
     assert near.gradient_count <= 10 * len(images)
