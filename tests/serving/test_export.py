@@ -164,6 +164,7 @@ def test_warm_up_requests_are_answered(exported):
     assert set(names) == {"serving_default", "serving_bytes", "region", "region_seeded"}
 
 
+@pytest.mark.slow
 def test_a_killed_export_leaves_no_version(tmp_path):
     script = f"""
 import os, signal
