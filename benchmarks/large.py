@@ -1,7 +1,8 @@
 """Memory and time of the commands on MobileNetV2 and ResNet50 at 224 x 224: random weights, images and labels.
 
-Memory is the peak of the command's processes beyond that of one that has loaded the model. With --before the same
-commands run on the code of another checkout, too. Budgets are small, so that it ends: batches are as with large ones.
+Memory is the peak of a command's processes; "loaded" is that of one that has loaded the model and does nothing else. With
+--before the same commands run on the code of another checkout, too. Budgets are small, so that it ends: batches are as
+with large ones. What is done is kept in a folder, so that a run that was stopped goes on.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import advkeras  # noqa: F401 - before TensorFlow, which it tells what to use
 # isort: split
 import keras
 import numpy as np
-from measuring import peak_of, report
+from measuring import once, peak_of, report
 
 from advkeras.models import Classifier
 
@@ -28,6 +29,7 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--before", type=Path, metavar="FOLDER", help="another checkout")
 parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
 parser.add_argument("--commands", nargs="+", metavar="NAME", help="as in the table; all by default")
+parser.add_argument("--kept", type=Path, default=Path(tempfile.gettempdir()) / "large", metavar="FOLDER")
 options = parser.parse_args()
 
 
@@ -61,6 +63,24 @@ def spread_classes(model: Any, images: Any) -> None:
     last.set_weights([kernel * scale, (bias - logits.mean(axis=0)) * scale])
 
 
+def write_model(name: str, folder: Path) -> tuple[Path, Path]:
+    """A network with random weights as a file, and images with the labels that it gives them as another."""
+    keras.utils.set_random_seed(0)
+    model = NETWORKS[name](weights=None, classes=CLASSES, input_shape=SHAPE)
+    images = np.random.default_rng(0).integers(0, 256, (IMAGES, *SHAPE)).astype(np.float32)
+    spread_classes(model, images)
+    model.save(folder / "net.keras")
+    labels = Classifier.from_keras(model, bounds=(0, 255)).predict(images)
+    np.savez(folder / "data.npz", images=images, labels=labels)
+    return folder / "net.keras", folder / "data.npz"
+
+
+def measured(command: list[str], checkout: Path) -> dict[str, Any]:
+    """Memory and time of a command, and whether it has ended by itself."""
+    peak, seconds, code = peak_of(command, checkout, limit=LIMIT)
+    return {"gb": peak / 2**30, "seconds": seconds, "ended": code == 0}
+
+
 def main() -> None:
     """Measures each command on each network."""
     checkouts = {"after": Path(__file__).parents[1], **({"before": options.before.resolve()} if options.before else {})}
@@ -68,20 +88,14 @@ def main() -> None:
     for name in options.networks:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
-            keras.utils.set_random_seed(0)
-            model = NETWORKS[name](weights=None, classes=CLASSES, input_shape=SHAPE)
-            images = np.random.default_rng(0).integers(0, 256, (IMAGES, *SHAPE)).astype(np.float32)
-            spread_classes(model, images)
-            model.save(folder / "net.keras")
-            labels = Classifier.from_keras(model, bounds=(0, 255)).predict(images)
-            np.savez(folder / "data.npz", images=images, labels=labels)
-            del model
-            for title in options.commands or commands(folder, folder, folder):
+            model, data = write_model(name, folder)
+            for title in options.commands or commands(model, data, folder):
                 row: dict[str, Any] = {"network": name, "command": title}
                 for kind, checkout in checkouts.items():
-                    command = commands(folder / "net.keras", folder / "data.npz", folder / kind)[title]
-                    peak, seconds, code = peak_of(command, checkout, limit=LIMIT)
-                    row |= {f"{kind}_gb": peak / 2**30, f"{kind}_seconds": seconds, f"{kind}_ended": code == 0}
+                    command = commands(model, data, folder / kind)[title]
+                    path = options.kept / f"{name}-{title}-{kind}.json"
+                    found = once(path, lambda command=command, checkout=checkout: measured(command, checkout))
+                    row |= {f"{kind}_{key}": found[key] for key in ("gb", "seconds", "ended")}
                 rows.append(row)
                 print(row, flush=True)
     report("large", "Memory and time at 224 x 224, 8 images", rows, stopped_beyond_gb=LIMIT / 2**30)
