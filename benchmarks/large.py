@@ -1,8 +1,8 @@
 """Memory and time of the commands on MobileNetV2 and ResNet50 at 224 x 224: random weights, images and labels.
 
-Memory is the peak of a command's processes; "loaded" is that of one that has loaded the model and does nothing else. With
---before the same commands run on the code of another checkout, too. Budgets are small, so that it ends: batches are as
-with large ones. What is done is kept in a folder, so that a run that was stopped goes on.
+Memory is the peak of a command's processes; "loaded" is that of one that has loaded the model and does nothing else.
+With --before the same commands run on the code of another checkout, too. Budgets are small, so that it ends: batches
+are as with large ones. What is done is kept in a folder, so that a run that was stopped goes on.
 """
 
 import argparse
