@@ -397,7 +397,7 @@ FAULTS = (
     Fault(
         "pictures go farther than points where a distance cannot be reached",
         "searches/geometry.py",
-        "2.0 if number < _NORM_ROUNDS else 1.0",
+        "2.0 if number < _NORM_ROUNDS else tf.where(reached > 0, 1.0, 2.0)",
         "2.0",
         "tests/searches/test_geometry.py",
     ),

@@ -8,7 +8,8 @@ from advkeras.models.pixel_grid import settled
 
 # Rounds in which a point's distance is brought back to what it was before pixels met the bounds.
 _NORM_ROUNDS = 3
-# More of them, where pixels are rounded as well and a distance may be too long; a point goes no farther in these.
+# More of them, where pixels are rounded as well and a distance may be too long. In these a point goes no farther, once
+# it has moved.
 _GRID_ROUNDS = 3
 
 
@@ -32,10 +33,9 @@ def along(images: Any, direction: Any, norm: Any, bounds: tuple[float, float], l
     least, rounds = (1.0, _NORM_ROUNDS) if levels is None else (0.5, _NORM_ROUNDS + _GRID_ROUNDS)
     for number in range(rounds):
         reached = length(points - images)
-        change = tf.math.divide_no_nan(norm, reached)
-        if levels is not None:
-            change = tf.where(reached > 0, change, 2.0)
-        scale *= tf.clip_by_value(change, least, 2.0 if number < _NORM_ROUNDS else 1.0)
+        change = tf.where(reached > 0, tf.math.divide_no_nan(norm, reached), 2.0 if levels else 0.0)
+        most = 2.0 if number < _NORM_ROUNDS else tf.where(reached > 0, 1.0, 2.0)
+        scale *= tf.clip_by_value(change, least, most)
         points = settled(images + per_image(scale) * forward, bounds, levels)
     return points
 

@@ -29,3 +29,17 @@ def test_pictures_lie_beside_points_also_where_the_distance_cannot_be_reached():
     assert (length(points - images).numpy()[-5:] < 0.9 * norm[-5:]).all()
     np.testing.assert_allclose(pictures * 255, np.rint(pictures * 255), atol=1e-3)
     np.testing.assert_allclose(pictures, points, atol=1.5 / 255)
+
+
+def test_pictures_of_a_short_distance_are_one_step_away_in_the_largest_entries():
+    """A distance of a fortieth of a step in each pixel: now and then rounding leaves the image itself."""
+    generator = np.random.default_rng(0)
+    images = np.full((20, *SHAPE), 128 / 255, np.float32)
+    direction = generator.standard_normal((20, *SHAPE)).astype(np.float32)
+    norm = np.full(20, np.sqrt(FEATURES) / 40 / 255, np.float32)
+    steps = np.rint(255 * (along(images, direction, norm, (0.0, 1.0), 256).numpy() - images))
+    moved = (steps != 0).any(axis=(1, 2, 3))
+    assert moved.mean() > 0.5
+    assert np.abs(steps).max() == 1
+    largest = np.abs(direction).max(axis=(1, 2, 3), keepdims=True) == np.abs(direction)
+    np.testing.assert_array_equal(steps[largest][moved], np.sign(direction[largest][moved]))
