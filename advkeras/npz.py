@@ -170,7 +170,7 @@ def _archive(source: Source) -> Iterator[zipfile.ZipFile]:
 def _one_line(source: Source, kind: str) -> Iterator[None]:
     try:
         yield
-    except InvalidInputError:
+    except (InvalidInputError, MemoryError):
         raise
     # What a damaged file raises depends on where it is damaged, and is no part of zipfile's or NumPy's interface.
     except Exception as error:

@@ -1,6 +1,7 @@
 """``advkeras attack``."""
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,9 @@ from advkeras.cli.console import counted, counting, import_tensorflow, out, prog
 from advkeras.cli.subjects import Subject, on_subject, say_further_flags
 from advkeras.errors import InvalidInputError
 from advkeras.parameters import NOT_NEGATIVE
+
+# What _write_pictures calls an example.
+_PICTURE = re.compile(r"\d{5,}-\d+-as-\d+\.png")
 
 
 @on_subject
@@ -161,7 +165,7 @@ def _require_npz(path: Path) -> None:
 
 
 def _write_pictures(found: Any, places: Any, folder: Path, bounds: tuple[float, float]) -> Path:
-    """Each example that fools as a picture: PLACE-CLASS-as-CLASS.png."""
+    """Each example that fools as a picture, PLACE-CLASS-as-CLASS.png, and no other picture of that form."""
     from advkeras.datasets import pictures
     from advkeras.files import write_atomically
 
@@ -169,4 +173,9 @@ def _write_pictures(found: Any, places: Any, folder: Path, bounds: tuple[float, 
     names = [f"{places[row]:05}-{found.labels[row]}-as-{found.predictions[row]}.png" for row in rows]
     for name, content in zip(names, pictures.encoded(found.adversarials[rows], bounds), strict=True):
         write_atomically(folder / name, content)
+    # What an earlier command has found is no part of the .npz file any more.
+    kept = set(names)
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if _PICTURE.fullmatch(path.name) and path.name not in kept:
+            path.unlink()
     return folder

@@ -64,7 +64,8 @@ def evaluate(
         float | None,
         NOT_NEGATIVE,
         typer.Option(
-            help="Of FGSM, PGD and Square, in pixel units; the protocol's by default.",
+            help="Of the attacks that stay within one, and of the accuracy that is left within it, in pixel "
+            "units; the protocol's by default.",
             rich_help_panel="What to run",
         ),
     ] = None,
@@ -137,7 +138,8 @@ def evaluate(
             f"{counted(len(data), 'image')} in {time.perf_counter() - start:.0f} s; results and examples in {folder}",
             soft_wrap=True,
         )
-    for line in hold(evaluation, requirements):
+    # Earlier commands on the same folder may have attacked other models.
+    for line in hold(evaluation, requirements, [each.name for each in classifiers]):
         err.print(line, soft_wrap=True)
 
 

@@ -125,30 +125,31 @@ def _read(
     """The first pictures that can be read, their labels, and what is to be said of them."""
     count = len(files) if examples is None else min(examples, len(files))
     limits.require_room(count * math.prod(shape), limits.ARRAYS, f"{count:,} pictures of shape {shape}")
-    images: list[npt.NDArray[np.uint8]] = []
-    labels, broken, turned = [], [], 0
+    images: npt.NDArray[np.uint8] = np.empty((count, *shape), np.uint8)
+    labels: list[int] = []
+    broken, turned = [], 0
     for file, label in files:
-        if examples is not None and len(images) == examples:
+        if len(labels) == count:
             break
         try:
             picture = pictures.read(file, channels=shape[2], exif=wanted.exif)
         except InvalidInputError as error:
             broken.append(str(error))
             continue
-        images.append(_fitted(picture.pixels, shape, wanted.resize, file))
+        images[len(labels)] = _fitted(picture.pixels, shape, wanted.resize, file)
         labels.append(label)
         turned += picture.turned
-    if broken and not (wanted.skip_broken and images):
+    if broken and not (wanted.skip_broken and labels):
         more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
         raise InvalidInputError(f"{broken[0]}{more}; --skip-broken leaves such pictures out")
     remarks = []
     if broken:
         named = "; ".join(broken[:_NAMED]) + ("; ..." if len(broken) > _NAMED else "")
-        remarks.append(f"{len(broken)} of {len(broken) + len(images)} pictures left out: {named}")
+        remarks.append(f"{len(broken)} of {len(broken) + len(labels)} pictures left out: {named}")
     if turned:
         how = "are turned so" if wanted.exif else "are not turned, as Keras's readers have it; --exif turns them"
-        remarks.append(f"{turned} of {len(images)} pictures say in EXIF that they lie on a side, and {how}")
-    return np.stack(images), np.array(labels, np.int32), remarks
+        remarks.append(f"{turned} of {len(labels)} pictures say in EXIF that they lie on a side, and {how}")
+    return images[: len(labels)], np.array(labels, np.int32), remarks
 
 
 def _first_shape(files: Sequence[tuple[Path, int]], wanted: Wanted) -> Shape:

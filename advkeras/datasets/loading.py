@@ -143,7 +143,10 @@ def load_sample(name: str) -> LabelledImages:
 def to_pixel_unit(images: npt.NDArray[np.uint8], bounds: tuple[float, float]) -> npt.NDArray[np.float32]:
     """Pixels of 8 bits, 0 to 255, scaled to bounds."""
     low, high = bounds
-    return (low + images.astype(np.float32) * ((high - low) / 255.0)).astype(np.float32)
+    scaled = images.astype(np.float32)  # all there are, once: the rest happens in place
+    scaled *= np.float32((high - low) / 255.0)
+    scaled += np.float32(low)
+    return scaled
 
 
 def _load_sample(spec: DatasetSpec) -> LabelledImages:

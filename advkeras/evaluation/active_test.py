@@ -1,6 +1,6 @@
 """The active test: an attack is tried where an adversarial example surely exists (Zimmermann et al., NeurIPS 2022)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -67,13 +67,7 @@ class Binarised(OnSome):
 
     def _fitted(self, features: Any, image: FloatArray, place: int) -> tuple[FloatArray, float, bool]:
         """Weights and bias of an image's layer, whose output is positive at the corner; whether it can be used."""
-        generator = derive_generator(self.seed, "active test", place)
-        signs = 2.0 * generator.integers(0, 2, image.shape) - 1.0
-        inner = _REACH * generator.uniform(-1.0, 1.0, (_INNER, *image.shape))
-        chance = generator.uniform(-1.0, 1.0, (_CHANCE, *image.shape))
-        points = self._inside(image, np.concatenate([signs[None], inner, chance, np.zeros((1, *image.shape))]))
-        size = self.classifier.at_once
-        seen = np.concatenate([features(points[i : i + size]).numpy() for i in range(0, len(points), size)])
+        seen = np.concatenate([features(points).numpy() for points in self._points(image, place)])
         known, scores = seen[: 1 + _INNER].astype(np.float64), np.full(len(seen), np.nan)
         if np.isfinite(seen).all():
             direction = discriminant(known[0], known[1:])
@@ -85,6 +79,17 @@ class Binarised(OnSome):
                 alone = bool((scores[1 + _INNER : -1] < middle).all())
                 return (scale * direction).astype(np.float32), float(-scale * middle), alone
         return np.zeros(seen.shape[1], np.float32), 0.0, False
+
+    def _points(self, image: FloatArray, place: int) -> Iterator[FloatArray]:
+        """The corner, points inside, those with which chance is tried, and the image, as many at once as fit."""
+        generator = derive_generator(self.seed, "active test", place)
+        size = self.classifier.at_once
+        yield self._inside(image, 2.0 * generator.integers(0, 2, (1, *image.shape)) - 1.0)
+        for count, reach in ((_INNER, _REACH), (_CHANCE, 1.0)):
+            for start in range(0, count, size):
+                drawn = generator.uniform(-1.0, 1.0, (min(size, count - start), *image.shape))
+                yield self._inside(image, reach * drawn)
+        yield image[None]
 
     def _inside(self, image: FloatArray, offsets: npt.NDArray[Any]) -> FloatArray:
         points = np.clip(image + self.epsilon * offsets, *self.classifier.bounds).astype(np.float32)

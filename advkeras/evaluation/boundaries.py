@@ -169,6 +169,7 @@ def measure_boundaries(
         search=search.get_config(),
         attacks={attack.title: attack.get_config() for attack in attacks},
         checksums=checksums,
+        usages={classifier.name: classifier.usage.record() for classifier in classifiers},
         region_radius=spec.region_radius,
         models={},
         flags=of_study(classifiers, attacks, spec.bounds, data.images),

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,7 @@ class BoundaryReport:
         search: parameters of the search for boundaries.
         attacks: for each attack's title, its hyperparameters.
         checksums: for each model's name, the checksum of its files.
+        usages: for each model's name, what was said of how it is used, and its file does not say.
         region_radius: of region classification, in pixel units.
         models: for each model's name, its rows.
         flags: what may be wrong with what was studied; none for most.
@@ -90,6 +91,7 @@ class BoundaryReport:
     provenance: Provenance = UNKNOWN
     units_left: Count = 0
     plan: str = ""
+    usages: dict[str, dict[str, Any]] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     @computed_field  # type: ignore[prop-decorator]
@@ -235,17 +237,20 @@ class BoundaryStudy(Study[PlannedBoundaries, BoundaryStudyResults]):
     def together(self, plans: Sequence[PlannedBoundaries], there: set[str]) -> PlannedBoundaries:
         """The last plan, and the kinds of images of those before it that are done and answer the same question."""
         last = plans[-1]
-        models, attacks, checksums = dict(last.models), dict(last.report.attacks), dict(last.report.checksums)
+        models, attacks = dict(last.models), dict(last.report.attacks)
+        checksums, usages = dict(last.report.checksums), dict(last.report.usages)
         for plan in reversed(plans[:-1]):
             for name, kinds in plan.models.items() if plan.question == last.question else ():
-                digest = plan.report.checksums[name]
-                if checksums.setdefault(name, digest) != digest:
+                digest, usage = plan.report.checksums[name], plan.report.usages.get(name, {})
+                if name not in checksums:
+                    checksums[name], usages[name] = digest, usage
+                if (checksums[name], usages.get(name, {})) != (digest, usage):
                     continue
                 has = {kind.kind for kind in models.get(name, ())}
                 more = tuple(kind for kind in kinds if kind.kind not in has and there.issuperset(kind.units))
                 models[name] = (*models.get(name, ()), *more)
                 attacks |= {kind.title: plan.report.attacks[kind.title] for kind in more if kind.kind != BENIGN}
-        report = replace(last.report, attacks=attacks, checksums=checksums)
+        report = replace(last.report, attacks=attacks, checksums=checksums, usages=usages)
         return replace(last, models={name: kinds for name, kinds in models.items() if kinds}, report=report)
 
     def fold(self, asked: PlannedBoundaries, find: Find, provenance: Provenance) -> BoundaryStudyResults:

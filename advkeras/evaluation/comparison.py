@@ -51,7 +51,7 @@ class PairOfModels:
     Attributes:
         before: name of the first.
         after: name of the second.
-        same: whether their files, or their answers, have the same checksum.
+        same: whether their files, or their answers, have the same checksum, and they are used alike.
         attacks: titles of those that both were attacked by with the same parameters; the worst case is over them.
         changes: of each accuracy that both have.
     """
@@ -159,7 +159,7 @@ def compare(before: str, after: str | None = None, models: Sequence[str] = ()) -
             PairOfModels(
                 before=one.name,
                 after=other.name,
-                same=one.checksum == other.checksum,
+                same=one.answers_as == other.answers_as,
                 attacks=tuple(row.row.title for row, _ in common if row.row.attack != BENIGN),
                 changes=tuple(_changes(common)),
             )

@@ -187,6 +187,7 @@ def _model(model: PlannedModel, plan: PlannedEvaluation, find: Find) -> tuple[Mo
         worst=_worst_case(found[1:], plan.epsilon, plan.bounds),
         logits=model.logits,
         features=model.features,
+        usage=model.usage,
     )
     checked = _flags_of_checks(model, found[1:], plan, find)
     return result, [*model.flags, *_flags(result, found, plan), *checked]

@@ -1,7 +1,7 @@
 """What an evaluation was asked for, as data: enough to make its tables of units' results without a model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from advkeras.errors import require
@@ -64,6 +64,7 @@ class PlannedModel:
         source: what it was loaded from, as given.
         checksum: of its files, or of its answers.
         logits: how they are had from what the model returns, in words.
+        usage: what was said of how the model is used, and its file does not say: preprocessing and the like.
         rows: benign images, then the attacks.
         flags: what is to be known of it before anything is measured; none for most.
         answers: the units of what it answers when it is asked again, and around images.
@@ -82,6 +83,12 @@ class PlannedModel:
     unconstrained: tuple[Digest, ...] = ()
     transfers: tuple[Digest, ...] = ()
     features: str = ""
+    usage: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def answers_as(self) -> tuple[str, dict[str, Any]]:
+        """What two models have in common that answer alike."""
+        return self.checksum, self.usage
 
     def __post_init__(self) -> None:
         benign = bool(self.rows) and self.rows[0].attack == BENIGN and self.rows[0].norm is None
@@ -154,6 +161,6 @@ def together(plans: Sequence[PlannedEvaluation], there: set[str]) -> PlannedEval
             rows = tuple(row for row in model.rows if row.attack not in has and there.issuperset(row.units))
             if known is None and rows and rows[0].norm is None:
                 models[model.name] = replace(model, rows=rows)
-            elif known is not None and known.checksum == model.checksum:
+            elif known is not None and known.answers_as == model.answers_as:
                 models[model.name] = replace(known, rows=(*known.rows, *rows))
     return replace(last, models=tuple(models.values()))

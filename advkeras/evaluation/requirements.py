@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
@@ -90,8 +90,15 @@ class Requirement:
         return "not met" if ((high < self.bound) if self.at_least else (low > self.bound)) else "cannot be said"
 
 
-def hold(evaluation: Evaluation, requirements: Sequence[Requirement]) -> list[str]:
+def hold(
+    evaluation: Evaluation, requirements: Sequence[Requirement], models: Collection[str] | None = None
+) -> list[str]:
     """Holds an evaluation against requirements, for each model.
+
+    Args:
+        evaluation: the results.
+        requirements: on each model.
+        models: names of those that are meant; all by default.
 
     Returns:
         A line about each that is met.
@@ -103,7 +110,7 @@ def hold(evaluation: Evaluation, requirements: Sequence[Requirement]) -> list[st
     require_finished(evaluation.units_left, requirements)
     found = []
     for model in evaluation.models:
-        for each in requirements:
+        for each in requirements if models is None or model.name in models else ():
             measured = each.of(model)
             low, high = measured.interval()
             said = f"{measured.count} of {measured.of}, 95% interval {low:.1%} to {high:.1%}"

@@ -1,7 +1,7 @@
 """The results of an evaluation as data: what results.json holds. Tables and reports are made from it alone."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from advkeras import records
@@ -151,6 +151,7 @@ class ModelResult:
         worst: what all of them together leave; None without attacks.
         logits: how they are had from what the model returns, in words.
         features: what the active test's last layers look at, in words; empty without it.
+        usage: what was said of how the model is used, and its file does not say: preprocessing and the like.
     """
 
     name: str
@@ -160,6 +161,7 @@ class ModelResult:
     worst: WorstCase | None = None
     logits: str = AS_RETURNED
     features: str = ""
+    usage: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

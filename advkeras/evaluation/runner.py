@@ -162,6 +162,7 @@ class _Study:
                 for units, tests in zip(rows, active, strict=True)
             ),
             features=features_of(classifier)[1] if self.active_test else "",
+            usage=classifier.usage.record(),
             answers=tuple(unit.digest for unit in answers),
             unconstrained=tuple(unit.digest for unit in unconstrained),
             transfers=tuple(unit.digest for unit in transfers),

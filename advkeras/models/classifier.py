@@ -1,5 +1,6 @@
 """What every part of advkeras takes: a function from images to logits, with the facts that attacks need."""
 
+import copy
 import os
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -111,6 +112,7 @@ class Classifier:
         self.num_classes = int(self.reading.logits(tf.constant(noise)).shape[1])
         logits = scaled(self.reading.logits, self.input_shape, batch, tf.constant(noise))
         self._function = in_batches_of(logits, batch) if batch else logits
+        self._batch = batch
 
     def __call__(self, images: Any) -> Any:
         """Logits (N, classes) float32 of images (N, H, W, C) float32, as tensors; usable inside a tf.function."""
@@ -251,6 +253,14 @@ class Classifier:
                 build(), input_signature=signature, jit_compile=jit_compile, autograph=False
             )
         return self._graphs[key, jit_compile]
+
+    def without_gradients(self) -> "Classifier":
+        """The same classifier without what only its gradients need: as it is served."""
+        served = copy.copy(self)
+        served._graphs = {}
+        logits = self.reading.logits
+        served._function = in_batches_of(logits, self._batch) if self._batch else logits
+        return served
 
     @cached_property
     def differentiable(self) -> bool:

@@ -114,7 +114,8 @@ def _read(
             "exclude each other"
         )
     if before is not None and before.kind == "Softmax" and _explains(before, probes, outputs):
-        return Reading(before.function, BEFORE_SOFTMAX)
+        classes = outputs.shape[1]  # which a reshape behind the softmax may have made of its input's
+        return Reading(lambda images: tf.reshape(before.function(images), (-1, classes)), BEFORE_SOFTMAX)
     if not whole:
         return Reading(function, AS_RETURNED)
     return Reading(

@@ -32,7 +32,9 @@ def shard(text: str) -> Compute:
     def compute(units: Iterable[Unit], store: Store, watch: Watch | None = None) -> None:
         ordered = in_order(units)
         owners = _owners(ordered)
-        groups = {root: index for index, root in enumerate(dict.fromkeys(filter(None, owners.values())))}
+        # Of units that are called alike, an attack's for example, each share gets as many.
+        roots = [unit for unit in ordered if owners[unit.digest] == unit.digest]
+        groups = {unit.digest: index for index, unit in enumerate(sorted(roots, key=lambda unit: unit.title))}
         own = [unit for unit in ordered if (root := owners[unit.digest]) and groups[root] % of == number - 1]
         execute(own, store, watch)
         for unit in ordered:

@@ -95,7 +95,8 @@ class Store:
     def claim(self, unit: Unit) -> Iterator[bool]:
         """Whether nobody else is working on the unit; while this holds, others are told so.
 
-        A process that dies lets go of what it held. Behind a URL everybody may work on everything.
+        A process that dies lets go of what it held. Behind a URL, and on a file system that has no locks, everybody
+        may work on everything.
         """
         if not self._local:
             yield True
@@ -111,6 +112,8 @@ class Store:
             except BlockingIOError:
                 yield False
                 return
+            except OSError:  # of a file system without locks, where nobody can tell, as behind a URL
+                pass
             try:
                 yield True
             finally:

@@ -87,28 +87,32 @@ class Study(abc.ABC, Generic[A, R]):
         except (OSError, InvalidInputError):
             return None
 
-    def asked_for(self, store: Store, there: set[str]) -> tuple[A, Plan]:
-        """What the studies of this kind in a folder were asked for, together, and the plan of the last one.
+    def asked_for(self, store: Store, there: set[str], plan: Plan | None = None) -> tuple[A, Plan]:
+        """What the studies of this kind in a folder were asked for, together, and the plan that counts.
 
         Args:
             store: of the run.
             there: digests of the units that have a result.
+            plan: which one counts; the one that was asked for last by default.
 
         Raises:
             InvalidInputError: if there is no such study.
         """
         plans = kept(store, self.name)
+        if plan is not None:
+            plans = [*(each for each in plans if each.digest != plan.digest), plan]
         if not plans:
             raise InvalidInputError(f"{store.folder} holds no plan of {self.what}")
-        asked = [records.of_plain(self.asked, plan.about, what="a plan") for plan in plans]
+        asked = [records.of_plain(self.asked, each.about, what="a plan") for each in plans]
         return self.together(asked, there), plans[-1]
 
-    def put_together(self, store: Store, provenance: Provenance | None = None) -> R:
-        """The results of the last study of this kind in a folder; written there, where nothing is missing.
+    def put_together(self, store: Store, provenance: Provenance | None = None, plan: Plan | None = None) -> R:
+        """The results of a study of this kind in a folder; written there, where nothing is missing.
 
         Args:
             store: of the run.
             provenance: of the results; that of the plan by default.
+            plan: whose results; by default the one's that was asked for last.
 
         Raises:
             InvalidInputError: if there is no such study, or the results cannot be written.
@@ -116,12 +120,12 @@ class Study(abc.ABC, Generic[A, R]):
         with store.alone():
             while True:
                 there = store.digests()
-                chosen, plan = self.asked_for(store, there)
-                found = self.fold(chosen, store.result, provenance or plan.provenance)
+                chosen, counting = self.asked_for(store, there, plan)
+                found = self.fold(chosen, store.result, provenance or counting.provenance)
                 if there <= store.digests():  # what turns out to be damaged is there no more
                     break
-            left = len(plan.left(store))
-            found = self.with_facts(found, plan=plan.digest, units_left=left)
+            left = len(counting.left(store))
+            found = self.with_facts(found, plan=counting.digest, units_left=left)
             if not left:
                 found = self.write_files(chosen, found, store)
                 store.write(self.file_name, records.as_json(self.report_of(found)))
@@ -151,7 +155,8 @@ class Study(abc.ABC, Generic[A, R]):
 
         def computed() -> R:
             compute(units, store, watch)
-            return self.put_together(store, of_run(time.perf_counter() - start))
+            # Another command may have been asked for on the same folder meanwhile.
+            return self.put_together(store, of_run(time.perf_counter() - start), plan)
 
         found = computed()
         if not plan.left(store):

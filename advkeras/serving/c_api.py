@@ -27,8 +27,19 @@ from advkeras.errors import AdvkerasError, InvalidInputError, without_internals
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 _STRING, _STRING_SIZE = 7, 24
-_DTYPES = {1: np.float32, 2: np.float64, 3: np.int32, 4: np.uint8, 6: np.int8, 9: np.int64, 10: np.bool_}
+_DTYPES = {
+    1: np.float32,
+    2: np.float64,
+    3: np.int32,
+    4: np.uint8,
+    6: np.int8,
+    9: np.int64,
+    10: np.bool_,
+    19: np.float16,
+}
 _NUMBERS = {np.dtype(dtype): number for number, dtype in _DTYPES.items()}
+READABLE = frozenset(dtype.name for dtype in _NUMBERS)
+"""Names of the types of what can be fetched."""
 _ERROR = "error"
 # tensorflow::DisableXlaCompilation(), which holds for the whole process.
 _DISABLE_XLA = "_ZN10tensorflow21DisableXlaCompilationEv"
@@ -119,7 +130,10 @@ class CApiSession:
         return int(tensor)
 
     def _array(self, tensor: int) -> npt.NDArray[Any]:
-        dtype = _DTYPES[self._library.TF_TensorType(tensor)]
+        number = self._library.TF_TensorType(tensor)
+        if number not in _DTYPES:
+            raise CApiError(f"no array is made of a tensor of TensorFlow's type {number} here")
+        dtype = _DTYPES[number]
         shape = [self._library.TF_Dim(tensor, axis) for axis in range(self._library.TF_NumDims(tensor))]
         size = self._library.TF_TensorByteSize(tensor)
         content = ctypes.string_at(self._library.TF_TensorData(tensor), size)

@@ -54,15 +54,16 @@ def export(
         source=classifier.source,
     )
     name = name or parent.resolve().name
+    answering = classifier.without_gradients()
     served = {
-        signatures.DEFAULT: signatures.point(classifier),
-        signatures.REGION: signatures.region(classifier, vote),
-        signatures.REGION_SEEDED: signatures.region_seeded(classifier, vote),
+        signatures.DEFAULT: signatures.point(answering),
+        signatures.REGION: signatures.region(answering, vote),
+        signatures.REGION_SEEDED: signatures.region_seeded(answering, vote),
     }
     if classifier.input_shape[2] in PICTURE_CHANNELS:
-        served[signatures.BYTES] = signatures.point_of_bytes(classifier)
+        served[signatures.BYTES] = signatures.point_of_bytes(answering)
     if detector is not None:
-        served[signatures.DETECT] = signatures.detect(classifier, detector)
+        served[signatures.DETECT] = signatures.detect(answering, detector)
     # A global seed would become part of every random operation of the graph.
     tf.random.set_seed(None)
 

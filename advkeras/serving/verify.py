@@ -18,7 +18,7 @@ from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier, ModelCard
 from advkeras.regions.voting import RegionVote
 from advkeras.serving import signatures
-from advkeras.serving.c_api import CApiError, CApiProcess
+from advkeras.serving.c_api import READABLE, CApiError, CApiProcess
 from advkeras.serving.signatures import Signature
 
 _TOLERANCE = 1e-5
@@ -139,13 +139,11 @@ class Server:
         self._found = found
 
     def __call__(self, signature: str, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """The answers of a signature by the names of its outputs."""
+        """The answers of a signature by the names of its outputs; strings and the like are left out."""
         known = self._found[signature]
-        answers = self._run(
-            {known.inputs[key].tensor: value for key, value in inputs.items()},
-            [info.tensor for info in known.outputs.values()],
-        )
-        return {key: answers[info.tensor] for key, info in known.outputs.items()}
+        outputs = {key: info.tensor for key, info in known.outputs.items() if info.dtype in READABLE}
+        answers = self._run({known.inputs[key].tensor: value for key, value in inputs.items()}, [*outputs.values()])
+        return {key: answers[tensor] for key, tensor in outputs.items()}
 
 
 def _without_xla(folder: Path) -> Check:

@@ -158,7 +158,12 @@ def test_the_command_line_writes_pictures_that_fool(tmp_path):
     labels = model.predict(PIXELS / 255, verbose=0).argmax(axis=1)
     np.savez(tmp_path / "data.npz", images=PIXELS.astype(np.uint8), labels=labels)
     what = ("--dataset", tmp_path / "data.npz", "--model", tmp_path / "mine.keras", "--bounds", 0, 1)
-    run("attack", "optbrittle", *what, "--classes", "a,b,c,d", "--whole-pixels", "--output", tmp_path / "found.npz")
+    command = (*what, "--classes", "a,b,c,d", "--whole-pixels", "--output", tmp_path / "found.npz")
+    run("attack", "fgsm", "--epsilon", 0.5, *command)
+    (tmp_path / "found" / "of mine.png").write_bytes(b"kept")
+    run("attack", "optbrittle", *command)
+    assert (tmp_path / "found" / "of mine.png").read_bytes() == b"kept"
+    (tmp_path / "found" / "of mine.png").unlink()
     files = sorted((tmp_path / "found").glob("*.png"))
     assert len(files) == 10
     for file in files:

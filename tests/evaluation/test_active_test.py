@@ -85,6 +85,23 @@ def test_new_layers_tell_the_corner_from_what_lies_inside(data):
     np.testing.assert_array_equal(again.arrays["weights"], arrays["weights"])
 
 
+def test_points_go_through_the_network_as_memory_allows(data):
+    """However many at once, they are the same ones."""
+    (part,) = slices_of(data, 6)
+    found = []
+    for size in (5_000, 70):
+        classifier = network()
+        classifier.__dict__["at_once"] = size
+        known = {"classifier": classifier, "checksum": "", "part": part, "of": "checks", "shown": "active test"}
+        test = Binarised(count=1, epsilon=EPSILON, seed=0, **known)
+        seen = list(test._points(data.images[0], 0))
+        assert max(len(points) for points in seen) <= size
+        found.append(np.concatenate(seen))
+    assert len(found[0]) == 1 + 999 + 200 + 1
+    np.testing.assert_array_equal(*found)
+    assert np.abs(found[0] - data.images[0]).max() <= EPSILON + 1e-6
+
+
 def evaluated(classifier, data, folder, *attacks):
     asked = replace(Protocol.build(SPEC, epsilon=EPSILON), attacks=attacks, region_samples=2)
     labelled = replace(data, labels=classifier.predict(data.images))

@@ -83,6 +83,16 @@ def test_what_is_met_is_said_and_what_is_not_ends_it():
     )
 
 
+def test_only_the_models_that_are_meant_are_held_against_requirements():
+    run = evaluation(benign=96, worst=44)
+    earlier = replace(evaluation(benign=10, worst=0).models[0], name="last week's")
+    both = replace(run, models=(*run.models, earlier))
+    met = Requirement.parse("benign>=0.9")
+    assert len(hold(both, [met], ["mine"])) == 1
+    with pytest.raises(RequirementError, match="last week's: benign>=0.9 is not met"):
+        hold(both, [met])
+
+
 def test_more_images_decide():
     each = Requirement.parse("worst-case>=0.4")
     assert [each.verdict(Proportion(44 * times, 100 * times)) for times in (1, 10)] == ["cannot be said", "met"]

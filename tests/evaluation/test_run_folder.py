@@ -17,6 +17,7 @@ from advkeras.evaluation.protocol import Protocol
 from advkeras.evaluation.results import read
 from advkeras.evaluation.runner import evaluate
 from advkeras.models import Classifier
+from advkeras.models.usage import Usage
 from advkeras.reporting.documents import read_documents
 from advkeras.runs.execute import Watch
 from advkeras.runs.shard import shard
@@ -25,7 +26,8 @@ from advkeras.runs.store import Store
 from ..conftest import FEATURES, SHAPE, linear_classifier
 
 SPEC = registry.own("made-up", bounds=(0.0, 1.0), shape=SHAPE, class_names=("ant", "bee", "cow"))
-CLASSIFIER = linear_classifier(3 * np.random.default_rng(2).standard_normal((FEATURES, 3)), np.zeros(3))
+WEIGHTS = 3 * np.random.default_rng(2).standard_normal((FEATURES, 3)), np.zeros(3)
+CLASSIFIER = linear_classifier(*WEIGHTS)
 
 
 class Counting(Watch):
@@ -171,3 +173,29 @@ def test_a_slice_that_makes_no_sense_is_refused(data, tmp_path):
     with pytest.raises(InvalidInputError, match="slice must be at least 1. Received: slice=0"):
         evaluate([CLASSIFIER], data, SPEC, protocol("fgsm"), tmp_path, slice_size=0)
     assert Store(tmp_path).digests() == set()
+
+
+def used(**usage):
+    """The same network, said to be used otherwise."""
+    classifier = linear_classifier(*WEIGHTS)
+    classifier.usage = Usage(**usage)
+    return classifier
+
+
+def test_a_model_that_is_used_otherwise_adds_no_rows(data, tmp_path):
+    evaluate([used()], data, SPEC, protocol("square"), tmp_path, slice_size=10)
+    otherwise = evaluate([used(threshold=0.25)], data, SPEC, protocol("fgsm"), tmp_path, slice_size=10)
+    assert [row.attack for row in otherwise.models[0].rows] == ["benign", "fgsm"]
+    assert otherwise.models[0].usage == {"threshold": 0.25}
+    again = evaluate([used()], data, SPEC, protocol("fgsm"), tmp_path, slice_size=10)
+    assert [row.attack for row in again.models[0].rows] == ["benign", "fgsm", "square"]
+
+
+def test_boundaries_of_a_model_that_is_used_otherwise_add_no_rows(data, tmp_path):
+    search = BoundarySearch(directions=4, step=0.1, reach=0.5)
+    measure_boundaries([used(threshold=0.25)], data, SPEC, protocol("fgsm").attacks, search, tmp_path)
+    report, _ = measure_boundaries([used()], data, SPEC, (), search, tmp_path)
+    assert [row.kind for row in report.models["linear"]] == ["benign"]
+    again, _ = measure_boundaries([used(threshold=0.25)], data, SPEC, (), search, tmp_path)
+    assert [row.kind for row in again.models["linear"]] == ["benign", "fgsm"]
+    assert again.usages == {"linear": {"threshold": 0.25}}

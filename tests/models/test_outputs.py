@@ -116,6 +116,20 @@ def test_logits_are_found_before_a_softmax(network):
     assert_like(classifier, lambda images: plain(images, training=False))
 
 
+def test_a_reshape_behind_the_softmax_is_one_before_it_too():
+    """As fully convolutional networks end: a softmax over the channels, then no height and width."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input(SHAPE)
+    found = keras.layers.Conv2D(4, SHAPE[:2])(inputs)
+    plain = keras.Model(inputs, keras.layers.Reshape((4,))(found))
+    classifier = Classifier.from_keras(
+        keras.Model(inputs, keras.layers.Reshape((4,))(keras.layers.Softmax()(found))), bounds=(0, 1)
+    )
+    assert (classifier.reading.how, classifier.num_classes) == (BEFORE_SOFTMAX, 4)
+    assert classifier.predict(IMAGES).shape == (7,)
+    assert_like(classifier, lambda images: plain(images, training=False))
+
+
 @pytest.mark.parametrize(
     "save", [saved_by_keras, saved_by_tensorflow, saved_as(".keras"), saved_as(".h5")],
     ids=["model.export", "tf.saved_model.save", ".keras", ".h5"],

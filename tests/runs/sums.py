@@ -20,12 +20,13 @@ class Sum(Unit):
     notes: Path
     seconds: float = 0.0
     wrong: type[Exception] | None = None
+    called: str = ""
 
     kind: ClassVar[str] = "sum"
 
     @property
     def title(self):
-        return f"sum of {self.number}"
+        return self.called or f"sum of {self.number}"
 
     @property
     def subject(self):

@@ -1,5 +1,6 @@
 """Units, the store of their results, and computing them: stopped, damaged, failing, and two processes at once."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -168,3 +169,30 @@ def test_a_disk_that_is_full_is_one_line_and_leaves_nothing_half_written(tmp_pat
     with pytest.raises(InvalidInputError, match=r"cannot write .*x\.bin: No space left on device"):
         write_atomically(tmp_path / "x.bin", b"content")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
+def test_on_a_file_system_without_locks_everybody_works_on_everything(number, tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    store, units = Store(tmp_path / "run"), chain(tmp_path)
+    with store.claim(units[0]) as mine, store.claim(units[0]) as also_mine:
+        assert mine and also_mine
+    execute(units, store)
+    assert store.get(units[-1]).arrays["total"].tolist() == [10]
+
+
+def test_a_result_that_memory_is_short_for_is_kept(tmp_path, monkeypatch):
+    store, (unit, *_) = Store(tmp_path / "run"), chain(tmp_path)
+    execute([unit], store)
+
+    def too_much(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("advkeras.npz._values", too_much)
+    with pytest.raises(MemoryError):
+        store.get(unit)
+    monkeypatch.undo()
+    assert store.get(unit).arrays["total"].tolist() == [1]

@@ -83,6 +83,18 @@ def test_what_is_unfinished_is_put_together_and_not_written(tmp_path):
     assert (tmp_path / "run" / "total.json").exists()
 
 
+def test_results_are_of_what_was_asked_whatever_another_command_asks_meanwhile(tmp_path):
+    store, units = Store(tmp_path / "run"), chain(tmp_path)
+
+    def meanwhile(asked, store, watch):
+        keep(Plan.of("adding", asked_for(units), units, UNKNOWN), store)
+        execute(asked, store, watch)
+
+    found = Adding().carry_out(asked_for(units[:1]), units[:1], store, compute=meanwhile)
+    assert (found.total, found.units_left) == (1, 0)
+    assert Adding().put_together(store).units_left == 3, "later, the last one that was asked for counts"
+
+
 def test_what_is_unfinished_can_be_looked_at_where_nothing_can_be_written(tmp_path, monkeypatch):
     store, units = Store(tmp_path / "run"), chain(tmp_path)
     Adding().carry_out(asked_for(units), units, store, compute=lambda *_: execute(units[:2], store))
@@ -125,6 +137,18 @@ def test_shares_add_up_and_the_last_one_does_what_follows_on_several(tmp_path, o
     shard(f"{order[-1]}/3")(units, store, None)
     assert sorted(computed(tmp_path)) == [*range(5), *range(10, 15), 100]
     assert store.get(joint).arrays["total"].tolist() == [sum(range(5)) + sum(range(10, 15)) + 100]
+
+
+def test_each_share_has_as_many_units_of_a_kind(tmp_path):
+    """Units come slice by slice, each with as many attacks as there are shares: none has an attack for itself."""
+    store = Store(tmp_path / "run")
+    units = [
+        Sum(number=1_000 * part + number, notes=tmp_path, called=f"attack {number}")
+        for part in range(8)
+        for number in range(4)
+    ]
+    shard("2/4")(units, store, None)
+    assert sorted(number % 1_000 for number in computed(tmp_path)) == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "1/0", "a/b", "1/3 ", f"1/{'9' * 5_000}"])

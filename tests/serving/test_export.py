@@ -217,6 +217,34 @@ def test_the_c_api_says_what_is_wrong(exported, images, tmp_path):
             call("serving_default", {"images": images})
 
 
+def test_outputs_of_any_type_are_no_reason_to_fail(tmp_path):
+    """What a model returns beside its classes is exported, too: half precision can be fetched, strings need not be."""
+
+    class Beside(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, *SHAPE), tf.float32)])
+        def serve(self, images):
+            logits = tf.reshape(images, (-1, int(np.prod(SHAPE))))[:, :4]
+            half = tf.cast(logits, tf.float16)
+            brain, names = tf.cast(logits, tf.bfloat16), tf.as_string(tf.argmax(logits, axis=1))
+            return {"logits": logits, "half": half, "brain": brain, "names": names}
+
+    module = Beside()
+    tf.saved_model.save(module, str(tmp_path / "mine"), signatures=module.serve)
+    folder = export(Classifier.load(tmp_path / "mine", bounds=BOUNDS), tmp_path / "out", vote=VOTE)
+    assert failed(verify(folder, Classifier.load(folder))) == set()
+    found = signatures.signatures_of(folder)
+    images = np.random.default_rng(0).uniform(*BOUNDS, (2, *SHAPE)).astype(np.float32)
+    with CApiProcess(folder) as process:
+        answer = Server(process.run, found)("serving_default", {"images": images})
+        assert answer["half"].dtype == np.float16
+        np.testing.assert_array_equal(answer["half"], answer["logits"].astype(np.float16))
+        with pytest.raises(CApiError, match="no array is made of a tensor of TensorFlow's type 7 here"):
+            process.run(
+                {found["serving_default"].inputs["images"].tensor: images},
+                [found["serving_default"].outputs["names"].tensor],
+            )
+
+
 def test_the_command_exports_and_verifies_a_users_model(small, tmp_path):
     small.model.save(tmp_path / "mine.keras")
     arguments = ("export", tmp_path / "mine.keras", "--bounds", -1, 3, "--radius", 0.5, "--samples", 30)
