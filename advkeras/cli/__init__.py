@@ -107,7 +107,7 @@ def program(
     load: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FILE|MODULE", help="Run Python that registers attacks of your own, before the command's name."
+            metavar="FILE|MODULE", help="Python file or module that registers attacks of your own; goes before the command's name."
         ),
     ] = None,
     debug: Annotated[

@@ -42,7 +42,7 @@ def attack(
         float | None,
         NOT_NEGATIVE,
         typer.Option(
-            help="Of FGSM, PGD and Square, in pixel units; the protocol's by default.",
+            help="Of attacks that stay within one, in pixel units; the protocol's by default.",
             rich_help_panel="What to run",
         ),
     ] = None,

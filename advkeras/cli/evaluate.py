@@ -31,7 +31,7 @@ def evaluate(
     protocol: Annotated[
         str,
         typer.Option(
-            help="quick: searches as long as their figures need; paper: the authors' 4 x 1,000 iterations, and PGD "
+            help="quick: short searches with a budget of gradients; paper: the authors' 4 x 1,000 iterations, and PGD "
             "as Madry et al. run it.",
             rich_help_panel="What to run",
         ),

@@ -65,7 +65,7 @@ Mean = Annotated[
     str | None,
     typer.Option(
         metavar="NUMBERS",
-        help="Taken off the pixels before the model gets them, in their unit: one number, or one for each channel, "
+        help="Subtracted from the pixels before the model gets them, in their unit: one number, or one for each channel, "
         "separated by commas.",
         rich_help_panel="Data",
     ),
@@ -189,7 +189,7 @@ SliceSize = Annotated[
     AT_LEAST_ONE,
     typer.Option(
         "--slice",
-        help="Images that are worked on and kept at once; at most a minute of work on two cores by default.",
+        help="Images that are worked on and kept at once; a minute or two of work on two cores by default.",
         rich_help_panel="Run",
     ),
 ]

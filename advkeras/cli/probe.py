@@ -51,7 +51,7 @@ def probe(
     concurrency: Annotated[
         int, AT_LEAST_ONE, typer.Option(help="Requests under way at once.", rich_help_panel="Load")
     ] = 4,
-    requests: Annotated[int, AT_LEAST_ONE, typer.Option(help="Number of all.", rich_help_panel="Load")] = 200,
+    requests: Annotated[int, AT_LEAST_ONE, typer.Option(help="Requests in total.", rich_help_panel="Load")] = 200,
     batch_size: Annotated[int, AT_LEAST_ONE, typer.Option(help="Images in a request.", rich_help_panel="Load")] = 8,
     attack: Annotated[
         str | None,

@@ -37,16 +37,22 @@ def train(
     resume: Annotated[
         bool, typer.Option(help="Continue an unfinished run in the folder, or throw it away and start again.")
     ] = True,
-    epochs: Annotated[int | None, AT_LEAST_ONE, typer.Option(rich_help_panel=_RECIPE)] = None,
+    epochs: Annotated[
+        int | None, AT_LEAST_ONE, typer.Option(help="Times that all images are gone through.", rich_help_panel=_RECIPE)
+    ] = None,
     batch_size: Annotated[
         int | None,
         AT_LEAST_ONE,
         typer.Option(help="128 by default, down to 16 on few images.", rich_help_panel=_RECIPE),
     ] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam or sgd.", rich_help_panel=_RECIPE)] = None,
-    learning_rate: Annotated[float | None, POSITIVE, typer.Option(rich_help_panel=_RECIPE)] = None,
+    learning_rate: Annotated[
+        float | None, POSITIVE, typer.Option(help="Of the optimizer, at its highest.", rich_help_panel=_RECIPE)
+    ] = None,
     schedule: Annotated[str | None, typer.Option(help="cosine or one-cycle.", rich_help_panel=_RECIPE)] = None,
-    weight_decay: Annotated[float | None, NOT_NEGATIVE, typer.Option(rich_help_panel=_RECIPE)] = None,
+    weight_decay: Annotated[
+        float | None, NOT_NEGATIVE, typer.Option(help="Of the weights, at each step.", rich_help_panel=_RECIPE)
+    ] = None,
     augmentation: Annotated[
         str | None, typer.Option(help="none or standard (flips and shifts).", rich_help_panel=_RECIPE)
     ] = None,
@@ -83,7 +89,7 @@ def train(
     patience: Annotated[
         int | None,
         AT_LEAST_ONE,
-        typer.Option(help="Epochs without a better one after which training stops early.", rich_help_panel=_RECIPE),
+        typer.Option(help="Stop after so many epochs without a better one.", rich_help_panel=_RECIPE),
     ] = None,
     precision: Annotated[
         str | None,

@@ -138,7 +138,7 @@ def measure_boundaries(
         search: for the boundaries.
         output: folder or URL of the run: units' results, and made of them boundaries.json and a folder of .npz files
             for each model. Units that are already there, made the same way, are not run again.
-        slice_size: images that one unit works on; by default as many as take at most a minute on two cores.
+        slice_size: images that one unit works on; by default as many as take a minute or two on two cores.
         compute: has the units computed; here, one after the other, by default.
         watch: told as the work goes on.
 

@@ -136,7 +136,7 @@ def measure_curves(
             files for each model. Units that are already there, made the same way, are not run again: those of
             :func:`advkeras.evaluation.runner.evaluate` are the same. Models whose curves are there already, and answer
             the same question, stay beside the new ones.
-        slice_size: images that one unit works on; by default as many as take at most a minute on two cores.
+        slice_size: images that one unit works on; by default as many as take a minute or two on two cores.
         compute: has the units computed; here, one after the other, by default.
         watch: told as the work goes on.
 

@@ -186,7 +186,7 @@ def detect(
             again.
         steps: of a detector's training; the protocol's by default.
         seed: of the detectors and of the regions.
-        slice_size: images that one unit works on; by default as many as take at most a minute on two cores.
+        slice_size: images that one unit works on; by default as many as take a minute or two on two cores.
         compute: has the units computed; here, one after the other, by default.
         watch: told as the work goes on.
 

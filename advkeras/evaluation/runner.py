@@ -65,7 +65,7 @@ def evaluate(
         convergence: run each attack again with twice the work on a few of the images.
         active_test: try each attack where an adversarial example surely exists (Zimmermann et al., NeurIPS 2022), on up
             to 16 of the images.
-        slice_size: images that one unit works on; by default as many as take at most a minute on two cores.
+        slice_size: images that one unit works on; by default as many as take a minute or two on two cores.
         compute: has the units computed; here, one after the other, by default.
         watch: told as the work goes on.
 

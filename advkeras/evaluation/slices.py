@@ -14,7 +14,7 @@ from advkeras.arrays import FloatArray
 from advkeras.datasets import DatasetSpec, LabelledImages
 from advkeras.parameters import require_count
 
-# Pixel values of a slice, 50 images of CIFAR-10: the tables' longest search takes less than a minute on two cores.
+# Pixel values of a slice, 50 images of CIFAR-10: the tables' longest search takes a minute or two on two cores.
 _VALUES = 50 * 32 * 32 * 3
 _LEAST, _MOST = 8, 100
 # Images of a run among which attacks look for what they start from.

@@ -34,12 +34,13 @@ class _Column:
 
 
 def _work_text(row: Row) -> str:
-    """Gradients for each image; the forward passes of an attack that takes none."""
-    if not row.point.of:
+    """Gradients for each image that was attacked; the forward passes of an attack that takes none."""
+    attacked = row.success.of if row.success else row.point.of
+    if not attacked:
         return NOTHING
     if row.gradient_count or row.attack == BENIGN:
-        return f"{row.gradient_count / row.point.of:,.0f}"
-    return f"{row.forward_count / row.point.of:,.0f} fwd"
+        return f"{row.gradient_count / attacked:,.0f}"
+    return f"{row.forward_count / attacked:,.0f} fwd"
 
 
 _TABLE_1 = (
