@@ -5,8 +5,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from advkeras.arrays import FloatArray, IntArray, Progress, no_progress
+from advkeras.arrays import FloatArray, IntArray, Progress, no_progress, slack
 from advkeras.attacks.families import MinimumNormAttack
+from advkeras.attacks.rounding import beyond_rounding
 from advkeras.errors import require
 from advkeras.models import Classifier
 from advkeras.models.counted import Passes
@@ -72,12 +73,12 @@ class FAB(MinimumNormAttack):
         require(
             not problem.targeted, f"{self.title} chooses its targets itself: take optlinf or optbrittle", targets=True
         )
-        aims = self._aims(classifier, problem)
+        aims, enough = self._aims(classifier, problem), self._near_enough(classifier)
         best, nearest = problem.images.copy(), np.full(len(problem), np.inf, np.float32)
         runs = [(restart, column) for restart in range(self.restarts) for column in range(aims.shape[1])]
         for place, (restart, column) in enumerate(runs):
             progress(place * len(problem) // len(runs), len(problem))
-            left = np.flatnonzero(nearest > self._enough)
+            left = np.flatnonzero(nearest > enough)
             if not len(left):
                 break
             part = problem.where(left)
@@ -88,7 +89,11 @@ class FAB(MinimumNormAttack):
             part.recorder.add(state.seen, state.index, stride=stride_of(self.iterations), best=kept)
             best[left[nearer]], nearest[left[nearer]] = state.best[nearer], state.best_norm[nearer]
         progress(len(problem), len(problem))
-        return best
+        return beyond_rounding(self, classifier, problem, best)
+
+    def _near_enough(self, classifier: Classifier) -> float:
+        """The distance at which an image is left, as an attack within it verifies it; 0 where none is enough."""
+        return self._enough + slack(classifier.bounds) if self._enough else 0.0
 
     def _aims(self, classifier: Classifier, problem: Problem) -> IntArray:
         """The class that each run goes towards, (N, runs) int32; NO_AIM for the nearest."""
@@ -110,7 +115,7 @@ class FAB(MinimumNormAttack):
             ("fab", self.norm, self.targets == 0),
             lambda: boundary_steps(classifier, norm=self.norm, nearest=self.targets == 0),
             state,
-            (np.int32(self.iterations), np.float32(self._enough)),
+            (np.int32(self.iterations), np.float32(self._near_enough(classifier))),
             members=1,
             batch_size=self.batch_size,
             progress=no_progress,

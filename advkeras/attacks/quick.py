@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from advkeras.arrays import FloatArray, Progress
+from advkeras.arrays import FloatArray, Progress, slack
 from advkeras.attacks.families import FixedNormAttack
 from advkeras.attacks.rounding import beyond_rounding
 from advkeras.models import Classifier
@@ -55,32 +55,33 @@ class QuickAttack(FixedNormAttack):
             clip=False,
             confidence=0.0,
         )
+        enough = self.epsilon + slack(classifier.bounds)  # as it is verified
         search = SingleSearch(classifier=classifier, ensemble=ensemble, norm=self.norm, batch_size=self.batch_size)
         found = Several(
             search,
             problem,
             self.seed,
             lambda spent: progress(spent // self.gradients, len(problem)),
-            farthest=self.within(classifier),
+            farthest=enough,
         )
         ranked = 0 if problem.targeted else rivals.count(classifier)
         first = round(_SHARE * self.gradients) if ranked else self.gradients
         second = self.gradients - first - ranked
-        left = self._search(found, np.arange(len(problem)), self.within(classifier), first)
+        left = self._search(found, np.arange(len(problem)), enough, first)
         if len(left) and ranked and second > 1:
             aims = found.nearest(left, found.classes(left))[0][:, 0]
-            self._search(found, left, self.within(classifier), second, number=1, aims=aims)
+            self._search(found, left, enough, second, number=1, aims=aims)
         progress(len(problem), len(problem))
         return beyond_rounding(self, classifier, problem, found.best)
 
     def _search(
-        self, found: Several, images: Any, epsilon: float, gradients: int, *, number: int = 0, aims: Any = None
+        self, found: Several, images: Any, enough: float, gradients: int, *, number: int = 0, aims: Any = None
     ) -> Any:
-        """Searches some of the images, each until it has an example within epsilon; returns those that have none."""
+        """Searches some of the images, each until an example is near enough; returns those that have none."""
         state, done = found.begin(images, number, aims=aims), 0
         while done < gradients and len(images):
             done = min(gradients, done + (_EARLY if done < _SETTLED else _LATE))
             found.go_on(images, state, gradients, done)
-            left = found.best_norm[images] > epsilon
+            left = found.best_norm[images] > enough
             images, state = images[left], state.where(left)
         return images

@@ -50,7 +50,8 @@ class AttackResult:
         zero_gradients: (N,) int32, gradients of each image (of its whole ensemble) that were zero everywhere.
         nonfinite_gradients: (N,) int32, gradients of each image of which something was NaN or infinite.
         forward_count: single images sent forward only, verification included.
-        gradient_count: single images sent forward and backward; an ensemble's members count one each.
+        gradient_count: single images sent forward and backward; an ensemble's members count one each. An image that is
+            done may go on for a few steps beside the others of its batch, so both counts depend a little on the batch.
         seconds: wall-clock time, compilation included.
         facts: what else is known of how they were made, as plain values.
         trace: what the search saw on its way; None of an attack that keeps none.

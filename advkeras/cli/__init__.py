@@ -107,7 +107,8 @@ def program(
     load: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FILE|MODULE", help="Python file or module that registers attacks of your own; goes before the command's name."
+            metavar="FILE|MODULE",
+            help="Python file or module that registers attacks of your own; goes before the command's name.",
         ),
     ] = None,
     debug: Annotated[

@@ -65,8 +65,8 @@ Mean = Annotated[
     str | None,
     typer.Option(
         metavar="NUMBERS",
-        help="Subtracted from the pixels before the model gets them, in their unit: one number, or one for each channel, "
-        "separated by commas.",
+        help="Subtracted from the pixels before the model gets them, in their unit: one number, or one for each "
+        "channel, separated by commas.",
         rich_help_panel="Data",
     ),
 ]

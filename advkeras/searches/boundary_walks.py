@@ -271,7 +271,9 @@ class BoundaryWalks:
         mixed = self._reached[ready] - share * self._offsets[ready]
         direction = np.where((share == 0) | (share == 1), all_alike, mixed)
         self._direction[ready] = direction / np.maximum(_length(direction), 1e-12)[:, None]
-        self._step[ready] = _length(self._point[ready] - self._images[ready]) / np.sqrt(self._iteration[ready])
+        step = _length(self._point[ready] - self._images[ready]) / np.sqrt(self._iteration[ready])
+        # Among pictures one no longer than the radius would be given up before it is tried.
+        self._step[ready] = np.maximum(step, 2 * self._least_radius)
         self._phase[ready] = _Phase.STEP
         self._give_up_steps(ready)
 

@@ -227,10 +227,13 @@ class PenaltySearch:
         better = fooled & (distance < state.best_distance)
         markedly = fooled & (distance < state.reference * (1.0 - _STALL_SHARE) ** 2)
         step = state.weight_step * self.iterations + state.iteration
-        iteration = state.iteration + 1
+        live = tf.cast(
+            ~state.finished, tf.int32
+        )  # One that is finished goes on to the end of the call, and counts nothing.
+        iteration = state.iteration + live
         moment_1 = _BETA_1 * state.moment_1 + (1 - _BETA_1) * gradient
         moment_2 = _BETA_2 * state.moment_2 + (1 - _BETA_2) * tf.square(gradient)
-        steps = tf.cast(iteration, tf.float32)
+        steps = tf.cast(tf.maximum(iteration, 1), tf.float32)
         rate = self.learning_rate * tf.sqrt(1 - _BETA_2**steps) / (1 - _BETA_1**steps)
         change = per_image(rate) * moment_1 / (tf.sqrt(moment_2) + _ADAM_EPSILON)
         look = iteration % max(_SHORTEST_WINDOW, self.iterations // 10) == 0
@@ -249,8 +252,8 @@ class PenaltySearch:
             seen=noted(state.seen, tf.where(state.finished, -math.inf, margin), step, self._steps),
             reference=tf.where(markedly, distance, state.reference),
             stalled=tf.where(markedly | tf.math.is_inf(state.reference), 0, state.stalled + 1),
-            zero=state.zero + tf.cast(zero, tf.int32),
-            nonfinite=state.nonfinite + tf.cast(nonfinite, tf.int32),
+            zero=state.zero + live * tf.cast(zero, tf.int32),
+            nonfinite=state.nonfinite + live * tf.cast(nonfinite, tf.int32),
         )
 
     def _next_weight(self, state: _State) -> _State:

@@ -29,7 +29,8 @@ class Trace:
             the target's minus the best other one), minus the confidence that is asked for, of the worst member of an
             ensemble. NaN where nothing was looked at, and for searches that see classes alone.
         stride: (N,) int32, for how many steps a column stands: its margin is their highest.
-        steps: (N,) int32, points that were looked at.
+        steps: (N,) int32, points that were looked at; the penalty search counts those, too, that it leaves out where it
+            gives up a weight.
         queries: (N,) int32, how many of those were looked at without a gradient; these come last.
         begun: (N,) int32, the step at which the last run began.
         best: (N,) int32, the step at which what the search has kept was found; -1 where it has kept nothing.

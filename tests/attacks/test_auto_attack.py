@@ -1,19 +1,22 @@
 """AutoAttack's parts on linear models, whose robust accuracy and least distortion are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from advkeras.attacks import APGD, FAB, AutoAttack, Square, TargetedAPGD
+from advkeras.attacks import APGD, FAB, PGD, AutoAttack, Square, TargetedAPGD
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier
 from advkeras.searches.auto_step import AutoState, auto_steps, checkpoints, logit_ratio
 from advkeras.searches.ensembles import NO_AIM
-from advkeras.searches.fast_boundary import onto_hyperplane
+from advkeras.searches.fast_boundary import BoundaryState, boundary_steps, onto_hyperplane
 from advkeras.searches.problem import Problem
-from advkeras.searches.squares import bump
+from advkeras.searches.squares import bump, moved
 
 from ..conftest import FEATURES, SHAPE, linear_classifier, to_the_plane
+from ..recording import RecordingClassifier, wavy
 
 
 def test_checkpoints_are_the_papers():
@@ -184,7 +187,9 @@ def test_a_classifier_that_answers_at_random_is_fooled_where_the_mean_of_its_ans
 
     classifier = Classifier(logits, bounds=(0.0, 1.0), input_shape=SHAPE, name="random")
     images, labels = np.full((20, *SHAPE), 0.5, np.float32), np.zeros(20, np.int32)
-    assert AutoAttack(epsilon=0.3, version="rand", iterations=5)(classifier, images, labels).success.sum() <= 3
+    averaged = AutoAttack(epsilon=0.3, version="rand", iterations=5)(classifier, images, labels)
+    assert averaged.attacked.all()
+    assert averaged.success.sum() <= 3
     assert APGD(epsilon=0.3, iterations=5)(classifier, images, labels).success.sum() >= 3
 
 
@@ -211,3 +216,136 @@ def test_losses_and_gradients_are_means_over_samples(half_space):
         cosines = (gradient * points.numpy()).sum(axis=(1, 2, 3)) / np.linalg.norm(gradient.reshape(16, -1), axis=1)
         agreement.append(cosines.mean())
     assert agreement[1] > 3 * abs(agreement[0])
+
+
+def several_classes():
+    """Each wrong class depends on a pixel of its own; that of the second largest logit is twice as far as the next."""
+    weights = np.zeros((FEATURES, 4))
+    weights[0, 1], weights[1, 2], weights[2, 3] = 0.1, 10.0, 1.0
+    return linear_classifier(weights, np.array([0.0, -0.05 - 0.02, -5.0 - 1.0, -0.5 - 5.0]))
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_targets_are_the_classes_of_the_largest_logits_one_after_the_other(norm):
+    classifier, images = several_classes(), np.full((3, *SHAPE), 0.5, np.float32)
+    labels = np.zeros(3, np.int32)
+    for targets, epsilon, fooled in ((1, 0.15, False), (1, 0.25, True), (2, 0.15, True)):
+        attack = TargetedAPGD(epsilon=epsilon, norm=norm, targets=targets, iterations=20)
+        assert (attack(classifier, images, labels).success == fooled).all()
+    for targets, least in ((1, 0.2), (2, 0.1), (3, 0.1)):
+        result = FAB(norm=norm, targets=targets, iterations=20)(classifier, images, labels)
+        np.testing.assert_allclose(np.abs(result.adversarials - images).max(axis=(1, 2, 3)), least, rtol=0.01)
+
+
+def test_autoattack_is_made_of_the_papers_parts():
+    """In their order, with the papers' starts, targets and answers, and all with the seed."""
+    names = {
+        "standard": ["apgd", "apgd-t", "fab", "square"],
+        "plus": ["apgd", "apgd", "fab", "apgd-t", "fab", "square"],
+        "rand": ["apgd", "apgd"],
+    }
+    for version, expected in names.items():
+        parts = AutoAttack(epsilon=0.1, version=version, seed=7).parts
+        assert [part.name for part in parts] == expected
+        assert {part.seed for part in parts} == {7}
+        climbs = [part for part in parts if part.name == "apgd"]
+        assert [part.loss for part in climbs] == ["cross_entropy", "dlr"][: len(climbs)]
+        assert {part.restarts for part in climbs} == {5 if version == "plus" else 1}
+        assert {part.samples for part in climbs} == {20 if version == "rand" else 1}
+        assert [(part.targets, part.restarts) for part in parts if part.name == "fab"] == {
+            "standard": [(9, 1)],
+            "plus": [(0, 5), (9, 1)],
+            "rand": [],
+        }[version]
+        assert [(part.queries, part.rescale) for part in parts if part.name == "square"] == (
+            [] if version == "rand" else [(5_000, False)]
+        )
+
+
+def test_a_window_of_fixed_size_is_halved_after_the_papers_queries():
+    square = Square(epsilon=0.1, queries=5_000, rescale=False, initial_share=0.8)
+    asked = np.array([0, 10, 11, 50, 51, 200, 201, 500, 501])
+    expected = np.rint(np.sqrt(0.8 / 2.0 ** np.array([0, 0, 1, 1, 2, 2, 3, 3, 4]) * 64 * 64))
+    np.testing.assert_array_equal(square.window_sides(asked, 64, 64), expected)
+
+
+def test_a_window_gets_what_another_gives_up_and_what_is_left_of_epsilon():
+    """Algorithm 3 of Andriushchenko et al. (2020), on one channel, written out."""
+    offsets = np.random.default_rng(0).normal(0, 0.05, (1, 8, 8, 1)).astype(np.float32)
+    corners = np.array([[[0.0, 0.0], [0.99, 0.99]]])  # at the upper left, and at the lower right
+    found = moved(offsets, 3, corners, np.array([False]), np.ones((1, 1), np.float32), epsilon=2.0)[0, ..., 0]
+    before = offsets[0, ..., 0]
+    assert (found[5:, 5:] == 0).all()
+    outside = np.ones((8, 8), bool)
+    outside[:3, :3] = outside[5:, 5:] = False
+    np.testing.assert_array_equal(found[outside], before[outside])
+    assert np.linalg.norm(found) == pytest.approx(2.0, rel=1e-5)
+    direction = bump(3) + before[:3, :3] / np.linalg.norm(before[:3, :3])
+    np.testing.assert_allclose(
+        found[:3, :3] / np.linalg.norm(found[:3, :3]), direction / np.linalg.norm(direction), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("attack", "looks"),
+    [
+        (PGD(epsilon=0.1, norm="l2", loss="margin", iterations=3, restarts=2), 4),
+        (APGD(epsilon=0.1, norm="l2", iterations=3, restarts=2), 4),
+    ],
+    ids=["pgd", "apgd"],
+)
+def test_restarts_start_elsewhere_and_the_best_run_counts(attack, looks):
+    wave = wavy()
+    classifier = RecordingClassifier(lambda flat: wave._logits(flat) + tf.constant([60.0, 0.0, 0.0]))
+    found = []
+    for seed in range(6):
+        image = np.random.default_rng(seed).uniform(0.3, 0.7, (1, *SHAPE)).astype(np.float32)
+        classifier.asked.clear()
+        result = replace(attack, seed=seed)(classifier, image, np.zeros(1, np.int32))
+        points = classifier.points()[1 : 1 + 2 * looks]
+        starts = points[[0, looks]] - image.reshape(-1)
+        assert np.abs(starts[0] - starts[1]).max() > 0.01
+        margins = classifier.answer(points)[:, 1:].max(axis=1) - classifier.answer(points)[:, 0]
+        reached = classifier.answer(result.adversarials.reshape(1, -1))[0]
+        assert reached[1:].max() - reached[0] == pytest.approx(margins.max(), abs=1e-3)
+        found.append(int(margins.argmax() >= looks))
+    assert 0 < sum(found) < 6, "either run must have been the best one"
+
+
+def test_restarts_of_fab_start_half_as_far_away_as_the_nearest_example():
+    weights = np.stack([np.zeros(FEATURES), np.linspace(1, 2, FEATURES)], axis=1)
+    matrix = tf.constant(weights, tf.float32)
+    classifier = RecordingClassifier(lambda flat: (flat - 0.55) @ matrix)
+    image = np.full((1, *SHAPE), 0.5, np.float32)
+    result = FAB(norm="l2", targets=0, restarts=2, iterations=6)(classifier, image, np.zeros(1, np.int32))
+    lengths = np.linalg.norm(classifier.points() - 0.5, axis=1)
+    least = 0.05 * weights[:, 1].sum() / np.linalg.norm(weights[:, 1])
+    assert np.linalg.norm(result.adversarials - image) == pytest.approx(least, rel=0.02)
+    # Beside the image itself, which both the classification and the first run begin with, and points at the boundary.
+    assert (np.abs(lengths / least - 0.5) < 0.02).sum() == 1
+
+
+def test_a_step_of_fab_is_drawn_towards_the_image():
+    """Croce and Hein's equation: a share of the step leads from the image, not from where the run is."""
+    generator = np.random.default_rng(2)
+    normal = generator.standard_normal(FEATURES)
+    classifier = linear_classifier(
+        np.stack([np.zeros(FEATURES), normal], axis=1), np.array([0.0, -0.5 * normal.sum() - 0.4])
+    )
+    image = np.full(FEATURES, 0.5)
+    start = image + generator.uniform(-0.05, 0.05, FEATURES)
+
+    def onto(point):
+        return -(normal @ point - 0.5 * normal.sum() - 0.4) / (normal @ normal) * normal
+
+    here, there = onto(start), onto(image)
+    share = min(np.linalg.norm(here) / (np.linalg.norm(here) + np.linalg.norm(there)), 0.1)
+    ahead = (1 - share) * (start + 1.05 * here) + share * (image + 1.05 * there)
+    assert normal @ (ahead - 0.5) > 0.4, "it is on the other side, so that the run goes on from nearer to the image"
+    problem = Problem(image.reshape(1, *SHAPE).astype(np.float32), np.array([0]), False, np.array([0], np.int32))
+    state = BoundaryState.begin(problem, start.reshape(1, *SHAPE).astype(np.float32), np.array([1], np.int32))
+    state = boundary_steps(classifier, norm="l2", nearest=False)(
+        BoundaryState(*map(tf.constant, state)), tf.constant(1), tf.constant(0.0)
+    )
+    np.testing.assert_allclose(np.reshape(state.best, -1), ahead, atol=1e-5)
+    np.testing.assert_allclose(np.reshape(state.points, -1), image + 0.9 * (ahead - image), atol=1e-5)

@@ -95,3 +95,20 @@ def test_optregion_keeps_to_its_budget_however_many_members_a_step_has(grey_imag
     result = OptRegion(radius=0.02, members=members, gradients=80)(classifier, images, classifier.predict(images))
     assert result.gradient_count <= 80 * 3
     assert not result.zero_gradients.any()
+
+
+@pytest.mark.parametrize("attack", [OptBrittle(search=DecoupledSearch(gradients=200)), OptRegion(radius=0.01)])
+def test_a_class_that_only_looks_near_is_not_the_only_one_that_is_aimed_at(attack):
+    """Class 1 leads the others and seems to be a tenth away, but never wins; class 2 does, at three tenths."""
+
+    def logits(images):
+        pixels = tf.reshape(images, (-1, FEATURES)) - 0.5
+        trap, way_out = 0.9 * tf.tanh(12.0 * pixels[:, 0]) - 1.0, 10.0 * (pixels[:, 1] - 0.3)
+        return tf.stack([tf.zeros_like(trap), trap, way_out], axis=1)
+
+    classifier = Classifier(logits, bounds=(0.0, 1.0), input_shape=SHAPE, name="trap")
+    images = np.full((3, *SHAPE), 0.5, np.float32)
+    result = attack(classifier, images, np.zeros(3, np.int32))
+    assert result.success.all()
+    assert (result.predictions == 2).all()
+    assert result.distortion.max() < 0.35 / np.sqrt(FEATURES)

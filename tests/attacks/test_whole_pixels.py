@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from advkeras import (
+    FAB,
     FGSM,
     PGD,
     HopSkipJump,
@@ -17,12 +18,14 @@ from advkeras import (
     OptMimic,
     OptRegion,
     OptStrong,
+    QuickAttack,
     RegionClassification,
     Square,
 )
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier
 from advkeras.models.pixel_grid import beyond, on_grid, reach, settled_arrays, towards
+from advkeras.searches.boundary_walks import BoundaryWalks
 from advkeras.searches.penalty_search import PenaltySearch
 
 from ..commands import run
@@ -186,3 +189,76 @@ def test_pictures_beyond_points_change_no_pixel_less_and_by_no_step_more(bounds)
     assert (given >= asked - 1e-2).all()
     assert (given <= asked + 1).all()
     assert (np.sign(pictures - images) == np.sign(np.rint(given) * (points - images))).all()
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_an_example_at_epsilon_itself_ends_the_search(norm):
+    """A whole number of steps is not one in float32; whether bounds are [0, 1] or [0, 255] makes no difference."""
+    counts = []
+    for bounds in ((0.0, 1.0), (0.0, 255.0)):
+        span = bounds[1] - bounds[0]
+        _, whole, images, labels = both(bounds)
+        epsilon = (8 if norm == "linf" else 40) / 255 * span
+        result = QuickAttack(epsilon=epsilon, gradients=60, norm=norm)(whole, images, labels)
+        assert (result.trace.reached | ~result.success).all()
+        counts.append((result.success.tolist(), result.gradient_count))
+        near = FAB(targets=1, iterations=30).to_reach(epsilon)(whole, images, labels)
+        counts[-1] += (near.gradient_count,)
+    assert counts[0] == counts[1]
+
+
+def test_a_ball_in_l2_leaves_room_for_rounding_and_no_more():
+    """Random points on the surface of what is searched stay within epsilon as pictures, and come near it."""
+    _, whole, _, _ = both((0.0, 1.0))
+    attack = PGD(epsilon=0.15, norm="l2")
+    offsets = np.random.default_rng(0).standard_normal((300, *SHAPE))
+    offsets *= attack.within(whole) / np.linalg.norm(offsets.reshape(300, -1), axis=1)[:, None, None, None]
+    middle = np.full((300, *SHAPE), 128 / 255, np.float32)
+    lengths = attack.distance(settled_arrays((middle + offsets).astype(np.float32), (0.0, 1.0), 256) - middle)
+    assert (lengths <= 0.15).mean() > 0.99
+    assert lengths.mean() > 0.145
+    candidates = (middle + 0.9 * offsets).astype(np.float32)
+    settled = attack.settle(whole, middle, candidates)
+    np.testing.assert_array_equal(settled, settled_arrays(candidates, (0.0, 1.0), 256))
+
+
+def test_a_walk_among_pictures_steps_farther_than_it_looks_around():
+    """Else it would give up each step before it is tried: late steps are short, and a look is a pixel's step wide."""
+    images = np.full((1, *SHAPE), 0.5, np.float32)
+    walks = BoundaryWalks(
+        images,
+        (0.0, 1.0),
+        known=[iter(())],
+        noise=[iter(())],
+        generators=[np.random.default_rng(0)],
+        queries=1_000,
+        initial_samples=4,
+        levels=256,
+    )
+    rows = np.array([0])
+    walks._point[0] = images[0].reshape(-1) + 0.01
+    walks._iteration[0] = 8
+    walks._look_around(rows)
+    assert walks._iteration[0] == 9
+    assert walks._samples[0] == 4 * 3
+    drawn, points = walks._around(rows)
+    reached = np.arange(len(points)) < 3
+    offsets = points - walks._point[0]
+    walks._estimate(drawn, points, reached)
+    expected = offsets[reached].sum(axis=0) - 3 / 12 * offsets.sum(axis=0)
+    np.testing.assert_allclose(walks._direction[0], expected / np.linalg.norm(expected), rtol=1e-6)
+    assert walks._step[0] > walks._radius[0] > np.linalg.norm(walks._point[0] - images[0].reshape(-1)) / 3
+    free = BoundaryWalks(
+        images,
+        (0.0, 1.0),
+        known=[iter(())],
+        noise=[iter(())],
+        generators=[np.random.default_rng(0)],
+        queries=1_000,
+        initial_samples=4,
+    )
+    free._point[0], free._iteration[0] = walks._point[0], 8
+    free._look_around(rows)
+    drawn, points = free._around(rows)
+    free._estimate(drawn, points, reached)
+    assert free._step[0] == pytest.approx(np.linalg.norm(free._point[0] - images[0].reshape(-1)) / 3)

@@ -82,3 +82,22 @@ def test_a_descent_is_adams():
         first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
         step = rate * np.sqrt(1 - 0.999**iteration) / (1 - 0.9**iteration)
         variable = variable - step * first / (np.sqrt(second) + 1e-8)
+
+
+def test_patience_ends_a_search_after_so_many_iterations_and_no_sooner():
+    search = PenaltySearch(patience=3, weight_steps=4, iterations=50)
+    state = search._initial(np.repeat(IMAGE, 3, axis=0), np.zeros(3, np.int32))
+    after = search._next_weight(state._replace(stalled=np.array([2, 3, 4], np.int32)))
+    np.testing.assert_array_equal(after.finished, [False, True, True])
+
+
+def test_what_is_told_of_an_image_does_not_depend_on_its_company():
+    """One image is given up early, the others go on: it stays in their batch to the end of a call."""
+    images = np.random.default_rng(3).uniform(0.3, 0.7, (6, *SHAPE)).astype(np.float32)
+    classifier = wavy()
+    labels = classifier.answer(images.reshape(6, -1)).argmax(axis=1)
+    attack = OptBrittle(search=PenaltySearch(patience=3, weight_steps=4, iterations=60, learning_rate=0.003))
+    together = attack(classifier, images, labels)
+    alone = [attack(classifier, images[i : i + 1], labels[i : i + 1]) for i in range(6)]
+    np.testing.assert_array_equal(together.trace.steps, [each.trace.steps[0] for each in alone])
+    assert len(set(together.trace.steps.tolist())) > 1
