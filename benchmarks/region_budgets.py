@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from measuring import report
 
-from advkeras.attacks import configure, rivals
+from advkeras.attacks import configure
 from advkeras.datasets import LabelledImages, load_sample, registry
 from advkeras.models import Classifier, zoo
+from advkeras.searches import rivals
 from advkeras.searches.ensembles import NO_AIM
 from advkeras.searches.problem import Problem
 

@@ -14,7 +14,8 @@ from documents import write
 
 from advkeras.attacks import configure
 from advkeras.datasets import MNIST, load_sample
-from advkeras.evaluation.detection import BOUNDARIES, detect
+from advkeras.evaluation.detection import detect
+from advkeras.evaluation.detection_results import BOUNDARIES
 from advkeras.evaluation.protocol import boundary_search
 from advkeras.models import Classifier
 

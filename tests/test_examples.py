@@ -4,6 +4,7 @@ import json
 import shlex
 import shutil
 from pathlib import Path
+from string import Template
 
 import numpy as np
 import pytest
@@ -55,12 +56,10 @@ def test_attacks_from_outside_stand_in_the_table_are_counted_and_resumed(tmp_pat
 
 def test_the_workflow_of_a_gate_does_what_the_verdict_says(tmp_path):
     """Its command, run as it stands: FGSM leaves nothing of an unprotected model."""
-    (step,) = (
-        step
-        for step in yaml.safe_load((EXAMPLES / "gate.yml").read_text())["jobs"]["gate"]["steps"]
-        if step.get("run", "").startswith("advkeras evaluate")
-    )
-    words = [word if word != "run" else str(tmp_path / "run") for word in shlex.split(step["run"])[1:]]
+    job = yaml.safe_load((EXAMPLES / "gate.yml").read_text())["jobs"]["gate"]
+    (step,) = (step for step in job["steps"] if step.get("run", "").startswith("advkeras evaluate"))
+    command = Template(step["run"]).substitute(job["env"])
+    words = [word if word != "run" else str(tmp_path / "run") for word in shlex.split(command)[1:]]
     said = error_of_last_line(*words)
     assert "mnist-natural: fgsm>=0.2 is not met: 0 of 20" in said
     assert "benign" not in said
