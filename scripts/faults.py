@@ -2,8 +2,8 @@
 
     python scripts/faults.py [WORD ...]
 
-Those of faults.toml: each is a line or two of a kind that once went unnoticed. It is put into a copy of the checkout, and
-the tests beside it are run there; words choose among the faults. The exit code is the number of faults that go
+Those of faults.toml: each is a line or two of a kind that once went unnoticed. It is put into a copy of the checkout,
+and the tests beside it are run there; words choose among the faults. The exit code is the number of faults that go
 unnoticed. Some twenty minutes on two cores.
 """
 
