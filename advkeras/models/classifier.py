@@ -1,6 +1,5 @@
 """What every part of advkeras takes: a function from images to logits, with the facts that attacks need."""
 
-import copy
 import os
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -256,10 +255,9 @@ class Classifier:
 
     def without_gradients(self) -> "Classifier":
         """The same classifier without what only its gradients need: as it is served."""
-        served = copy.copy(self)
-        served._graphs = {}
-        logits = self.reading.logits
-        served._function = in_batches_of(logits, self._batch) if self._batch else logits
+        logits, served = self.reading.logits, object.__new__(type(self))
+        function = in_batches_of(logits, self._batch) if self._batch else logits
+        vars(served).update(vars(self), _graphs={}, _function=function)
         return served
 
     @cached_property
