@@ -55,3 +55,13 @@ def wavy(frequency: float = 6.0) -> RecordingClassifier:
     inner = tf.constant(frequency * generator.standard_normal((FEATURES, 40)), tf.float32)
     outer = tf.constant(generator.standard_normal((40, 3)), tf.float32)
     return RecordingClassifier(lambda flat: tf.sin(flat @ inner) @ outer)
+
+
+def projected(point: np.ndarray, start: np.ndarray, epsilon: float, norm: str) -> np.ndarray:
+    """A point (FEATURES,) brought into the ball around a start and into [0, 1], in a few lines of NumPy."""
+    offset = point - start
+    if norm == "linf":
+        offset = np.clip(offset, -epsilon, epsilon)
+    else:
+        offset = offset * min(1.0, epsilon / max(np.linalg.norm(offset), 1e-12))
+    return np.clip(start + offset, 0, 1)

@@ -85,16 +85,16 @@ class PlannedModel:
     features: str = ""
     usage: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def answers_as(self) -> tuple[str, dict[str, Any]]:
-        """What two models have in common that answer alike."""
-        return self.checksum, self.usage
-
     def __post_init__(self) -> None:
         benign = bool(self.rows) and self.rows[0].attack == BENIGN and self.rows[0].norm is None
         require(benign, "the first row must be of benign images", model=self.name)
         slices = {len(row.examples) for row in self.rows}
         require(len(slices) == 1, "all rows must have the same slices", model=self.name)
+
+    @property
+    def answers_as(self) -> tuple[str, dict[str, Any]]:
+        """What two models have in common that answer alike."""
+        return self.checksum, self.usage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,9 +109,9 @@ class Classifier:
         noise = np.random.default_rng(0).uniform(*self.bounds, probes).astype(np.float32)
         self.reading = outputs.read(function, noise, name=name, usage=self.usage, batch=batch)
         self.num_classes = int(self.reading.logits(tf.constant(noise)).shape[1])
+        self._served = in_batches_of(self.reading.logits, batch) if batch else self.reading.logits
         logits = scaled(self.reading.logits, self.input_shape, batch, tf.constant(noise))
         self._function = in_batches_of(logits, batch) if batch else logits
-        self._batch = batch
 
     def __call__(self, images: Any) -> Any:
         """Logits (N, classes) float32 of images (N, H, W, C) float32, as tensors; usable inside a tf.function."""
@@ -255,9 +255,8 @@ class Classifier:
 
     def without_gradients(self) -> "Classifier":
         """The same classifier without what only its gradients need: as it is served."""
-        logits, served = self.reading.logits, object.__new__(type(self))
-        function = in_batches_of(logits, self._batch) if self._batch else logits
-        vars(served).update(vars(self), _graphs={}, _function=function)
+        served = object.__new__(type(self))
+        vars(served).update(vars(self), _graphs={}, _function=self._served)
         return served
 
     @cached_property

@@ -222,43 +222,29 @@ def test_a_ball_in_l2_leaves_room_for_rounding_and_no_more():
     np.testing.assert_array_equal(settled, settled_arrays(candidates, (0.0, 1.0), 256))
 
 
-def test_a_walk_among_pictures_steps_farther_than_it_looks_around():
-    """Else it would give up each step before it is tried: late steps are short, and a look is a pixel's step wide."""
-    images = np.full((1, *SHAPE), 0.5, np.float32)
-    walks = BoundaryWalks(
-        images,
-        (0.0, 1.0),
-        known=[iter(())],
-        noise=[iter(())],
-        generators=[np.random.default_rng(0)],
-        queries=1_000,
-        initial_samples=4,
-        levels=256,
-    )
-    rows = np.array([0])
-    walks._point[0] = images[0].reshape(-1) + 0.01
-    walks._iteration[0] = 8
-    walks._look_around(rows)
+def walk_that_looks_around(levels):
+    """A walk whose point lies 0.01 from its image in each pixel, about to begin its ninth estimate."""
+    image = np.full((1, *SHAPE), 0.5, np.float32)
+    sources = {"known": [iter(())], "noise": [iter(())], "generators": [np.random.default_rng(0)]}
+    walks = BoundaryWalks(image, (0.0, 1.0), **sources, queries=1_000, initial_samples=4, levels=levels)
+    walks._point[0], walks._iteration[0] = image.reshape(-1) + 0.01, 8
+    walks._look_around(np.array([0]))
+    return walks, np.linalg.norm(walks._point[0] - image.reshape(-1))
+
+
+@pytest.mark.parametrize("levels", [None, 256])
+def test_a_walks_estimate_has_a_baseline_and_its_steps_shorten(levels):
+    """Among pictures steps stay longer than the radius of a look, or each would be given up before it is tried."""
+    walks, distance = walk_that_looks_around(levels)
     assert walks._iteration[0] == 9
     assert walks._samples[0] == 4 * 3
-    drawn, points = walks._around(rows)
+    drawn, points = walks._around(np.array([0]))
     reached = np.arange(len(points)) < 3
     offsets = points - walks._point[0]
     walks._estimate(drawn, points, reached)
     expected = offsets[reached].sum(axis=0) - 3 / 12 * offsets.sum(axis=0)
     np.testing.assert_allclose(walks._direction[0], expected / np.linalg.norm(expected), rtol=1e-6)
-    assert walks._step[0] > walks._radius[0] > np.linalg.norm(walks._point[0] - images[0].reshape(-1)) / 3
-    free = BoundaryWalks(
-        images,
-        (0.0, 1.0),
-        known=[iter(())],
-        noise=[iter(())],
-        generators=[np.random.default_rng(0)],
-        queries=1_000,
-        initial_samples=4,
-    )
-    free._point[0], free._iteration[0] = walks._point[0], 8
-    free._look_around(rows)
-    drawn, points = free._around(rows)
-    free._estimate(drawn, points, reached)
-    assert free._step[0] == pytest.approx(np.linalg.norm(free._point[0] - images[0].reshape(-1)) / 3)
+    if levels is None:
+        assert walks._step[0] == pytest.approx(distance / 3)
+    else:
+        assert walks._step[0] > walks._radius[0] > distance / 3

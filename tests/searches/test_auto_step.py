@@ -8,7 +8,7 @@ from advkeras.attacks import APGD
 from advkeras.searches.auto_step import checkpoints, logit_ratio
 
 from ..conftest import FEATURES, SHAPE
-from ..recording import RecordingClassifier
+from ..recording import RecordingClassifier, projected
 
 STEPS = 60
 
@@ -30,12 +30,7 @@ def expected_path(classifier, points, start, epsilon, norm):
     """Where each step should lead, from the points before it, and why steps were halved."""
 
     def project(point):
-        offset = point - start
-        if norm == "linf":
-            offset = np.clip(offset, -epsilon, epsilon)
-        else:
-            offset = offset * min(1.0, epsilon / max(np.linalg.norm(offset), 1e-12))
-        return np.clip(start + offset, 0, 1)
+        return projected(point, start, epsilon, norm)
 
     def look(point):
         at = tf.constant(point[None])

@@ -7,7 +7,7 @@ import tensorflow as tf
 from advkeras.attacks import PGD, adversarial_margin
 
 from ..conftest import FEATURES, SHAPE
-from ..recording import wavy
+from ..recording import projected, wavy
 
 EPSILON, STEP = 0.05, 0.02
 
@@ -27,12 +27,7 @@ def test_each_step_follows_from_the_points_before(norm, momentum):
     np.testing.assert_allclose(points[0], start, atol=1e-6)
 
     def project(point):
-        offset = point - start
-        if norm == "linf":
-            offset = np.clip(offset, -EPSILON, EPSILON)
-        else:
-            offset = offset * min(1.0, EPSILON / max(np.linalg.norm(offset), 1e-12))
-        return np.clip(start + offset, 0, 1)
+        return projected(point, start, EPSILON, norm)
 
     for place in range(8):
         point = tf.constant(points[place : place + 1])
