@@ -196,4 +196,5 @@ def require_writable_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise InvalidInputError(f"cannot write to the folder {folder}: {error.strerror}") from None
+        why = "it is a file" if folder.is_file() else error.strerror
+        raise InvalidInputError(f"cannot write to the folder {folder}: {why}; name another one") from None

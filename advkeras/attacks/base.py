@@ -86,6 +86,19 @@ class Attack(abc.ABC):
         """What the attacked system makes of the problem's images, (N,); here the classifier's own predictions."""
         return predictions
 
+    def check_gradients(self, classifier: Classifier) -> None:
+        """Makes sure that a classifier gives the gradients that the attack needs.
+
+        Raises:
+            InvalidInputError: if not.
+        """
+        require(
+            not self.needs_gradient or classifier.differentiable,
+            f"{self.title} needs gradients, and {classifier.name} gives none by its pixels: use "
+            f"{' or '.join(gradient_free())}",
+            differentiable=False,
+        )
+
     def __call__(
         self,
         classifier: Classifier,
@@ -115,12 +128,7 @@ class Attack(abc.ABC):
             sized = replace(self, batch_size=classifier.at_once)
             return sized(classifier, images, labels, targets, places=places, progress=progress)
         start = time.perf_counter()
-        require(
-            not self.needs_gradient or classifier.differentiable,
-            f"{self.title} needs gradients, and {classifier.name} gives none by its pixels: use "
-            f"{' or '.join(gradient_free())}",
-            differentiable=False,
-        )
+        self.check_gradients(classifier)
         checked = classifier.check_images(images)
         truth = check_classes("labels", labels, len(checked), classifier)
         goals = truth if targets is None else check_classes("targets", targets, len(checked), classifier)

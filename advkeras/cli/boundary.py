@@ -53,6 +53,7 @@ def boundary(
     from advkeras.cli.watching import ProgressWatch
     from advkeras.errors import require
     from advkeras.evaluation.boundaries import measure_boundaries
+    from advkeras.evaluation.boundary_results import BOUNDARIES
     from advkeras.evaluation.protocol import Protocol, boundary_search
     from advkeras.files import safe_name
     from advkeras.reporting.boundary_figures import distances_figure, instance_figure, purity_figure
@@ -65,6 +66,7 @@ def boundary(
     asked = Protocol.build(spec, mode=protocol, attacks=chosen, seed=seed)
     search = boundary_search(spec, mode=asked.mode, directions=directions, reach=reach, seed=seed)
     folder = run.open(f"{spec.name}-boundaries")
+    run.say_replaced(BOUNDARIES, folder, classifiers)
     require(
         instance is None or 0 <= instance < len(data), f"instance must lie in 0...{len(data) - 1}", instance=instance
     )

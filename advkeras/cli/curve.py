@@ -74,6 +74,7 @@ def curve(
     from advkeras import records
     from advkeras.cli.watching import ProgressWatch
     from advkeras.evaluation.curve import CurveProtocol, measure_curves
+    from advkeras.evaluation.curve_fold import CURVE
     from advkeras.evaluation.curve_results import CSV_NAME
     from advkeras.reporting.curve_figure import curve_figure
     from advkeras.reporting.curve_tables import curve_caption, curve_tables
@@ -91,6 +92,7 @@ def curve(
         seed=seed,
     )
     folder = run.open(f"{spec.name}-curve")
+    run.say_replaced(CURVE, folder, classifiers)
     err.print(f"{len(data):,} images: {data.source}", soft_wrap=True)
     with progress_bar() as progress:
         report = measure_curves(

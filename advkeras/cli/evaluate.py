@@ -91,6 +91,7 @@ def evaluate(
     from advkeras import records
     from advkeras.cli.watching import ProgressWatch
     from advkeras.evaluation import runner
+    from advkeras.evaluation.fold import EVALUATION
     from advkeras.evaluation.protocol import Protocol
     from advkeras.evaluation.requirements import Requirement, hold
     from advkeras.reporting.tables import caption, rich_tables
@@ -101,7 +102,7 @@ def evaluate(
     asked = Protocol.build(
         spec,
         mode=protocol,
-        attacks=options.attack_names(attack) or _by_queries_if_needed(classifiers),
+        attacks=options.attack_names(attack) or _with_queries_if_needed(classifiers),
         parameters=options.parse_attack_parameters(parameters or ()),
         epsilon=epsilon,
         radius=radius,
@@ -110,6 +111,7 @@ def evaluate(
     for each in requirements:
         each.check(tuple(attack.name for attack in asked.attacks))
     folder = run.open(spec.name)
+    run.say_replaced(EVALUATION, folder, classifiers)
     err.print(f"{len(data):,} images: {data.source}", soft_wrap=True)
     with progress_bar() as progress:
         evaluation = runner.evaluate(
@@ -143,16 +145,18 @@ def evaluate(
         err.print(line, soft_wrap=True)
 
 
-def _by_queries_if_needed(classifiers: Sequence[Any]) -> tuple[str, ...]:
-    """Where nobody names attacks, and a classifier gives no gradients: those that need none."""
+def _with_queries_if_needed(classifiers: Sequence[Any]) -> tuple[str, ...]:
+    """Where nobody names attacks, and a classifier gives no gradients: those that need none, too, or alone."""
     without = [each.name for each in classifiers if not each.differentiable]
     if not without:
         return ()
     from advkeras.attacks.base import gradient_free
+    from advkeras.evaluation.protocol import TABLE_ATTACKS
 
-    by_queries = gradient_free()
+    by_queries, usual = gradient_free(), TABLE_ATTACKS if len(without) < len(classifiers) else ()
+    beside = "beside" if usual else "instead of"
     err.print(
-        f"no gradients by the pixels of {', '.join(without)}: {' and '.join(by_queries)} instead of the usual attacks",
+        f"no gradients by the pixels of {', '.join(without)}: {' and '.join(by_queries)} {beside} the usual attacks",
         soft_wrap=True,
     )
-    return by_queries
+    return (*usual, *by_queries)

@@ -51,4 +51,8 @@ def _usage(error: Any) -> str:
     option = getattr(error, "param", None)
     if option is not None and option.nargs > 1:
         message += f": {option.opts[0]} takes {option.nargs} values, {option.opts[0]} {option.metavar}"
+    # Newer versions of Typer parse by Pydantic, which knows what it was given.
+    parsed = getattr(error.__context__, "errors", None)
+    if parsed is not None:
+        message += f". Received: {parsed()[0].get('input')!r}"
     return f"{message} (see advkeras {' '.join(context.command_path.split()[1:])} --help)" if context else message

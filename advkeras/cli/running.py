@@ -1,6 +1,6 @@
 """How a long run is computed: options that several commands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from advkeras.cli import options
 from advkeras.cli.console import err
 from advkeras.cli.shared_options import with_options_of
-from advkeras.errors import require
+from advkeras.errors import InvalidInputError, require
 
 STOPPED = "stopped: give the same command again to go on; what is done is kept"
 
@@ -31,6 +31,24 @@ class Run:
         place = self.output or f"advkeras-results/{safe_name(default)}"
         Store(place).require_writable()
         return place
+
+    def say_replaced(self, study: Any, place: str, classifiers: Sequence[Any]) -> None:
+        """Says whose figures leave the tables of a folder: those of other models that have the names of these."""
+        from advkeras.evaluation.units import checksum
+        from advkeras.runs.store import Store
+
+        store = Store(place)
+        try:
+            there = study.checksums(study.asked_for(store, store.digests())[0])
+        except InvalidInputError:
+            return  # Nothing has been asked for that can be read.
+        for each in classifiers:
+            if there.get(each.name, digest := checksum(each)) != digest:
+                err.print(
+                    f"the figures of another model called {each.name} leave the tables in {place}: to keep both, name "
+                    "another folder (--output)",
+                    soft_wrap=True,
+                )
 
     @property
     def how(self) -> dict[str, Any]:

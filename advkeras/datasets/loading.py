@@ -50,7 +50,7 @@ class LabelledImages:
             InvalidInputError: if there are fewer.
         """
         if not 1 <= count <= len(self):
-            raise InvalidInputError(f"{count:,} examples asked for. Received: {len(self):,} in the {self.source}")
+            raise InvalidInputError(f"ask for 1 to {len(self):,} examples of the {self.source}. Received: {count:,}")
         return self.where(np.arange(len(self)) < count)
 
     def with_remarks(self, *remarks: str) -> "LabelledImages":

@@ -14,7 +14,7 @@ from advkeras.attacks.families import FixedNormAttack
 from advkeras.boundary import Boundaries, BoundarySearch
 from advkeras.datasets import DatasetSpec, LabelledImages
 from advkeras.evaluation.boundary_results import BOUNDARIES, BoundaryReport, Measured, PlannedBoundaries, PlannedKind
-from advkeras.evaluation.fit import check_all_fit, check_attacks
+from advkeras.evaluation.fit import check_all_fit, check_attacks, usable
 from advkeras.evaluation.results import BENIGN
 from advkeras.evaluation.signs import of_study
 from advkeras.evaluation.slices import Slice, checksum_of, company, slices_of, usual_size
@@ -159,7 +159,8 @@ def measure_boundaries(
     for classifier in classifiers:
         search.directions_for(classifier)  # says so, if there are too many
         checksums[classifier.name] = checksum(classifier)
-        around[classifier.name] = kinds_around(classifier, checksums[classifier.name], slices, chosen, search)
+        tried = usable(chosen, classifier)
+        around[classifier.name] = kinds_around(classifier, checksums[classifier.name], slices, tried, search)
     report = BoundaryReport(
         dataset=spec.name,
         dataset_title=spec.title,

@@ -253,6 +253,10 @@ class BoundaryStudy(Study[PlannedBoundaries, BoundaryStudyResults]):
         report = replace(last.report, attacks=attacks, checksums=checksums, usages=usages)
         return replace(last, models={name: kinds for name, kinds in models.items() if kinds}, report=report)
 
+    def checksums(self, asked: PlannedBoundaries) -> dict[str, str]:
+        """Of each model."""
+        return dict(asked.report.checksums)
+
     def fold(self, asked: PlannedBoundaries, find: Find, provenance: Provenance) -> BoundaryStudyResults:
         """Rows of the slices that are done; kinds of which none is are left out."""
         measured: Measured = {}

@@ -186,6 +186,8 @@ def _model(
 ) -> tuple[PlannedModelCurve, list[Examples]]:
     """A model and its units, slice by slice, so that a run that is stopped has all of them on some images."""
     digest = checksum(classifier)
+    for attack in (protocol.search, *protocol.checks):
+        attack.check_gradients(classifier)
 
     def units(attack: Attack | None) -> list[Examples]:
         chosen = attack.among(among) if attack else None

@@ -130,6 +130,10 @@ class CurveStudy(Study[PlannedCurves, CurveReport]):
                     models[model.name] = replace(model, checks=same)
         return replace(last, models=tuple(models.values()))
 
+    def checksums(self, asked: PlannedCurves) -> dict[str, str]:
+        """Of each model."""
+        return {model.name: model.checksum for model in asked.models}
+
     def fold(self, asked: PlannedCurves, find: Find, provenance: Provenance) -> CurveReport:
         """Curves over the slices that are done; models of which none is are left out."""
         models = tuple(found for model in asked.models if (found := _curve(model, asked, find)) is not None)

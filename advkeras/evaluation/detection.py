@@ -202,6 +202,8 @@ def detect(
     require_count(steps=steps)
     attacks = tuple(dict.fromkeys((*train_attacks, *test_attacks)))
     check_attacks(attacks)
+    for attack in attacks:
+        attack.check_gradients(classifier)
     BoundaryDetector.build(search, classifier, seed=seed)  # says so, if there are too few or too many directions
     study = _Study(
         classifier=classifier,

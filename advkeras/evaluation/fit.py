@@ -34,6 +34,18 @@ def check_all_fit(classifiers: Sequence[Classifier], spec: DatasetSpec) -> None:
         )
 
 
+def usable(attacks: Sequence[Attack], classifier: Classifier) -> tuple[Attack, ...]:
+    """Those of some attacks that can be tried on a classifier: without gradients, those that need none.
+
+    Raises:
+        InvalidInputError: if none of them can.
+    """
+    found = tuple(attack for attack in attacks if classifier.differentiable or not attack.needs_gradient)
+    if attacks and not found:
+        attacks[0].check_gradients(classifier)
+    return found
+
+
 def check_attacks(attacks: Sequence[Attack]) -> None:
     """Makes sure that no two attacks have the same name, since their examples would replace each other.
 

@@ -8,6 +8,7 @@ from advkeras.proportion import Proportion
 # What to do about each, in the order in which they are told: what concerns the input, the model, then the attacks.
 ADVICE = {
     "narrow-pixels": "Give the bounds of the model's pixels (--bounds): attacks use the whole of them.",
+    "epsilon-unit": "Epsilon is in the unit of the bounds: 8 of [0, 255] is 8/255 = 0.0314 of [0, 1].",
     "few-images": "Take more of them (--examples).",
     "low-benign-accuracy": (
         "Make sure that the model takes pixels within these bounds (--bounds), that its preprocessing is inside it or "
@@ -20,7 +21,8 @@ ADVICE = {
     "probabilities": "Let the model return logits, or end with a softmax of them.",
     "saturated-outputs": (
         "Attacks by cross-entropy and by probabilities see no gradient there, and their success means nothing; those "
-        "of advkeras do not depend on the logits' scale. Divide the logits by a temperature for others."
+        "of advkeras do not depend on the logits' scale. Divide the logits by a temperature for others. Pixels in "
+        "another unit than the model's own (--bounds) do this, too."
     ),
     "unstable-predictions": (
         "Attacks see another loss at every step: the model is random, or turns within less than a step. Attack the "
@@ -29,7 +31,8 @@ ADVICE = {
     "few-classes": "Take pgd or optlinf beside it, whose losses need no more than two classes.",
     "no-gradients": (
         "Attacks by queries find less. Attack a differentiable model in its place (with what rounds or quantises left "
-        "out, or its gradient taken to be that of the identity), and try its examples on this one."
+        "out, or its gradient taken to be that of the identity), and try its examples on this one (--model of both, "
+        "in one command)."
     ),
     "zero-gradients": (
         "Something in the model is flat there (rounding, quantisation, a saturated activation): the figures may be of "

@@ -89,10 +89,18 @@ class EvaluationStudy(Study[PlannedEvaluation, Evaluation]):
         """The last plan, and the rows of those before it that are done and answer the same question."""
         return together(plans, there)
 
+    def checksums(self, asked: PlannedEvaluation) -> dict[str, str]:
+        """Of each model."""
+        return {model.name: model.checksum for model in asked.models}
+
     def fold(self, asked: PlannedEvaluation, find: Find, provenance: Provenance) -> Evaluation:
         """Rows of the slices of which examples and votes are there; models and rows without one are left out."""
         parts = [found for model in asked.models if (found := _model(model, asked, find)) is not None]
-        flags = [*signs.of_pixels(asked.bounds, asked.pixels), *(flag for _, of_model in parts for flag in of_model)]
+        flags = [
+            *signs.of_pixels(asked.bounds, asked.pixels),
+            *signs.of_epsilon(asked.bounds, asked.epsilon),
+            *(flag for _, of_model in parts for flag in of_model),
+        ]
         return Evaluation(
             dataset=asked.dataset,
             dataset_title=asked.dataset_title,

@@ -12,7 +12,7 @@ from advkeras.attacks.families import FixedNormAttack, MinimumNormAttack
 from advkeras.datasets import DatasetSpec, LabelledImages
 from advkeras.evaluation import paper
 from advkeras.evaluation.active_test import ActiveTest, Binarised, can_be_tested
-from advkeras.evaluation.fit import check_all_fit, check_attacks
+from advkeras.evaluation.fit import check_all_fit, check_attacks, usable
 from advkeras.evaluation.fold import EVALUATION
 from advkeras.evaluation.planned import PlannedEvaluation, PlannedModel, PlannedRow
 from advkeras.evaluation.protocol import Protocol
@@ -73,8 +73,9 @@ def evaluate(
         The results; those of an unfinished run, if units are left to others.
 
     Raises:
-        InvalidInputError: if the folder cannot be written, two models have the same name, or a model does not take
-            the data set's images.
+        InvalidInputError: if the folder cannot be written, two models have the same name, a model does not take the
+            data set's images, or it gives no gradients and all attacks need some. Otherwise such a model is attacked by
+            those that need none.
         UnitsFailedError: if units could not be computed; the others are.
     """
     check_all_fit(classifiers, spec)
@@ -132,9 +133,9 @@ class _Study:
         )
 
     def rows(self, classifier: Classifier) -> list[list["_OfSlice"]]:
-        """The units of benign images and of each attack, slice by slice."""
+        """The units of benign images and of each attack that can be tried, slice by slice."""
         digest, among = checksum(classifier), company(self.data)
-        attacks = (None, *(attack.among(among) for attack in self.protocol.attacks))
+        attacks = (None, *(attack.among(among) for attack in usable(self.protocol.attacks, classifier)))
         return [[self._of_slice(classifier, digest, attack, part) for part in self.slices] for attack in attacks]
 
     def model(

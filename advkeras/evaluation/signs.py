@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _FAR_FROM_CHANCE = 0.2
 # Images whose pixels take up less of the range than this share are probably in another unit.
 _FILLED = 0.5
+# An epsilon that is a smaller share of the range is a quarter of the step between two values of 8 bits.
+_LEAST_EPSILON = 1e-3
 # An accuracy whose 95% interval is wider says little: 100 images are enough, whatever the accuracy.
 _WIDEST = 0.2
 # What queries may find beyond gradients, as a share of the images: AutoAttack's own check (Croce and Hein, ICML 2020).
@@ -48,7 +50,15 @@ def of_classifier(classifier: "Classifier") -> tuple[Flag, ...]:
             f"{name} answers differently at every call, by up to {reading.random:.2g}, so that its figures mean little"
         )
         found.append(raised("random-outputs", line, model=name))
-    if reading.how == OF_PROBABILITIES:
+    if reading.how == OF_PROBABILITIES and not classifier.differentiable:
+        # Attacks by queries go by the order of logits, which logarithms keep.
+        if reading.saturated:
+            line = (
+                f"{name} returns probabilities, and one rounds to 0 on {reading.saturated:.0%} of the images tried: "
+                "attacks by queries see nothing there"
+            )
+            found.append(raised("probabilities", line, model=name))
+    elif reading.how == OF_PROBABILITIES:
         why = "whether a softmax comes last cannot be told" if reading.random else "no softmax is found that comes last"
         rounded = f", which say nothing on the {reading.saturated:.0%} of the images tried where one rounds to 0"
         line = f"{name} returns probabilities, and {why}: their logarithms stand in for logits"
@@ -60,7 +70,9 @@ def of_use(classifier: "Classifier", attacks: Sequence["Attack"]) -> tuple[Flag,
     """What is to be known of a classifier that is attacked by some attacks, before it is."""
     name, found = classifier.name, list(of_classifier(classifier))
     if not classifier.differentiable:
+        titles = ", ".join(attack.title for attack in attacks if attack.needs_gradient)
         line = f"no gradients run through {name}: only attacks by queries can be tried"
+        line += f" ({titles} cannot)" if titles else ""
         found.append(raised("no-gradients", line, model=name))
     for attack in attacks:
         if classifier.num_classes < attack.least_classes:
@@ -86,12 +98,32 @@ def of_pixels(bounds: tuple[float, float], pixels: tuple[float, float]) -> list[
     return [raised("narrow-pixels", line)]
 
 
+def of_epsilon(bounds: tuple[float, float], epsilon: float) -> list[Flag]:
+    """Whether an epsilon, L-inf, is no perturbation of pixels in a range: it seems to be of another one's.
+
+    Args:
+        bounds: lowest and highest pixel value that the models take.
+        epsilon: in their unit.
+    """
+    low, high = bounds
+    if epsilon == 0 or _LEAST_EPSILON <= epsilon / (high - low) < 1:
+        return []
+    small = f"less than {_LEAST_EPSILON:.1%}" if epsilon < high - low else "all"
+    return [raised("epsilon-unit", f"epsilon {epsilon:g} is {small} of the pixels' range, [{low:g}, {high:g}]")]
+
+
 def of_study(
     classifiers: Sequence["Classifier"], attacks: Sequence["Attack"], bounds: tuple[float, float], images: FloatArray
 ) -> tuple[Flag, ...]:
     """What is to be known of classifiers, attacks and images before anything is measured."""
     pixels = float(images.min()), float(images.max())
-    return (*of_pixels(bounds, pixels), *(flag for each in classifiers for flag in of_use(each, attacks)))
+    of_each = (getattr(each, "epsilon", None) for each in attacks if each.norm == "linf")
+    epsilons = {float(each) for each in of_each if each is not None}
+    return (
+        *of_pixels(bounds, pixels),
+        *(flag for epsilon in sorted(epsilons) for flag in of_epsilon(bounds, epsilon)),
+        *(flag for each in classifiers for flag in of_use(each, attacks)),
+    )
 
 
 def of_benign(model: str, right: Proportion, num_classes: int) -> list[Flag]:

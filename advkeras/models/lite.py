@@ -1,7 +1,9 @@
 """LiteRT models (.tflite), in floating-point numbers or quantised: classifiers without gradients."""
 
+import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +45,16 @@ class _LiteModel:
         except ImportError:
             raise AdvkerasError(f"{path} needs LiteRT: pip install 'advkeras[lite]'") from None
         try:
-            self._interpreter = Interpreter(str(path))
-            inputs = self._interpreter.get_input_details()
-            self._outputs = {each["name"]: each for each in self._interpreter.get_output_details()}
-            self._input = inputs[0]
-            self.shape = [int(size) if size >= 0 else None for size in self._input["shape_signature"]]
-            self._batch = 0
-            self._lock = threading.Lock()
-            self._last = self._last_operation()
-            self._resize_to(int(self._input["shape"][0]))
+            with _quiet():
+                self._interpreter = Interpreter(str(path))
+                inputs = self._interpreter.get_input_details()
+                self._outputs = {each["name"]: each for each in self._interpreter.get_output_details()}
+                self._input = inputs[0]
+                self.shape = [int(size) if size >= 0 else None for size in self._input["shape_signature"]]
+                self._batch = 0
+                self._lock = threading.Lock()
+                self._last = self._last_operation()
+                self._resize_to(int(self._input["shape"][0]))
         except (ValueError, RuntimeError, LookupError) as error:
             raise InvalidInputError(f"{path} is no readable LiteRT model: {first_line(error)}") from None
         if len(inputs) != 1:
@@ -98,6 +101,24 @@ class _LiteModel:
         except (AttributeError, LookupError):
             return ""
         return next((kind for kind in reversed(kinds) if kind not in _CASTS), "")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the interpreter writes to standard error, past Python, of how it goes about its work."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # There is none.
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(nowhere)
+        os.close(kept)
 
 
 def _quantised(values: npt.NDArray[np.float32], details: Mapping[str, Any]) -> npt.NDArray[Any]:

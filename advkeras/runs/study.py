@@ -49,6 +49,10 @@ class Study(abc.ABC, Generic[A, R]):
         """
         return plans[-1]
 
+    def checksums(self, asked: A) -> dict[str, str]:
+        """The checksum of each model whose figures stand side by side, by its name; here none."""
+        return {}
+
     @abc.abstractmethod
     def fold(self, asked: A, find: Find, provenance: Provenance) -> R:
         """The results, as far as units have some. Nothing is computed.

@@ -204,7 +204,7 @@ def _fresh(
     images = len(first["noise"])
     same = int((first["noise"] == second["noise"]).sum())
     # One number of one image may be the same by chance.
-    return Check(name, same < images, f"two requests: the same points on {same} of {images} images")
+    return Check(name, same < images, f"two requests: other points on {images - same} of {images} images")
 
 
 def _seeded(name: str, server: Server, classifier: Classifier, vote: RegionVote, images: FloatArray) -> list[Check]:

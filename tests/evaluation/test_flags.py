@@ -50,6 +50,18 @@ def test_images_that_fill_little_of_the_bounds_raise_a_flag():
     assert (flag.name, flag.model, flag.images) == ("narrow-pixels", "", None)
 
 
+def test_an_epsilon_of_another_unit_raises_a_flag():
+    for epsilon in (0.0, 0.0011, 0.3, 0.99):
+        assert signs.of_epsilon((0.0, 1.0), epsilon) == signs.of_epsilon((-3.0, 3.0), 6 * epsilon) == []
+    told = [signs.of_epsilon(*each)[0].line for each in (((0.0, 255.0), 0.03), ((0.0, 1.0), 8.0))]
+    assert told == [
+        "epsilon 0.03 is less than 0.1% of the pixels' range, [0, 255]",
+        "epsilon 8 is all of the pixels' range, [0, 1]",
+    ]
+    attacks = (PGD(epsilon=8.0), PGD(epsilon=8.0, norm="l2"), FGSM(epsilon=8.0), OptBrittle())
+    assert names(signs.of_study((), attacks, (0.0, 1.0), np.array([0.0, 1.0]))) == ["epsilon-unit"]
+
+
 def test_an_accuracy_near_to_chance_raises_a_flag():
     assert signs.of_benign("m", Proportion(28, 100), 10) == []
     assert signs.of_benign("m", Proportion(0, 0), 10) == []

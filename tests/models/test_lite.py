@@ -1,5 +1,8 @@
 """LiteRT models: classifiers without gradients, in floats or quantised, that answer as their network does."""
 
+import json
+import os
+
 import keras
 import numpy as np
 import pytest
@@ -85,6 +88,14 @@ def test_attacks_by_queries_and_votes_run_and_an_export_is_refused(tmp_path):
     assert not (tmp_path / "served").exists() or not any((tmp_path / "served").iterdir())
 
 
+def test_nothing_is_said_where_a_model_is_loaded_and_asked(tmp_path, capfd):
+    path = converted(network(), tmp_path / "mine.tflite")
+    capfd.readouterr()
+    Classifier.load(path, bounds=(0, 1)).logits(IMAGES)
+    os.write(2, b"still there")
+    assert capfd.readouterr().err == "still there"
+
+
 def test_what_is_no_lite_model_is_refused(tmp_path, monkeypatch):
     (tmp_path / "mine.tflite").write_bytes(b"no model")
     with pytest.raises(InvalidInputError, match=r"mine.tflite is no readable LiteRT model"):
@@ -102,3 +113,27 @@ def test_evaluate_runs_the_attacks_by_queries(tmp_path):
     found = run("evaluate", *what, *short, "--output", tmp_path / "results")
     assert "no gradients by the pixels of mine: hopskipjump and square instead of the usual attacks" in found.stderr
     assert "HopSkipJump" in found.stdout
+    assert "returns probabilities" not in found.stderr  # queries go by their order
+
+    network().save(tmp_path / "mine.keras")
+    both = (*what, "--model", tmp_path / "mine.keras", *short[:2], *short[-1:], "--output", tmp_path / "both")
+    run("evaluate", *both, "--attack", "fgsm,square")
+    models = json.loads((tmp_path / "both" / "results.json").read_text())["models"]
+    tried = {model["name"]: [row["attack"] for row in model["rows"]] for model in models}
+    assert tried == {"mine.tflite": ["benign", "square"], "mine.keras": ["benign", "fgsm", "square"]}
+    for command in ("evaluate", "boundary", "curve"):
+        nothing = tmp_path / command
+        assert "needs gradients" in run(command, "--attack", "optlinf", *what, "--output", nothing, code=2).stderr
+        assert not (nothing / "units").exists()
+
+
+def test_the_figures_of_another_model_of_one_name_leave_the_tables_with_a_word(tmp_path):
+    np.savez(tmp_path / "data.npz", images=IMAGES, labels=np.argmax(network()(IMAGES), axis=1))
+    what = ("--dataset", tmp_path / "data.npz", "--bounds", 0, 1, "--attack", "fgsm", "--output", tmp_path / "run")
+    said = []
+    for place in ("one", "two"):
+        (tmp_path / place).mkdir()
+        network(activation="softmax" if place == "one" else None).save(tmp_path / place / "mine.keras")
+        said.append([run("evaluate", *what, "--model", tmp_path / place / "mine.keras").stderr for _ in range(2)])
+    line = "the figures of another model called mine leave the tables in"
+    assert [[line in each for each in of_place] for of_place in said] == [[False, False], [True, False]]

@@ -66,7 +66,7 @@ def test_a_sure_model_is_not_held_to_have_old_points(scale, tmp_path):
     checks = verify(export(classifier, tmp_path / "sure", vote=VOTE), classifier)
     assert failed(checks) == set()
     assert [check.detail for check in checks if check.subject == "region"] == [
-        "two requests: the same points on 0 of 4 images"
+        "two requests: other points on 4 of 4 images"
     ]
 
 
@@ -79,7 +79,7 @@ def test_noise_that_is_baked_in_is_found(tmp_path, monkeypatch):
     checks = verify(export(classifier, tmp_path / "baked", vote=VOTE), classifier)
     assert failed(checks) == {"region"}
     assert [check.detail for check in checks if check.subject == "region"] == [
-        "two requests: the same points on 4 of 4 images"
+        "two requests: other points on 0 of 4 images"
     ]
 
 
