@@ -234,7 +234,7 @@ def of_convergence(model: str, attack: str, title: str, again: Convergence | Non
     gain = (
         f"fools {again.success_again} instead of {again.success} of {again.images} images"
         if more
-        else f"ends {again.fall:.0%} nearer on {again.images} images"
+        else f"ends {again.fall:.0%} nearer on {again.images} image{'s' * (again.images != 1)}"
     )
     line = f"with twice the work (--set {again.setting}) {title} on {model} {gain}"
     return [raised("not-converged", line, model=model, attack=attack)]

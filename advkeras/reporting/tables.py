@@ -113,10 +113,17 @@ def _caption(evaluation: Evaluation) -> str:
         f"{evaluation.examples:,} images: {evaluation.data_source}. Region classification by "
         f"{region.samples} points of the hypercube of radius {region.radius:g}. 95% intervals in brackets and "
         f"after ±; success over the images that are classified correctly{by_vote}, RMS over the "
-        f"successful examples in pixels of [{low:g}, {high:g}].{_readings(evaluation)}{_searches(rows)}"
+        f"successful examples in pixels of [{low:g}, {high:g}].{_within(evaluation)}{_readings(evaluation)}"
+        f"{_searches(rows)}"
         f"{_convergence(evaluation)}{_active_test(evaluation)} Protocol {evaluation.protocol}, seed {evaluation.seed}, "
         f"{made_with(evaluation.provenance)}, {seconds:.0f} s."
     )
+
+
+def _within(evaluation: Evaluation) -> str:
+    """Why some attacks have no figure of what is left within epsilon."""
+    told = [row.within for model in evaluation.models if model.worst for row in model.rows if row.attack != BENIGN]
+    return " What is left within epsilon is told of attacks in L-inf." if None in told and any(told) else ""
 
 
 def _readings(evaluation: Evaluation) -> str:
