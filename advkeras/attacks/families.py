@@ -1,6 +1,5 @@
 """The two families of attacks: within a given distance of the image, and at the least distance."""
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,8 +10,9 @@ from advkeras.attacks.base import Attack
 from advkeras.datasets.registry import DatasetSpec
 from advkeras.models import Classifier
 from advkeras.models.classifier import classes_of
-from advkeras.models.pixel_grid import reach, step_of, towards
+from advkeras.models.pixel_grid import reach, towards
 from advkeras.parameters import NotNegative
+from advkeras.searches.geometry import pictures_within
 from advkeras.searches.gradients import adversarial_margin
 from advkeras.searches.norms import NormName
 from advkeras.searches.problem import Problem, fooled_by
@@ -43,26 +43,25 @@ class FixedNormAttack(Attack):
         return linf(difference) if self.norm == "linf" else l2(difference)
 
     def within(self, classifier: Classifier) -> float:
-        """The epsilon of a search, in pixel units: smaller, where a classifier's examples are pictures.
-
-        In L-inf it is the largest change of a picture's pixel that is no larger than epsilon. In L2 rounding adds a
-        twelfth of a step squared to each pixel's square on average, and three standard deviations are left for chance.
-        """
-        if classifier.levels is None:
+        """The epsilon of a search, in pixel units: in L-inf of pictures the largest change that is no larger."""
+        if classifier.levels is None or self.norm == "l2":
             return self.epsilon
-        if self.norm == "linf":
-            return reach(self.epsilon, classifier.bounds, classifier.levels)
-        deviation = step_of(classifier.bounds, classifier.levels) / math.sqrt(12)
-        added = math.prod(classifier.input_shape) * deviation**2
-        return max(math.sqrt(max(self.epsilon**2 - added, 0.0)) - 3 * deviation, self.epsilon / 2)
+        return reach(self.epsilon, classifier.bounds, classifier.levels)
 
     def settle(self, classifier: Classifier, images: FloatArray, candidates: FloatArray) -> FloatArray:
-        """The nearest pictures; where those lie outside epsilon, pictures nearer to the images."""
+        """The nearest pictures within epsilon; in L2 those along the way to the candidates."""
         nearest = super().settle(classifier, images, candidates)
         if classifier.levels is None:
             return nearest
-        inner = towards(images, candidates, classifier.bounds, classifier.levels)
-        inside = self.distance(nearest - images) <= self.epsilon + slack(classifier.bounds)
+        bounds, levels = classifier.bounds, classifier.levels
+        if self.norm == "linf":
+            kept, inner = np.ones(len(images), bool), towards(images, candidates, bounds, levels)
+        else:
+            # What rounding leaves alone is a picture already; short of that, it may round all that is there away.
+            kept = linf(nearest - candidates) <= slack(bounds)
+            length = np.minimum(l2(candidates - images), np.float32(self.epsilon))
+            inner = pictures_within(images, candidates - images, length, bounds, levels).numpy()
+        inside = kept & (self.distance(nearest - images) <= self.epsilon + slack(bounds))
         return np.where(inside[:, None, None, None], nearest, inner)
 
     def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray) -> BoolArray:

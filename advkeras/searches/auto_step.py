@@ -9,13 +9,12 @@ import tensorflow as tf
 
 from advkeras.arrays import FloatArray, IntArray
 from advkeras.models import Classifier
-from advkeras.models.pixel_grid import settled
 from advkeras.searches.geometry import per_image, unit
 from advkeras.searches.gradients import adversarial_margin, chosen_logits, isolated, slope
 from advkeras.searches.norms import NormName
 from advkeras.searches.noting import columns, noted
 from advkeras.searches.problem import Problem
-from advkeras.searches.projected_gradient import projection
+from advkeras.searches.projected_gradient import picture_beside, projection
 
 AutoLoss = Literal["cross_entropy", "dlr"]
 
@@ -127,7 +126,9 @@ def auto_steps(
     look = isolated(lambda *given: _look(classifier, *given, loss=loss, targeted=targeted, samples=samples))
 
     def step(state: AutoState, epsilon: Any) -> AutoState:
-        met = settled(state.points, bounds, classifier.levels)
+        met = state.points
+        if classifier.levels is not None:
+            met = picture_beside(state.images, met, bounds, classifier.levels, norm)
         scale, objective, margin, gradient, zero, nonfinite = look(
             met, state.goals, state.aims, state.scale, state.index == 0
         )

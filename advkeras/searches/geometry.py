@@ -1,16 +1,24 @@
 """Lengths and directions in image space, as TensorFlow functions that no scale of pixels or gradients upsets."""
 
+import math
 from typing import Any
 
 import tensorflow as tf
 
-from advkeras.models.pixel_grid import settled
+from advkeras.models.pixel_grid import settled, step_of
 
 # Rounds in which a point's distance is brought back to what it was before pixels met the bounds.
 _NORM_ROUNDS = 3
 # More of them, where pixels are rounded as well and a distance may be too long. In these a point goes no farther, once
 # it has moved.
 _GRID_ROUNDS = 3
+# Rounds in which the farthest picture along a direction is found, each of which halves what is left, and how far, in
+# powers of 2, the largest entry may have to go beyond the distance where other pixels meet the bounds.
+_PICTURE_ROUNDS, _BEYOND = 15, 6.0
+# By what share of a step, at most, entries that are equal move on earlier or later.
+_UNEVEN = 0.02
+# By what share a picture may be farther away: a whole number of steps is not one in float32.
+_ROUNDING = 1e-6
 
 
 def along(images: Any, direction: Any, norm: Any, bounds: tuple[float, float], levels: int | None = None) -> Any:
@@ -38,6 +46,45 @@ def along(images: Any, direction: Any, norm: Any, bounds: tuple[float, float], l
         scale *= tf.clip_by_value(change, least, most)
         points = settled(images + per_image(scale) * forward, bounds, levels)
     return points
+
+
+def pictures_within(images: Any, direction: Any, norm: Any, bounds: tuple[float, float], levels: int) -> Any:
+    """The farthest pictures along a direction within a Euclidean distance from pictures: (B, H, W, C).
+
+    Each pixel is as far as the direction says, but for rounding. Where the distance is too short for all pixels to
+    move, those with the largest entries do; :func:`along` would leave most of such images where they are.
+
+    Args:
+        images: (B, H, W, C), pictures.
+        direction: (B, H, W, C), of any length; zero stays at the image.
+        norm: (B,), in pixel units.
+        bounds: lowest and highest pixel value.
+        levels: how many values a pixel may have.
+    """
+    (low, high), step = bounds, step_of(bounds, levels)
+    room = tf.where(direction > 0, images < high - step / 2, images > low + step / 2)
+    free = tf.where(room, direction, 0.0)
+    forward = step * tf.math.divide_no_nan(free, per_image(largest_entry(free)))
+    # Entries that are equal would move together or not at all.
+    uneven = tf.linspace(-_UNEVEN, _UNEVEN, math.prod(images.shape[1:]))
+    nudged = images + step * tf.sign(free) * tf.reshape(uneven, (1, *images.shape[1:]))
+
+    def pictures(power: Any) -> Any:
+        return settled(nudged + per_image(tf.pow(2.0, power)) * forward, bounds, levels)
+
+    # The length grows with the power, so that halving finds it.
+    def halved(index: Any, least: Any, most: Any) -> tuple[Any, Any, Any]:
+        middle = (least + most) / 2
+        fits = length(pictures(middle) - images) <= norm * (1 + _ROUNDING)
+        return index + 1, tf.where(fits, middle, least), tf.where(fits, most, middle)
+
+    # Below half a step nothing moves.
+    nothing = tf.fill(tf.shape(norm), tf.constant(math.log2(0.5 - 1.1 * _UNEVEN), tf.float32))
+    most = tf.math.log(norm / step + 1.0) / math.log(2.0) + _BEYOND
+    _, least, _ = tf.while_loop(
+        lambda index, *_: index < _PICTURE_ROUNDS, halved, (tf.constant(0), nothing, most), parallel_iterations=1
+    )
+    return pictures(least)
 
 
 def length(values: Any) -> Any:

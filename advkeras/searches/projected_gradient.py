@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from advkeras.models.pixel_grid import settled
-from advkeras.searches.geometry import length, per_image, unit
+from advkeras.searches.geometry import length, per_image, pictures_within, unit
 from advkeras.searches.gradients import Slope, isolated
 from advkeras.searches.norms import NormName
 from advkeras.searches.noting import WIDTH, noted
@@ -86,7 +86,7 @@ def projected_gradient(
         return project(ahead + share * (2 * points - before - ahead))
 
     def picture(points: Any) -> Any:
-        return points if levels is None else settled(points, bounds, levels)
+        return points if levels is None else picture_beside(images, points, bounds, levels, norm)
 
     def advance(index: Any, points: Any, before: Any, found: Climbed) -> tuple[Any, Any, Any, Climbed]:
         met = picture(points)
@@ -138,6 +138,14 @@ def last_iterate(
         parallel_iterations=1,
     )
     return tf.stop_gradient(points)
+
+
+def picture_beside(images: Any, points: Any, bounds: tuple[float, float], levels: int, norm: NormName) -> Any:
+    """The pictures (B, H, W, C) next to points around images; in L2 those that are no farther away than the points."""
+    if norm == "linf":
+        return settled(points, bounds, levels)
+    offset = points - images
+    return pictures_within(images, offset, length(offset), bounds, levels)
 
 
 def projection(images: Any, epsilon: Any, bounds: tuple[float, float], norm: NormName) -> Callable[[Any], Any]:

@@ -5,9 +5,11 @@ from functools import cache
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from advkeras import (
+    APGD,
     FAB,
     FGSM,
     PGD,
@@ -207,19 +209,44 @@ def test_an_example_at_epsilon_itself_ends_the_search(norm):
     assert counts[0] == counts[1]
 
 
-def test_a_ball_in_l2_leaves_room_for_rounding_and_no_more():
-    """Random points on the surface of what is searched stay within epsilon as pictures, and come near it."""
+def test_a_ball_in_l2_is_used_to_its_surface():
+    """Points anywhere become pictures within epsilon, and near it; pictures within it stay as they are."""
     _, whole, _, _ = both((0.0, 1.0))
-    attack = PGD(epsilon=0.15, norm="l2")
-    offsets = np.random.default_rng(0).standard_normal((300, *SHAPE))
-    offsets *= attack.within(whole) / np.linalg.norm(offsets.reshape(300, -1), axis=1)[:, None, None, None]
+    attack = PGD(epsilon=0.05, norm="l2")
+    assert attack.within(whole) == 0.05
     middle = np.full((300, *SHAPE), 128 / 255, np.float32)
-    lengths = attack.distance(settled_arrays((middle + offsets).astype(np.float32), (0.0, 1.0), 256) - middle)
-    assert (lengths <= 0.15).mean() > 0.99
-    assert lengths.mean() > 0.145
-    candidates = (middle + 0.9 * offsets).astype(np.float32)
-    settled = attack.settle(whole, middle, candidates)
-    np.testing.assert_array_equal(settled, settled_arrays(candidates, (0.0, 1.0), 256))
+    points = middle + np.random.default_rng(0).standard_normal(middle.shape).astype(np.float32)
+    settled = attack.settle(whole, middle, points)
+    lengths = attack.distance(settled - middle)
+    assert (lengths <= 0.05 + 1e-6).all()
+    assert lengths.mean() > 0.048
+    np.testing.assert_array_equal(attack.settle(whole, middle, settled), settled)
+
+
+@pytest.mark.parametrize("attack", [PGD, APGD, Square])
+def test_a_ball_in_l2_that_rounding_would_empty_is_searched(attack):
+    """Epsilon is a third of the length that rounding adds: pictures beside points would be the image itself."""
+    shape, levels = (16, 16, 3), 256
+    features = int(np.prod(shape))
+    weights = np.random.default_rng(0).standard_cauchy((features, 2)).clip(-9, 9).astype(np.float32)
+    images = np.full((6, *shape), 128 / 255, np.float32)
+    epsilon = float(np.sqrt(features / 12) / 255 / 3)
+    gap = weights[:, 1] - weights[:, 0]
+    # The farthest that pictures within epsilon can raise the second logit over the first one: the largest weights.
+    steps = np.sort(np.abs(gap))[::-1][: int((epsilon * 255) ** 2)]
+    lead = 0.8 * steps.sum() / 255
+    bias = np.array([lead - (images[0].reshape(-1) @ weights) @ [1, -1], 0.0], np.float32)
+    classifier = Classifier(
+        lambda x: tf.reshape(x, (-1, features)) @ tf.constant(weights) + tf.constant(bias),
+        bounds=(0.0, 1.0),
+        input_shape=shape,
+        levels=levels,
+        name="linear",
+    )
+    more = {"queries": 3_000} if attack is Square else {}
+    result = attack(epsilon=epsilon, norm="l2", **more)(classifier, images, np.zeros(6, np.int32))
+    assert result.success.all() or attack is Square
+    assert (result.adversarials != images).any()
 
 
 def walk_that_looks_around(levels):

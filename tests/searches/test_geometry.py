@@ -1,8 +1,9 @@
 """Points at a distance within the bounds."""
 
 import numpy as np
+import pytest
 
-from advkeras.searches.geometry import along, length
+from advkeras.searches.geometry import along, length, pictures_within
 
 from ..conftest import FEATURES, SHAPE
 
@@ -43,3 +44,56 @@ def test_pictures_of_a_short_distance_are_one_step_away_in_the_largest_entries()
     assert np.abs(steps).max() == 1
     largest = np.abs(direction).max(axis=(1, 2, 3), keepdims=True) == np.abs(direction)
     np.testing.assert_array_equal(steps[largest][moved], np.sign(direction[largest][moved]))
+
+
+def farthest(image, direction, norm, levels):
+    """The same in whole steps, by trying where each pixel moves on, one after the other."""
+    whole, last = np.rint(image.reshape(-1) * (levels - 1)), levels - 1
+    forward = direction.reshape(-1) / np.abs(direction).max()
+    turns = np.sort(((np.arange(last)[:, None] + 0.5) / np.maximum(np.abs(forward), 1e-9)).reshape(-1))
+    best = whole
+    for turn in turns:
+        moved = np.clip(whole + np.rint(forward * turn * (1 + 1e-9)), 0, last)
+        if np.linalg.norm(moved - whole) > norm * last * (1 + 1e-6):
+            break
+        best = moved
+    return best.reshape(image.shape)
+
+
+@pytest.mark.parametrize("norm", [0.02, 0.07, 0.15, 0.3, 1.0, 3.0])
+@pytest.mark.parametrize("middle", [False, True])
+def test_pictures_are_the_farthest_ones_along_a_direction_within_a_distance(norm, middle):
+    generator = np.random.default_rng(0)
+    levels = 17
+    images = (generator.integers(0, levels, (20, *SHAPE)) / (levels - 1)).astype(np.float32)
+    images = np.full_like(images, 0.5) if middle else images
+    direction = generator.standard_cauchy((20, *SHAPE)).clip(-9, 9).astype(np.float32)
+    found = pictures_within(images, direction, np.full(20, norm, np.float32), (0.0, 1.0), levels).numpy()
+    steps = np.rint((levels - 1) * (found - images))
+    np.testing.assert_allclose(found - images, steps / (levels - 1), atol=1e-6)
+    assert (length(found - images).numpy() <= norm * (1 + 1e-5)).all()
+    expected = np.array([farthest(*each, norm, levels) for each in zip(images, direction, strict=True)])
+    most = expected - np.rint(images * (levels - 1))
+    gained, possible = ((each * direction).sum(axis=(1, 2, 3)) for each in (steps, most))
+    # What moves on at nearly the same place may do so in another order.
+    assert (gained >= 0.95 * possible).all()
+    assert gained.sum() >= 0.99 * possible.sum()
+    if norm >= 1 / (levels - 1):
+        assert (gained > 0).all()
+
+
+def test_pictures_on_another_range_move_alike():
+    generator = np.random.default_rng(0)
+    whole, direction = generator.integers(0, 256, (5, *SHAPE)), generator.standard_normal((5, *SHAPE))
+    found = [
+        pictures_within(
+            (low + whole / 255 * (high - low)).astype(np.float32),
+            direction.astype(np.float32),
+            np.full(5, 0.02 * (high - low), np.float32),
+            (low, high),
+            256,
+        ).numpy()
+        for low, high in ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
+    ]
+    np.testing.assert_allclose(found[1], 2 * found[0] - 1, atol=1e-5)
+    np.testing.assert_allclose(found[2], 255 * found[0], atol=1e-3)
