@@ -24,6 +24,7 @@ from advkeras import (
     RegionClassification,
     Square,
 )
+from advkeras.arrays import l2
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier
 from advkeras.models.pixel_grid import beyond, on_grid, reach, settled_arrays, towards
@@ -221,6 +222,11 @@ def test_a_ball_in_l2_is_used_to_its_surface():
     assert (lengths <= 0.05 + 1e-6).all()
     assert lengths.mean() > 0.048
     np.testing.assert_array_equal(attack.settle(whole, middle, settled), settled)
+    # No pixel of these is half a step away.
+    near = middle + 0.01 * (points - middle) / l2(points - middle)[:, None, None, None]
+    lengths = attack.distance(attack.settle(whole, middle, near) - middle)
+    assert (lengths <= 0.01 + 1e-6).all()
+    assert lengths.mean() > 0.009
 
 
 @pytest.mark.parametrize("attack", [PGD, APGD, Square])
