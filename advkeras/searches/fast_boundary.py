@@ -18,8 +18,9 @@ from advkeras.searches.problem import Problem
 # The paper's alpha_max, eta and beta: how much of a step starts at the image, how far over the boundary it goes, and
 # what of the way is left after an example was found.
 _FROM_IMAGE, _OVER, _BACK = 0.1, 1.05, 0.9
-# Newton's steps to a projection's length: each lets further pixels meet the bounds, and few rounds of that are left.
-_NEWTON_STEPS = 12
+# Newton's steps to a projection's length, at most: each lets further pixels meet the bounds, and few rounds of that are
+# left. An image's length stays as it is once it would grow by less than this share.
+_NEWTON_STEPS, _GROWING = 12, 1e-6
 # Steps that are taken before finished images leave.
 _AT_ONCE = 10
 
@@ -190,17 +191,19 @@ def onto_hyperplane(points: Any, normal: Any, value: Any, bounds: tuple[float, f
     def moved(length: Any) -> Any:
         return tf.minimum(per_image(length) * pace, room)
 
-    def lengthened(index: Any, length: Any) -> tuple[Any, Any]:
+    def lengthened(index: Any, length: Any, _: Any) -> tuple[Any, Any, Any]:
         """What is gained is a concave function of the length, linear between bounds: Newton's steps stay below."""
         move = moved(length)
         missing = wanted - tf.reduce_sum(steepness * move, axis=[1, 2, 3])
         gain = tf.reduce_sum(tf.where(move < room, steepness * pace, 0.0), axis=[1, 2, 3])
-        return index + 1, length + tf.maximum(tf.math.divide_no_nan(missing, gain), 0.0)
+        further = tf.math.divide_no_nan(missing, gain)
+        growing = further > _GROWING * length
+        return index + 1, length + tf.where(growing, further, 0.0), tf.reduce_any(growing)
 
-    _, found = tf.while_loop(
-        lambda index, _: index < _NEWTON_STEPS,
+    _, found, _ = tf.while_loop(
+        lambda index, _, growing: (index < _NEWTON_STEPS) & growing,
         lengthened,
-        (tf.constant(0), tf.zeros_like(wanted)),
+        (tf.constant(0), tf.zeros_like(wanted), tf.constant(True)),
         parallel_iterations=1,
     )
     return sense * moved(found)
