@@ -16,7 +16,7 @@ BLOCK = re.compile(r"^```python\n(?P<code>.*?)^```\n```text\n(?P<output>.*?)^```
 # Benchmarks that no page quotes.
 NOT_ON_A_PAGE = {
     *("checkouts", "copies", "growth", "half_precision", "minimum_norm_peers", "minimum_norm_peers_linf"),
-    *("onednn", "overhead", "reuse", "whole_pixels", "xla"),
+    *("large", "onednn", "overhead", "reuse", "whole_pixels", "xla"),
 }
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
