@@ -1,9 +1,11 @@
 """The two families of attacks: within a given distance of the image, and at the least distance."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
+import tensorflow as tf
 
 from advkeras.arrays import BoolArray, FloatArray, l2, linf, rms, slack
 from advkeras.attacks.base import Attack
@@ -16,6 +18,16 @@ from advkeras.searches.geometry import pictures_within
 from advkeras.searches.gradients import adversarial_margin
 from advkeras.searches.norms import NormName
 from advkeras.searches.problem import Problem, fooled_by
+
+
+@cache
+def _pictures(shape: tuple[int, ...], bounds: tuple[float, float], levels: int) -> Any:
+    """:func:`pictures_within` of images of a shape, compiled: Square asks for them at every query."""
+    images = tf.TensorSpec((None, *shape), tf.float32)
+    return tf.function(
+        lambda images, direction, norm: pictures_within(images, direction, norm, bounds, levels),
+        input_signature=[images, images, tf.TensorSpec((None,), tf.float32)],
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +72,7 @@ class FixedNormAttack(Attack):
             # What rounding leaves alone is a picture already; short of that, it may round all that is there away.
             kept = linf(nearest - candidates) <= slack(bounds)
             length = np.minimum(l2(candidates - images), np.float32(self.epsilon))
-            inner = pictures_within(images, candidates - images, length, bounds, levels).numpy()
+            inner = _pictures(images.shape[1:], bounds, levels)(images, candidates - images, length).numpy()
         inside = kept & (self.distance(nearest - images) <= self.epsilon + slack(bounds))
         return np.where(inside[:, None, None, None], nearest, inner)
 

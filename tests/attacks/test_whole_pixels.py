@@ -249,7 +249,7 @@ def test_a_ball_in_l2_that_rounding_would_empty_is_searched(attack):
         levels=levels,
         name="linear",
     )
-    more = {"queries": 3_000} if attack is Square else {}
+    more = {"queries": 300} if attack is Square else {}
     result = attack(epsilon=epsilon, norm="l2", **more)(classifier, images, np.zeros(6, np.int32))
     assert result.success.all() or attack is Square
     assert (result.adversarials != images).any()
