@@ -66,14 +66,14 @@ class FixedNormAttack(Attack):
         if classifier.levels is None:
             return nearest
         bounds, levels = classifier.bounds, classifier.levels
+        inside = self.distance(nearest - images) <= self.epsilon + slack(bounds)
         if self.norm == "linf":
-            kept, inner = np.ones(len(images), bool), towards(images, candidates, bounds, levels)
+            inner = towards(images, candidates, bounds, levels)
         else:
-            # What rounding leaves alone is a picture already; short of that, it may round all that is there away.
-            kept = linf(nearest - candidates) <= slack(bounds)
+            # What rounding leaves alone is a picture already; of the rest it may round all that is there away.
+            inside &= linf(nearest - candidates) <= slack(bounds)
             length = np.minimum(l2(candidates - images), np.float32(self.epsilon))
             inner = _pictures(images.shape[1:], bounds, levels)(images, candidates - images, length).numpy()
-        inside = kept & (self.distance(nearest - images) <= self.epsilon + slack(bounds))
         return np.where(inside[:, None, None, None], nearest, inner)
 
     def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray) -> BoolArray:

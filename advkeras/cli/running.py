@@ -43,7 +43,7 @@ class Run:
         except InvalidInputError:
             return  # Nothing has been asked for that can be read.
         for each in classifiers:
-            if there.get(each.name, digest := checksum(each)) != digest:
+            if each.name in there and there[each.name] != checksum(each):
                 err.print(
                     f"the figures of another model called {each.name} leave the tables in {place}: to keep both, name "
                     "another folder (--output)",

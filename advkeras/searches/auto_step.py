@@ -14,7 +14,7 @@ from advkeras.searches.gradients import adversarial_margin, chosen_logits, isola
 from advkeras.searches.norms import NormName
 from advkeras.searches.noting import columns, noted
 from advkeras.searches.problem import Problem
-from advkeras.searches.projected_gradient import picture_beside, projection
+from advkeras.searches.projected_gradient import looked_at, projection
 
 AutoLoss = Literal["cross_entropy", "dlr"]
 
@@ -126,9 +126,7 @@ def auto_steps(
     look = isolated(lambda *given: _look(classifier, *given, loss=loss, targeted=targeted, samples=samples))
 
     def step(state: AutoState, epsilon: Any) -> AutoState:
-        met = state.points
-        if classifier.levels is not None:
-            met = picture_beside(state.images, met, bounds, classifier.levels, norm)
+        met = looked_at(state.images, state.points, bounds, classifier.levels, norm)
         scale, objective, margin, gradient, zero, nonfinite = look(
             met, state.goals, state.aims, state.scale, state.index == 0
         )

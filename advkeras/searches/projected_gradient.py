@@ -85,11 +85,8 @@ def projected_gradient(
         share = tf.where(index > 0, momentum, 0.0)
         return project(ahead + share * (2 * points - before - ahead))
 
-    def picture(points: Any) -> Any:
-        return points if levels is None else picture_beside(images, points, bounds, levels, norm)
-
     def advance(index: Any, points: Any, before: Any, found: Climbed) -> tuple[Any, Any, Any, Climbed]:
-        met = picture(points)
+        met = looked_at(images, points, bounds, levels, norm)
         slope = slope_at(met, goals)
         found = better(met, slope.value, index, found)
         found = found._replace(
@@ -110,7 +107,7 @@ def projected_gradient(
     _, points, _, found = tf.while_loop(
         lambda index, *_: index < iterations, advance, (tf.constant(0), first, first, nowhere), parallel_iterations=1
     )
-    last = picture(points)
+    last = looked_at(images, points, bounds, levels, norm)
     return better(last, value(last, goals), iterations, found)
 
 
@@ -140,8 +137,10 @@ def last_iterate(
     return tf.stop_gradient(points)
 
 
-def picture_beside(images: Any, points: Any, bounds: tuple[float, float], levels: int, norm: NormName) -> Any:
-    """The pictures (B, H, W, C) next to points around images; in L2 those that are no farther away than the points."""
+def looked_at(images: Any, points: Any, bounds: tuple[float, float], levels: int | None, norm: NormName) -> Any:
+    """The points (B, H, W, C), or the pictures next to them, which in L2 are no farther from the images."""
+    if levels is None:
+        return points
     if norm == "linf":
         return settled(points, bounds, levels)
     offset = points - images
