@@ -33,22 +33,28 @@ class Run:
         return place
 
     def say_replaced(self, study: Any, place: str, classifiers: Sequence[Any]) -> None:
-        """Says whose figures leave the tables of a folder: those of other models that have the names of these."""
+        """Says whose figures leave the tables of a folder: those of other models that have the names of these.
+
+        A model that is used otherwise, by its preprocessing for instance, is another one.
+        """
         from advkeras.evaluation.units import checksum
         from advkeras.runs.store import Store
 
         store = Store(place)
         try:
-            there = study.checksums(study.asked_for(store, store.digests())[0])
+            there = study.identities(study.asked_for(store, store.digests())[0])
         except InvalidInputError:
             return  # Nothing has been asked for that can be read.
         for each in classifiers:
-            if each.name in there and there[each.name] != checksum(each):
-                err.print(
-                    f"the figures of another model called {each.name} leave the tables in {place}: to keep both, name "
-                    "another folder (--output)",
-                    soft_wrap=True,
-                )
+            if each.name not in there or there[each.name] == (checksum(each), each.usage.record()):
+                continue
+            other = f"another model called {each.name}"
+            if there[each.name][0] == checksum(each):
+                other = f"{each.name} as it was used before, by other options,"
+            err.print(
+                f"the figures of {other} leave the tables in {place}: to keep both, name another folder (--output)",
+                soft_wrap=True,
+            )
 
     @property
     def how(self) -> dict[str, Any]:

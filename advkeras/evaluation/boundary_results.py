@@ -253,9 +253,10 @@ class BoundaryStudy(Study[PlannedBoundaries, BoundaryStudyResults]):
         report = replace(last.report, attacks=attacks, checksums=checksums, usages=usages)
         return replace(last, models={name: kinds for name, kinds in models.items() if kinds}, report=report)
 
-    def checksums(self, asked: PlannedBoundaries) -> dict[str, str]:
-        """Of each model."""
-        return dict(asked.report.checksums)
+    def identities(self, asked: PlannedBoundaries) -> dict[str, tuple[str, dict[str, Any]]]:
+        """The checksum of each model, and how it is used."""
+        report = asked.report
+        return {name: (digest, report.usages.get(name, {})) for name, digest in report.checksums.items()}
 
     def fold(self, asked: PlannedBoundaries, find: Find, provenance: Provenance) -> BoundaryStudyResults:
         """Rows of the slices that are done; kinds of which none is are left out."""

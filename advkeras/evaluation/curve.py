@@ -202,6 +202,7 @@ def _model(
         name=classifier.name,
         source=classifier.source or "in memory",
         checksum=digest,
+        usage=classifier.usage.record(),
         flags=of_use(classifier, (protocol.search, *protocol.checks[:1])),
         benign=_digests(benign),
         search=_digests(search),

@@ -1,7 +1,7 @@
 """Security curves put together from the examples of units; nothing is computed, and nothing needs TensorFlow."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -61,6 +61,7 @@ class PlannedModelCurve:
         benign: the units of the benign images, which know the true classes.
         search: the units of the examples at the least distances.
         checks: at epsilons that were asked for.
+        usage: what was said of how the model is used, and its file does not say: preprocessing and the like.
     """
 
     name: str
@@ -70,10 +71,16 @@ class PlannedModelCurve:
     search: tuple[Digest, ...]
     checks: tuple[PlannedCheck, ...] = ()
     flags: tuple[Flag, ...] = ()
+    usage: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         slices = {len(self.benign), len(self.search), *(len(check.units) for check in self.checks)}
         require(len(slices) == 1, "all rows must have the same slices", model=self.name)
+
+    @property
+    def answers_as(self) -> tuple[str, dict[str, Any]]:
+        """What two models have in common that answer alike."""
+        return self.checksum, self.usage
 
     @property
     def curve_units(self) -> tuple[str, ...]:
@@ -130,9 +137,9 @@ class CurveStudy(Study[PlannedCurves, CurveReport]):
                     models[model.name] = replace(model, checks=same)
         return replace(last, models=tuple(models.values()))
 
-    def checksums(self, asked: PlannedCurves) -> dict[str, str]:
-        """Of each model."""
-        return {model.name: model.checksum for model in asked.models}
+    def identities(self, asked: PlannedCurves) -> dict[str, tuple[str, dict[str, Any]]]:
+        """The checksum of each model, and how it is used."""
+        return {model.name: model.answers_as for model in asked.models}
 
     def fold(self, asked: PlannedCurves, find: Find, provenance: Provenance) -> CurveReport:
         """Curves over the slices that are done; models of which none is are left out."""

@@ -89,9 +89,9 @@ class EvaluationStudy(Study[PlannedEvaluation, Evaluation]):
         """The last plan, and the rows of those before it that are done and answer the same question."""
         return together(plans, there)
 
-    def checksums(self, asked: PlannedEvaluation) -> dict[str, str]:
-        """Of each model."""
-        return {model.name: model.checksum for model in asked.models}
+    def identities(self, asked: PlannedEvaluation) -> dict[str, tuple[str, dict[str, Any]]]:
+        """The checksum of each model, and how it is used."""
+        return {model.name: model.answers_as for model in asked.models}
 
     def fold(self, asked: PlannedEvaluation, find: Find, provenance: Provenance) -> Evaluation:
         """Rows of the slices of which examples and votes are there; models and rows without one are left out."""

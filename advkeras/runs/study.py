@@ -49,8 +49,8 @@ class Study(abc.ABC, Generic[A, R]):
         """
         return plans[-1]
 
-    def checksums(self, asked: A) -> dict[str, str]:
-        """The checksum of each model whose figures stand side by side, by its name; here none."""
+    def identities(self, asked: A) -> dict[str, tuple[str, dict[str, Any]]]:
+        """Of each model whose figures stand side by side, by its name, its checksum and how it is used; here none."""
         return {}
 
     @abc.abstractmethod

@@ -137,3 +137,19 @@ def test_the_figures_of_another_model_of_one_name_leave_the_tables_with_a_word(t
         said.append([run("evaluate", *what, "--model", tmp_path / place / "mine.keras").stderr for _ in range(2)])
     line = "the figures of another model called mine leave the tables in"
     assert [[line in each for each in of_place] for of_place in said] == [[False, False], [True, False]]
+
+
+@pytest.mark.parametrize("command", ["evaluate", "curve", "boundary"])
+def test_the_figures_of_a_model_that_is_used_otherwise_leave_the_tables_with_a_word(command, tmp_path):
+    pictures = np.rint(255 * IMAGES) / 255
+    np.savez(tmp_path / "data.npz", images=pictures, labels=np.argmax(network()(pictures), axis=1))
+    network().save(tmp_path / "mine.keras")
+    what = ("--dataset", tmp_path / "data.npz", "--bounds", 0, 1, "--model", tmp_path / "mine.keras")
+    short = {"curve": (), "boundary": ("--directions", 5), "evaluate": ()}[command]
+    attack = () if command == "curve" else ("--attack", "fgsm")
+    said = [
+        run(command, *what, *short, *attack, *otherwise, "--output", tmp_path / "run").stderr
+        for otherwise in ((), (), ("--whole-pixels",), ("--whole-pixels",), ())
+    ]
+    line = "the figures of mine as it was used before, by other options, leave the tables in"
+    assert [line in each for each in said] == [False, False, True, False, True]
