@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -77,6 +77,19 @@ def annotations_of(owner: Any) -> dict[str, Any]:
         known = {}
     public = [field for field in fields(owner) if not field.name.startswith("_")]
     return {field.name: known.get(field.name, field.type) for field in public}
+
+
+def is_plain(annotation: Any) -> bool:
+    """Whether an annotation is of numbers, words, lists of them, or records of such; strings may be anything."""
+    kinds = [kind for kind, _ in _members(annotation)]
+    return all(
+        kind in _WORDS
+        or isinstance(kind, str)
+        or is_dataclass(kind)
+        or kind in (list, tuple)
+        or get_origin(kind) in (Literal, list, tuple, Sequence)
+        for kind in kinds
+    )
 
 
 def require_count(least: int = 1, **received: int) -> None:

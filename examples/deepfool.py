@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from advkeras.attacks import MinimumNormAttack, register
 from advkeras.errors import InvalidInputError
+from advkeras.parameters import Count
 
 
 @register
@@ -20,7 +21,7 @@ class DeepFool(MinimumNormAttack):
         overshoot: by such a share of its distance the result lies farther out.
     """
 
-    iterations: int = 50
+    iterations: Count = 50
     overshoot: float = 0.02
 
     name: ClassVar[str] = "deepfool"

@@ -6,6 +6,7 @@ from typing import ClassVar
 import tensorflow as tf
 
 from advkeras.attacks import FixedNormAttack, loss_slope, register
+from advkeras.parameters import Count
 
 
 @register
@@ -18,7 +19,7 @@ class MomentumFGSM(FixedNormAttack):
         decay: the older gradients' weight in the average.
     """
 
-    iterations: int = 10
+    iterations: Count = 10
     decay: float = 1.0
 
     name: ClassVar[str] = "mi-fgsm"

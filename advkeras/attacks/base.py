@@ -259,7 +259,8 @@ class Attack(abc.ABC):
 
     def _candidates(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
         """What :meth:`run` returns, held against what it promises, and clipped to the bounds."""
-        candidates = np.asarray(self.run(classifier, problem, progress), np.float32)
+        with code.blamed(self.title, type(self).__module__):
+            candidates = np.asarray(self.run(classifier, problem, progress), np.float32)
         if candidates.shape != problem.images.shape:
             raise InvalidInputError(
                 f"{self.title}.run must return candidates of shape {problem.images.shape}. Received: {candidates.shape}"

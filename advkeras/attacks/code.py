@@ -1,12 +1,16 @@
 """The code of attacks that are no part of advkeras: how a file of them is run, and what tells that it has changed."""
 
+import ast
 import hashlib
 import importlib.util
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from advkeras.errors import require
+from advkeras.errors import AdvkerasError, first_line, require
 from advkeras.runs.worker import send_by_value
 
 _LOADED = "_loaded_"
@@ -28,9 +32,11 @@ def run_file(path: Path) -> None:
 
 
 def checksum(module_name: str) -> str:
-    """Of the files of an attack's code: its own and those of its package, or beside it; empty for advkeras itself."""
-    module = sys.modules.get(module_name)
-    if module_name.startswith("advkeras.") or getattr(module, "__file__", None) is None:
+    """Of the files of an attack's code: its own and those of its package; empty for advkeras itself.
+
+    Of a file that was run by :func:`run_file`, those beside it that it imports, and they in turn.
+    """
+    if _is_ours(module_name):
         return ""
     digest = hashlib.sha256()
     for file in sorted(_files_of(module_name)):
@@ -38,18 +44,60 @@ def checksum(module_name: str) -> str:
     return digest.hexdigest()
 
 
+@contextmanager
+def blamed(title: str, module_name: str) -> Iterator[None]:
+    """Errors that an attack's code raises here say where in it; those of advkeras itself stay as they are.
+
+    Args:
+        title: of the attack.
+        module_name: of its class.
+    """
+    try:
+        yield
+    except (AdvkerasError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        if type(error).__name__ == "ResourceExhaustedError" or _is_ours(module_name):
+            raise
+        file = str(sys.modules[module_name].__file__)
+        lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == file]
+        where = f"{file}, line {lines[-1]}" if lines else file
+        raise AdvkerasError(f"{title} has failed in {where}: {type(error).__name__}: {first_line(error)}") from error
+
+
+def _is_ours(module_name: str) -> bool:
+    """Whether a module is part of advkeras, or has no file."""
+    return module_name.startswith("advkeras.") or getattr(sys.modules.get(module_name), "__file__", None) is None
+
+
 def _files_of(module_name: str) -> set[Path]:
-    files = {name: file for name, each in list(sys.modules.items()) if (file := getattr(each, "__file__", None))}
+    files = {name: Path(file) for name, each in list(sys.modules.items()) if (file := getattr(each, "__file__", None))}
     own, package = files[module_name], module_name.partition(".")[0]
-    beside = _resolved(own).parent if module_name.startswith(_LOADED) else None
-    chosen = {
-        Path(file)
-        for name, file in files.items()
-        if name.partition(".")[0] == package or (beside is not None and _resolved(file).is_relative_to(beside))
-    }
+    chosen = {file for name, file in files.items() if name.partition(".")[0] == package}
+    if module_name.startswith(_LOADED):
+        beside = _resolved(own).parent
+        near = {name: file for name, file in files.items() if _resolved(file).is_relative_to(beside)}
+        waiting = {own}
+        while waiting:
+            imported = {name for file in waiting for name in _imported(file)}
+            waiting = {file for name, file in near.items() if name.partition(".")[0] in imported} - chosen
+            chosen |= waiting
     return {file for file in chosen if file.is_file()}
 
 
+def _imported(file: Path) -> set[str]:
+    """The packages and modules that a Python file imports, wherever in it, by the first part of their names."""
+    if file.suffix != ".py" or not file.is_file():
+        return set()
+    names: list[str] = []
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            names += [each.name for each in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.append(node.module)
+    return {name.partition(".")[0] for name in names}
+
+
 @cache
-def _resolved(file: str) -> Path:
-    return Path(file).resolve()
+def _resolved(file: Path) -> Path:
+    return file.resolve()

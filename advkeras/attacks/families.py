@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from advkeras.arrays import BoolArray, FloatArray, l2, linf, rms, slack
+from advkeras.arrays import BoolArray, FloatArray, Progress, l2, linf, rms, slack
 from advkeras.attacks.base import Attack
 from advkeras.datasets.registry import DatasetSpec
+from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier
 from advkeras.models.classifier import classes_of
 from advkeras.models.pixel_grid import reach, towards
@@ -18,6 +19,9 @@ from advkeras.searches.geometry import pictures_within
 from advkeras.searches.gradients import adversarial_margin
 from advkeras.searches.norms import NormName
 from advkeras.searches.problem import Problem, fooled_by
+
+# By what share of epsilon a candidate may exceed it without being a fault of the attack; it is no example either way.
+_OVERSHOOT = 0.01
 
 
 @cache
@@ -75,6 +79,18 @@ class FixedNormAttack(Attack):
             length = np.minimum(l2(candidates - images), np.float32(self.epsilon))
             inner = _pictures(images.shape[1:], bounds, levels)(images, candidates - images, length).numpy()
         return np.where(inside[:, None, None, None], nearest, inner)
+
+    def _candidates(self, classifier: Classifier, problem: Problem, progress: Progress) -> FloatArray:
+        candidates = super()._candidates(classifier, problem, progress)
+        distance = self.distance(candidates - problem.images)
+        outside = distance > (1 + _OVERSHOOT) * self.epsilon + slack(classifier.bounds)
+        if outside.any():
+            raise InvalidInputError(
+                f"{self.title}.run must return candidates within epsilon, {self.epsilon:.6g}, of their images, or the "
+                f"images. Received: {int(outside.sum())} of {len(candidates)} farther away, by up to "
+                f"{float(distance.max()):.6g} ({self.norm})"
+            )
+        return candidates
 
     def verify(self, classifier: Classifier, problem: Problem, candidates: FloatArray) -> BoolArray:
         """Whether each candidate is misclassified and lies within epsilon of its image."""

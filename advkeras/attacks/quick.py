@@ -72,7 +72,9 @@ class QuickAttack(FixedNormAttack):
             aims = found.nearest(left, found.classes(left))[0][:, 0]
             self._search(found, left, enough, second, number=1, aims=aims)
         progress(len(problem), len(problem))
-        return beyond_rounding(self, classifier, problem, found.best)
+        candidates = beyond_rounding(self, classifier, problem, found.best)
+        within = self._within(classifier, problem, candidates)
+        return np.where(within[:, None, None, None], candidates, problem.images)
 
     def _search(
         self, found: Several, images: Any, enough: float, gradients: int, *, number: int = 0, aims: Any = None

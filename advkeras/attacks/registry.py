@@ -28,6 +28,8 @@ from advkeras.attacks.quick import QuickAttack
 from advkeras.attacks.square import Square
 from advkeras.datasets.registry import MNIST, DatasetSpec
 from advkeras.errors import InvalidInputError, first_line, require, unknown_name
+from advkeras.parameters import annotations_of, is_plain
+from advkeras.searches.norms import NORMS
 
 # Under this name other packages declare modules that register attacks when they are imported.
 ENTRY_POINTS = "advkeras.attacks"
@@ -62,6 +64,9 @@ def register(attack: AnyAttack) -> AnyAttack:
     require(not missing, f"{attack.__name__} lacks {', '.join(missing)}", attack=attack)
     for each in ("name", "title"):
         require(hasattr(attack, each), f"{attack.__name__} needs a {each}", attack=attack)
+    require(
+        attack.norm in NORMS, f"norm of {attack.__name__} must be {' or '.join(map(repr, NORMS))}", norm=attack.norm
+    )
     _check_hyperparameters(attack)
     _check_unlike_the_others(attack)
     REGISTERED[attack.name] = attack
@@ -80,14 +85,18 @@ def _check_hyperparameters(attack: type[Attack]) -> None:
         f"{', '.join(missing)} of {attack.__name__} must have a default, or come from its parameters_on",
         attack=attack,
     )
+    wanted = f"hyperparameters of {attack.__name__} must be numbers, words, and lists of them"
+    for name, annotation in annotations_of(attack).items():
+        require(
+            is_plain(annotation),
+            f"{wanted}; a field whose name begins with an underscore may be another",
+            **{name: annotation},
+        )
     config = attack.for_data(MNIST).get_config()
     try:
         json.dumps(config)
     except TypeError as error:
-        raise InvalidInputError(
-            f"hyperparameters of {attack.__name__} must be numbers, words, and lists of them: {first_line(error)}. "
-            f"Received: {config!r}"
-        ) from error
+        raise InvalidInputError(f"{wanted}: {first_line(error)}. Received: {config!r}") from error
 
 
 def _check_unlike_the_others(attack: type[Attack]) -> None:

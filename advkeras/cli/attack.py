@@ -34,7 +34,7 @@ def attack(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="A parameter of the attack, for example gradients=200; repeat for several.",
+            help="A parameter of the attack, for example gradients=200 (or optbrittle.gradients=200); repeat for several.",
             rich_help_panel="What to run",
         ),
     ] = None,
@@ -85,7 +85,8 @@ def attack(
     if output is not None:
         _require_npz(output)
     (classifier,), spec, data = subject.load((model,))
-    configured = configure(name, spec, {"seed": seed, "epsilon": epsilon, **options.parse_parameters(parameters or ())})
+    given = {each.removeprefix(f"{name}."): value for each, value in options.parse_parameters(parameters or ()).items()}
+    configured = configure(name, spec, {"seed": seed, "epsilon": epsilon, **given})
     targets = None
     if target is not None:
         reached = data.where(data.labels == target)

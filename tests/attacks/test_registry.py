@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -29,7 +30,7 @@ from advkeras.evaluation.units import Examples, checksum
 from advkeras.runs.execute import execute
 from advkeras.runs.store import Store
 
-from ..commands import error_of
+from ..commands import error_of, run
 from ..conftest import FEATURES
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -122,9 +123,12 @@ def test_an_attack_must_be_made_from_its_name_and_written_as_json():
 
         @classmethod
         def parameters_on(cls, spec, *, full_search):
-            return {**super().parameters_on(spec, full_search=full_search), "length": 0.1 * spec.span}
+            length = (0.2 if full_search else 0.1) * spec.span
+            return {**super().parameters_on(spec, full_search=full_search), "length": length}
 
-    assert configure("provided", MNIST).length == pytest.approx(0.1)
+    # The paper's search takes hours, so nobody gets it who does not ask for it.
+    assert configure("provided", MNIST).length == Provided.for_data(MNIST).length == pytest.approx(0.1)
+    assert configure("provided", MNIST, full_search=True).length == pytest.approx(0.2)
 
     @dataclass(frozen=True, kw_only=True)
     class Filed(Plain):
@@ -134,6 +138,21 @@ def test_an_attack_must_be_made_from_its_name_and_written_as_json():
 
     with pytest.raises(InvalidInputError, match="hyperparameters of Filed must be numbers, words, and lists"):
         register(Filed)
+
+    named = make_dataclass("Named", [("table", dict, None)], bases=(Plain,), frozen=True, kw_only=True)
+    with pytest.raises(InvalidInputError, match=r"hyperparameters of Named must .*: table=<class 'dict'>"):
+        register(named)
+
+
+def test_a_norm_that_nobody_measures_is_refused():
+    @dataclass(frozen=True, kw_only=True)
+    class Manhattan(Plain):
+        """Says so."""
+
+        norm: ClassVar[str] = "l1"
+
+    with pytest.raises(InvalidInputError, match="norm of Manhattan must be 'l2' or 'linf'. Received: norm='l1'"):
+        register(Manhattan)
 
 
 @pytest.mark.parametrize(
@@ -190,6 +209,51 @@ def test_a_file_may_import_what_lies_beside_it_and_depends_on_it(tmp_path, monke
     assert attack.data_checksum != before
 
 
+def test_a_file_does_not_depend_on_others_that_lie_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in ("one", "other"):
+        text = (
+            (EXAMPLES / "deepfool.py").read_text().replace('"deepfool"', f'"{name}"').replace('"DeepFool"', f'"{name}"')
+        )
+        (tmp_path / f"{name}.py").write_text(f"{text}\n\ndef later():\n    import {name}_helper  # noqa\n")
+        (tmp_path / f"{name}_helper.py").write_text("import shared_helper\n")
+    (tmp_path / "shared_helper.py").write_text("")
+    registry.load(str(tmp_path / "one.py"))
+    attack = configure("one", MNIST)
+    alone = attack.data_checksum
+    registry.load(str(tmp_path / "other.py"))
+    monkeypatch.setitem(sys.modules, "other_helper", importlib.import_module("other_helper"))
+    assert attack.data_checksum == alone
+    # What it imports itself counts, also when it does so late, and by way of another file.
+    monkeypatch.setitem(sys.modules, "one_helper", importlib.import_module("one_helper"))
+    imported = attack.data_checksum
+    assert imported != alone
+    (tmp_path / "shared_helper.py").write_text("# changed\n")
+    assert attack.data_checksum != imported
+
+
+@pytest.mark.parametrize(
+    "command", [("attack", "broken", "--output", "found.npz"), ("evaluate", "--attack", "broken", "--output", "run")]
+)
+def test_a_fault_in_ones_own_attack_is_told_with_its_line(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (EXAMPLES / "deepfool.py").read_text().replace('"deepfool"', '"broken"').replace('"DeepFool"', '"Broken"')
+    line = text.replace("problem.targeted", "problem.misspelt")
+    Path("broken.py").write_text(line)
+    number = 1 + line[: line.index("misspelt")].count("\n")
+    said = run("--load", "broken.py", *command, "--examples", 2, "--model", "mnist-natural", code=1).stderr.splitlines()
+    message = said[-1]
+    assert f"Broken has failed in {tmp_path / 'broken.py'}, line {number}: AttributeError: 'Problem' object" in message
+    assert not any("fault of advkeras" in each for each in said)
+
+
+def test_the_attack_command_takes_parameters_with_the_attacks_name(tmp_path):
+    given = ("attack", "fgsm", "--examples", 2, "--output", tmp_path / "found.npz")
+    assert "'fgsm.step'" not in (message := error_of(*given, "--set", "fgsm.step=1"))
+    assert "unknown parameter of fgsm 'step'" in message
+    assert "unknown parameter of fgsm 'pgd.step'" in error_of(*given, "--set", "pgd.step=1")
+
+
 def test_a_package_that_cannot_be_loaded_is_told_of_when_it_is_asked_for(monkeypatch, tmp_path):
     (tmp_path / "working_attacks.py").write_text((EXAMPLES / "deepfool.py").read_text())
     monkeypatch.syspath_prepend(tmp_path)
@@ -229,17 +293,35 @@ class Far(Plain):
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_what_lies_outside_the_ball_is_no_example(half_space, grey_images, norm, monkeypatch):
+def test_what_lies_outside_the_ball_is_refused(half_space, grey_images, norm, monkeypatch):
     monkeypatch.setattr(Far, "norm", norm)
     classifier, _ = half_space()
     images = grey_images()
     labels = classifier.predict(images)
     data = LabelledImages(images, labels, "made up", "test")
-    assert robust_accuracy(classifier, data, Far(epsilon=0.01)).count == len(images)
+    with pytest.raises(
+        InvalidInputError, match=rf"within epsilon, 0.01, .* {len(images)} of {len(images)} .*\({norm}\)"
+    ):
+        robust_accuracy(classifier, data, Far(epsilon=0.01))
     # The ball of this Euclidean length holds them all.
     inside = Far(epsilon=FEATURES**0.5 if norm == "l2" else 1.0)(classifier, images, labels)
     assert inside.success.any()
     np.testing.assert_array_equal(inside.adversarials, Far(epsilon=1.0).run(None, data, None).astype(np.float32))
+
+
+def test_what_lies_outside_the_ball_by_rounding_is_no_example(half_space, grey_images):
+    @dataclass(frozen=True, kw_only=True)
+    class Beside(Plain):
+        """Goes a little too far."""
+
+        def run(self, classifier, problem, progress):
+            return problem.images + np.float32(1.005 * self.epsilon)
+
+    classifier, _ = half_space()
+    images = grey_images()
+    result = Beside(epsilon=0.2)(classifier, images, classifier.predict(images))
+    assert not result.success.any()
+    np.testing.assert_array_equal(result.adversarials, images)
 
 
 def test_an_attack_below_hopskipjump_keeps_what_is_its_own():
