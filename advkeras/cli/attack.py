@@ -34,7 +34,7 @@ def attack(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="A parameter of the attack, for example gradients=200 (or optbrittle.gradients=200); repeat for several.",
+            help="A parameter of the attack, for example gradients=200; repeat for several.",
             rich_help_panel="What to run",
         ),
     ] = None,
