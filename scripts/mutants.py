@@ -30,7 +30,8 @@ REPOSITORY = Path(__file__).parents[1]
 # The tests of each room, in the order in which they run.
 TESTS = {
     "searches": "tests/searches tests/attacks",
-    "attacks": "tests/attacks/test_base.py tests/searches tests/attacks tests/test_examples.py",
+    "attacks": "tests/attacks/test_base.py tests/searches tests/attacks tests/test_examples.py "
+    "tests/evaluation/test_estimate.py tests/evaluation/test_flags.py",
     "regions": "tests/test_voting.py tests/defenses tests/attacks/test_closed_form.py",
     "training": "tests/training",
     "boundary": "tests/boundary tests/evaluation/test_boundaries.py tests/evaluation/test_detection.py",

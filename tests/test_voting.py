@@ -71,6 +71,20 @@ def test_an_images_points_do_not_depend_on_the_chunk(seed, count, chunk_size):
     np.testing.assert_array_equal(one["votes"], other["votes"])
 
 
+@pytest.mark.parametrize("stop", [None, "exact", "confident"])
+@pytest.mark.parametrize("chunk_size", [2, 5, 23, 30, 200])
+def test_no_more_points_are_looked_at_at_once_than_a_chunk_holds(chunk_size, stop):
+    sizes = []
+
+    def watched(points):
+        sizes.append(len(points))
+        return made_up(points)
+
+    vote = RegionVote(region=Hypercube(0.3), samples=23, chunk_size=chunk_size, **({"stop": stop} if stop else {}))
+    cast(vote, random_images(0, 7), function=watched)
+    assert 0 < max(sizes) <= chunk_size
+
+
 def test_a_unanimous_vote_stops_early():
     images = np.full((5, *SHAPE), 0.5, np.float32)
     exact = cast(RegionVote(region=Hypercube(0.0), stop="exact"), images)

@@ -25,7 +25,7 @@ from advkeras.attacks import (
     configure,
     registry,
 )
-from advkeras.datasets import MNIST
+from advkeras.datasets import CIFAR10, MNIST
 from advkeras.errors import InvalidInputError
 from advkeras.evaluation.protocol import Protocol
 from advkeras.models import Classifier
@@ -117,6 +117,16 @@ def test_images_of_the_target_class_already_are_no_success(half_space, grey_imag
     result = OptBrittle()(classifier, images, wrong_labels, classes)
     assert (result.predictions == classes).all()
     assert not result.success.any()
+
+
+def test_the_full_search_of_pgd_and_the_one_behind_a_card_are_madrys():
+    full = [configure("pgd", spec, full_search=True) for spec in (MNIST, CIFAR10)]
+    assert [(pgd.step, pgd.iterations, pgd.losses) for pgd in full] == [
+        (0.01, 40, ("cross_entropy",)),
+        (2.0, 20, ("cross_entropy",)),
+    ]
+    cards = [PGD.for_card(spec) for spec in (MNIST, CIFAR10)]
+    assert [(pgd.epsilon, pgd.step, pgd.iterations) for pgd in cards] == [(0.3, 0.01, 100), (8.0, 2.0, 20)]
 
 
 def test_work_is_counted(half_space, grey_images):

@@ -80,6 +80,17 @@ def test_gradients_that_leave_none_for_a_second_search_go_into_the_first(grey_im
     assert result.gradient_count == gradients * len(images)
 
 
+@pytest.mark.parametrize("gradients", [131, 173, 247])
+def test_gradients_that_cannot_be_shared_out_equally_are_no_more_than_were_given(grey_images, gradients):
+    search = OptBrittle(search=DecoupledSearch(gradients=gradients))
+    turning = np.random.default_rng(1).uniform(0.45, 0.55, (3, *SHAPE)).astype(np.float32)
+    result = search(zigzag(0.01), turning, np.zeros(3, np.int32))
+    assert result.gradient_count == gradients * len(turning)
+    straight, images = ten_classes(), grey_images()
+    result = search(straight, images, straight.predict(images))
+    assert 50 * len(images) < result.gradient_count <= gradients * len(images)
+
+
 def test_ensembles_of_different_sizes_have_graphs_of_their_own():
     shape = (6, 6, 1)
     classifier, images = ten_classes(shape), np.random.default_rng(1).uniform(0.4, 0.6, (3, *shape)).astype(np.float32)

@@ -20,7 +20,7 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize(("name",), grid(names(), fast=[("pgd",), ("square",), ("optmargin",)]))
+@pytest.mark.parametrize(("name",), grid(names(), fast=[("pgd",), ("square",), ("optmargin",), ("optbrittle",)]))
 def test_an_attack_takes_no_more_passes_than_it_says(name, natural, sample):
     data = sample.first(4)
     attack = configure(name, MNIST, **SMALL.get(name, {"gradients": 20}))
