@@ -82,10 +82,12 @@ def test_what_cannot_be_registered_is_refused():
         register(Untitled)
     with pytest.raises(InvalidInputError, match="can be registered"):
         register(OptBrittle())
-    with pytest.raises(InvalidInputError, match="lower case letters"):
-
-        class Shouting(Plain):
-            name: ClassVar[str] = "NO!"
+    for name in ("NO!", "two words", "", 5, None):
+        with pytest.raises(InvalidInputError, match="lower case letters"):
+            type("Misnamed", (Plain,), {"name": name})
+    for title in (" ", "", 5, None):
+        with pytest.raises(InvalidInputError, match="must be a word for tables"):
+            type("Untold", (Plain,), {"title": title})
 
 
 @pytest.mark.parametrize(
