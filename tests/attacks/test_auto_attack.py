@@ -13,7 +13,7 @@ from advkeras.searches.auto_step import AutoState, auto_steps, checkpoints, logi
 from advkeras.searches.ensembles import NO_AIM
 from advkeras.searches.fast_boundary import BoundaryState, boundary_steps, onto_hyperplane
 from advkeras.searches.problem import Problem
-from advkeras.searches.squares import bump, moved
+from advkeras.searches.squares import EuclideanSquares, bump, moved
 
 from ..conftest import FEATURES, SHAPE, linear_classifier, to_the_plane
 from ..recording import RecordingClassifier, wavy
@@ -349,3 +349,22 @@ def test_a_step_of_fab_is_drawn_towards_the_image():
     )
     np.testing.assert_allclose(np.reshape(state.best, -1), ahead, atol=1e-5)
     np.testing.assert_allclose(np.reshape(state.points, -1), image + 0.9 * (ahead - image), atol=1e-5)
+
+
+def test_images_at_different_queries_move_windows_of_their_own_sizes():
+    shape = (9, 9, 1)
+    images = np.random.default_rng(0).uniform(0.3, 0.7, (3, *shape)).astype(np.float32)
+    best = images + np.random.default_rng(1).uniform(-0.1, 0.1, images.shape).astype(np.float32)
+    rows, asked, sides = np.arange(3), np.array([1, 40, 0]), np.array([7, 3, 9])
+
+    def next_of(chosen):
+        problem = Problem(images, np.zeros(3, np.int32), False, np.arange(3, dtype=np.int32))
+        squares = EuclideanSquares(problem, seed=0, name="square")
+        for row in rows:
+            squares._draw(row)
+        squares._draw = lambda row: None
+        return squares.next(rows[chosen], asked[chosen], images[chosen], best[chosen], sides[chosen], 0.5)
+
+    together = next_of(rows)
+    for row in rows:
+        np.testing.assert_array_equal(next_of(rows[row : row + 1])[0], together[row])

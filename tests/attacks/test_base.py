@@ -205,6 +205,8 @@ def test_progress_ends_with_everything_done(half_space, grey_images):
         (lambda: PenaltySearch(weight_steps=0), "weight_steps=0"),
         (lambda: OptMargin(member_rms=0.1, ensemble_size=0), "ensemble_size=0"),
         (lambda: OptBrittle(search="greedy"), "search='greedy'"),
+        (lambda: OptBrittle(search=DecoupledSearch(norm="linf")), "norm='linf'"),
+        (lambda: OptLinf(search=DecoupledSearch(norm="l2")), "norm='l2'"),
         (lambda: DecoupledSearch(gradients=1), "gradients=1"),
         (lambda: DecoupledSearch(norm="l1"), "norm='l1'"),
         (lambda: OptRegion(radius=-1.0), "radius=-1.0"),

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from advkeras.attacks import PGD, adversarial_margin
+from advkeras.attacks import PGD, adversarial_margin, loss_slope
+from advkeras.searches.projected_gradient import last_iterate
 
 from ..conftest import FEATURES, SHAPE
 from ..recording import projected, wavy
@@ -42,3 +43,23 @@ def test_each_step_follows_from_the_points_before(norm, momentum):
         expected = points[place] + (1 - share) * (ahead - points[place]) + share * (points[place] - before)
         np.testing.assert_allclose(points[place + 1], project(expected), atol=2e-5)
     assert start.size == FEATURES
+
+
+def test_training_takes_the_last_point_of_the_same_steps():
+    generator = np.random.default_rng(9)
+    images = generator.uniform(0.0, 0.1, (2, *SHAPE)).astype(np.float32)
+    start = generator.uniform(-EPSILON, EPSILON, images.shape).astype(np.float32)
+    goals = tf.constant([0, 1])
+    classifier = wavy()
+
+    def climb(points, goals):
+        return loss_slope(classifier, points, goals, targeted=False)
+
+    found = last_iterate(
+        climb, images, goals, epsilon=EPSILON, step=STEP, iterations=5, bounds=(0.0, 1.0), start=start
+    ).numpy()
+    expected = projected(images + start, images, EPSILON, "linf")
+    for _ in range(5):
+        ahead = expected + STEP * np.sign(climb(tf.constant(expected, tf.float32), goals).gradient.numpy())
+        expected = projected(ahead, images, EPSILON, "linf")
+    np.testing.assert_allclose(found, expected, atol=1e-5)
