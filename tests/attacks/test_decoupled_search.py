@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from advkeras.attacks import DecoupledSearch, OptBrittle, OptLinf, OptMargin, OptRegion
 from advkeras.models import Classifier
+from advkeras.searches.decoupled_step import _noisiness
 
 from ..conftest import FEATURES, SHAPE, linear_classifier
 from ..grids import grid
@@ -123,3 +124,9 @@ def test_a_class_that_only_looks_near_is_not_the_only_one_that_is_aimed_at(attac
     assert result.success.all()
     assert (result.predictions == 2).all()
     assert result.distortion.max() < 0.35 / np.sqrt(FEATURES)
+
+
+def test_noise_grows_as_gradients_agree_less():
+    ends = (0.40, 0.46)
+    shares = _noisiness(tf.constant([0.2, 0.40, 0.415, 0.43, 0.46, 0.9]), ends).numpy()
+    np.testing.assert_allclose(shares, [1.0, 1.0, 0.75, 0.5, 0.0, 0.0], atol=1e-5)
