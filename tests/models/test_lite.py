@@ -16,6 +16,7 @@ from advkeras.regions.voting import RegionVote
 from advkeras.serving.export import export
 
 from ..commands import run
+from ..grids import grid
 
 SHAPE = (6, 5, 1)
 IMAGES = np.random.default_rng(0).uniform(0, 1, (9, *SHAPE)).astype(np.float32)
@@ -139,7 +140,7 @@ def test_the_figures_of_another_model_of_one_name_leave_the_tables_with_a_word(t
     assert [[line in each for each in of_place] for of_place in said] == [[False, False], [True, False]]
 
 
-@pytest.mark.parametrize("command", ["evaluate", "curve", "boundary"])
+@pytest.mark.parametrize(("command",), grid(["evaluate", "curve", "boundary"], fast=[("evaluate",)]))
 def test_the_figures_of_a_model_that_is_used_otherwise_leave_the_tables_with_a_word(command, tmp_path):
     pictures = np.rint(255 * IMAGES) / 255
     np.savez(tmp_path / "data.npz", images=pictures, labels=np.argmax(network()(pictures), axis=1))
