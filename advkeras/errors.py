@@ -46,6 +46,11 @@ class UnknownOutputError(UndecidedError):
     """A network returns several outputs that may be logits, and nobody says which."""
 
 
+def is_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there is not enough memory, for Python or for TensorFlow."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+
+
 def first_line(error: BaseException) -> str:
     """The first line of what another library's error says; its type's name where it says nothing."""
     return without_internals(str(error)) or type(error).__name__

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from advkeras.errors import AdvkerasError, first_line, require
+from advkeras.errors import AdvkerasError, first_line, is_of_memory, require
 from advkeras.runs.worker import send_by_value
 
 _LOADED = "_loaded_"
@@ -54,10 +54,8 @@ def blamed(title: str, module_name: str) -> Iterator[None]:
     """
     try:
         yield
-    except (AdvkerasError, OSError, MemoryError):
-        raise
     except Exception as error:
-        if type(error).__name__ == "ResourceExhaustedError" or _is_ours(module_name):
+        if isinstance(error, AdvkerasError | OSError) or is_of_memory(error) or _is_ours(module_name):
             raise
         file = str(sys.modules[module_name].__file__)
         lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == file]
@@ -76,13 +74,18 @@ def _files_of(module_name: str) -> set[Path]:
     chosen = {file for name, file in files.items() if name.partition(".")[0] == package}
     if module_name.startswith(_LOADED):
         beside = _resolved(own).parent
-        near = {name: file for name, file in files.items() if _resolved(file).is_relative_to(beside)}
+        near = {name: file for name, file in files.items() if _lies_beside(_resolved(file), beside)}
         waiting = {own}
         while waiting:
             imported = {name for file in waiting for name in _imported(file)}
             waiting = {file for name, file in near.items() if name.partition(".")[0] in imported} - chosen
             chosen |= waiting
     return {file for file in chosen if file.is_file()}
+
+
+def _lies_beside(file: Path, folder: Path) -> bool:
+    """Whether a file lies in a folder, and not among the packages of an environment that lies there, too."""
+    return file.is_relative_to(folder) and "site-packages" not in file.relative_to(folder).parts
 
 
 def _imported(file: Path) -> set[str]:

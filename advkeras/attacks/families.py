@@ -98,6 +98,10 @@ class FixedNormAttack(Attack):
         return within & fooled_by(self._predict(classifier, candidates), problem.goals, targeted=problem.targeted)
 
     def _kept(self, classifier: Classifier, problem: Problem, candidates: FloatArray, fooled: BoolArray) -> FloatArray:
+        return self._near(classifier, problem, candidates)
+
+    def _near(self, classifier: Classifier, problem: Problem, candidates: FloatArray) -> FloatArray:
+        """Candidates (N, H, W, C); the image itself in place of one that lies outside."""
         within = self._within(classifier, problem, candidates)
         return np.where(within[:, None, None, None], candidates, problem.images)
 

@@ -72,9 +72,7 @@ class QuickAttack(FixedNormAttack):
             aims = found.nearest(left, found.classes(left))[0][:, 0]
             self._search(found, left, enough, second, number=1, aims=aims)
         progress(len(problem), len(problem))
-        candidates = beyond_rounding(self, classifier, problem, found.best)
-        within = self._within(classifier, problem, candidates)
-        return np.where(within[:, None, None, None], candidates, problem.images)
+        return self._near(classifier, problem, beyond_rounding(self, classifier, problem, found.best))
 
     def _search(
         self, found: Several, images: Any, enough: float, gradients: int, *, number: int = 0, aims: Any = None

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from advkeras.errors import AdvkerasError, InvalidInputError, first_line, plain_text
+from advkeras.errors import AdvkerasError, InvalidInputError, first_line, is_of_memory, plain_text
 
 DEBUG = "ADVKERAS_DEBUG"
 # What is wrong with a place that was given, and not with the machine.
@@ -30,7 +30,7 @@ def in_one_line(error: Exception) -> AdvkerasError:
     # Click's errors of usage; which package they come from differs between versions of Typer.
     if hasattr(error, "format_message"):
         return InvalidInputError(_usage(error))
-    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+    if is_of_memory(error):
         return AdvkerasError(f"not enough memory: give less at once (--memory 1GB). Received: {first_line(error)}")
     if isinstance(error, OSError) and error.strerror:
         where = f": {plain_text(error.filename)}" if error.filename is not None else ""

@@ -22,7 +22,7 @@ from advkeras.files import arrays_as_bytes, safe_name
 from advkeras.provenance import UNKNOWN, Provenance
 from advkeras.record_types import Bounds, Classes, Count, Digest, Finite, Length, Search, Share
 from advkeras.runs.store import Store
-from advkeras.runs.study import Study
+from advkeras.runs.study import Identity, Study
 from advkeras.runs.unit import Find, Result, canonical
 
 SCHEMA_VERSION = 1
@@ -253,7 +253,7 @@ class BoundaryStudy(Study[PlannedBoundaries, BoundaryStudyResults]):
         report = replace(last.report, attacks=attacks, checksums=checksums, usages=usages)
         return replace(last, models={name: kinds for name, kinds in models.items() if kinds}, report=report)
 
-    def identities(self, asked: PlannedBoundaries) -> dict[str, tuple[str, dict[str, Any]]]:
+    def identities(self, asked: PlannedBoundaries) -> dict[str, Identity]:
         """The checksum of each model, and how it is used."""
         report = asked.report
         return {name: (digest, report.usages.get(name, {})) for name, digest in report.checksums.items()}

@@ -29,7 +29,7 @@ from advkeras.proportion import Proportion
 from advkeras.provenance import Provenance
 from advkeras.record_types import Classes, Digest, Length, Positive
 from advkeras.runs.store import Store
-from advkeras.runs.study import Study
+from advkeras.runs.study import Identity, Study
 from advkeras.runs.unit import Find, Result, canonical
 from advkeras.searches.problem import fooled_by
 
@@ -78,7 +78,7 @@ class PlannedModelCurve:
         require(len(slices) == 1, "all rows must have the same slices", model=self.name)
 
     @property
-    def answers_as(self) -> tuple[str, dict[str, Any]]:
+    def answers_as(self) -> Identity:
         """What two models have in common that answer alike."""
         return self.checksum, self.usage
 
@@ -137,7 +137,7 @@ class CurveStudy(Study[PlannedCurves, CurveReport]):
                     models[model.name] = replace(model, checks=same)
         return replace(last, models=tuple(models.values()))
 
-    def identities(self, asked: PlannedCurves) -> dict[str, tuple[str, dict[str, Any]]]:
+    def identities(self, asked: PlannedCurves) -> dict[str, Identity]:
         """The checksum of each model, and how it is used."""
         return {model.name: model.answers_as for model in asked.models}
 

@@ -41,7 +41,7 @@ from advkeras.files import safe_name
 from advkeras.proportion import Proportion
 from advkeras.provenance import Provenance
 from advkeras.runs.store import Store
-from advkeras.runs.study import Study
+from advkeras.runs.study import Identity, Study
 from advkeras.runs.unit import Find
 
 # What is kept of each image.
@@ -89,7 +89,7 @@ class EvaluationStudy(Study[PlannedEvaluation, Evaluation]):
         """The last plan, and the rows of those before it that are done and answer the same question."""
         return together(plans, there)
 
-    def identities(self, asked: PlannedEvaluation) -> dict[str, tuple[str, dict[str, Any]]]:
+    def identities(self, asked: PlannedEvaluation) -> dict[str, Identity]:
         """The checksum of each model, and how it is used."""
         return {model.name: model.answers_as for model in asked.models}
 

@@ -9,6 +9,7 @@ from advkeras.evaluation.flags import Flag
 from advkeras.evaluation.paper import PaperRow
 from advkeras.evaluation.results import BENIGN, RegionSettings
 from advkeras.record_types import Bounds, Classes, Count, Digest, Finite, Length, Whole
+from advkeras.runs.study import Identity
 from advkeras.runs.unit import canonical
 
 
@@ -92,7 +93,7 @@ class PlannedModel:
         require(len(slices) == 1, "all rows must have the same slices", model=self.name)
 
     @property
-    def answers_as(self) -> tuple[str, dict[str, Any]]:
+    def answers_as(self) -> Identity:
         """What two models have in common that answer alike."""
         return self.checksum, self.usage
 

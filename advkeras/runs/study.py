@@ -17,6 +17,9 @@ from advkeras.runs.unit import Find, Unit
 Compute = Callable[[Iterable[Unit], Store, Watch | None], None]
 """Has those of some units computed that a store has no result of."""
 
+Identity = tuple[str, dict[str, Any]]
+"""What two models have in common that answer alike: their checksum, and how they are used."""
+
 A = TypeVar("A")
 R = TypeVar("R")
 
@@ -49,7 +52,7 @@ class Study(abc.ABC, Generic[A, R]):
         """
         return plans[-1]
 
-    def identities(self, asked: A) -> dict[str, tuple[str, dict[str, Any]]]:
+    def identities(self, asked: A) -> dict[str, Identity]:
         """Of each model whose figures stand side by side, by its name, its checksum and how it is used; here none."""
         return {}
 

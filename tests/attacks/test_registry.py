@@ -234,6 +234,19 @@ def test_a_file_does_not_depend_on_others_that_lie_beside_it(tmp_path, monkeypat
     assert attack.data_checksum != imported
 
 
+def test_packages_of_an_environment_beside_a_file_are_no_part_of_it(tmp_path, monkeypatch):
+    package = tmp_path / "env" / "site-packages" / "their_package.py"
+    package.parent.mkdir(parents=True)
+    package.write_text("")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(package.parent)])
+    text = (EXAMPLES / "deepfool.py").read_text().replace('"deepfool"', '"alone"').replace('"DeepFool"', '"Alone"')
+    (tmp_path / "alone.py").write_text(f"import their_package\n{text}")
+    registry.load(str(tmp_path / "alone.py"))
+    before = configure("alone", MNIST).data_checksum
+    package.write_text("# changed\n")
+    assert configure("alone", MNIST).data_checksum == before
+
+
 @pytest.mark.parametrize(
     "command", [("attack", "broken", "--output", "found.npz"), ("evaluate", "--attack", "broken", "--output", "run")]
 )
