@@ -33,10 +33,10 @@ class DecoupledSearch:
     The gradients are spent on searches of some 50 each. The first of them say whether they turn with every step, as on
     adversarially trained networks. Where they do, the searches differ in their noise; in L-inf, which takes none, one
     search has all the gradients. Elsewhere they would all end at the same place, and go towards the nearest classes by
-    a linear estimate, the nearest one first: the class that leads at the image often is not it. (In L-inf, and for
-    ensembles of several members, the first search goes towards whichever class leads. Where a target is given, there
-    is nothing else to aim at, and one search has all the gradients.) The last of many gradients go on towards the best
-    class.
+    a linear estimate, the nearest one first: the class that leads at the image often is not it. Where no class seems
+    near any more, noise takes what is left. (In L-inf, and for ensembles of several members, the first search goes
+    towards whichever class leads. Where a target is given, there is nothing else to aim at, and one search has all the
+    gradients.) The last of many gradients go on towards the best class.
 
     Args:
         gradients: of each image's ensemble, at most; at least 2, since the first is taken at the image itself. (Where a
@@ -102,7 +102,7 @@ class DecoupledSearch:
             state = found.once(everything, first, kappa=known)
             turning, left = search.turns(state) & NORMS[self.norm].noisy, self.gradients - first
             self._noisy(found, everything[turning], state.kappa[turning], left)
-            self._aimed(found, everything[~turning], left - ranked, afterwards=True)
+            self._aimed(found, search, everything[~turning], left - ranked, afterwards=True)
         progress(len(problem), len(problem))
         return found.best
 
@@ -129,7 +129,7 @@ class DecoupledSearch:
         # A linear estimate at the image says where to go to fool a point, in L2 from the beginning.
         length = self.gradients if not ranked else LISTENED if noisy else first
         found.go_on(images[~turning], state.where(~turning), length, length)
-        self._aimed(found, images[~turning], self.gradients - length - ranked, afterwards=not noisy)
+        self._aimed(found, search, images[~turning], self.gradients - length - ranked, afterwards=not noisy)
 
     def _noisy(self, found: Several, images: Any, kappa: Any, left: int) -> None:
         """Searches of images whose gradients turn, which differ in noise."""
@@ -138,14 +138,16 @@ class DecoupledSearch:
         for number, iterations in enumerate(_shares(left, max(1, round(left / _ONE)))):
             found.once(images, iterations, number + 1, kappa=kappa)
 
-    def _aimed(self, found: Several, images: Any, left: int, *, afterwards: bool) -> None:
+    def _aimed(self, found: Several, search: SingleSearch, images: Any, left: int, *, afterwards: bool) -> None:
         """Searches of other images: towards the nearest classes, and one towards whichever leads.
 
-        An image that has no promising class left is left alone: it would end where it is. The last of many gradients go
-        on towards the best class.
+        An image that has no promising class left would end where it is. Noise may send it elsewhere: on mnist-pgd and
+        cifar10-pgd over 0.6% nearer, the mean of all images at 200 gradients. In a norm that takes none the image is
+        left alone. The last of many gradients go on towards the best class.
 
         Args:
             found: so far.
+            search: of each of them.
             images: indices.
             left: gradients of each; where they are too few for a search, nothing happens.
             afterwards: whether there has been a search towards whichever class leads.
@@ -162,10 +164,12 @@ class DecoupledSearch:
             known = place < classes.shape[1]
             nearest = np.minimum(place, classes.shape[1] - 1)
             promising = known & (estimates[rows, nearest] < _REACH * found.best_norm[images])
-            go = promising | ~led
+            plain = promising | ~led
+            go = plain | NORMS[self.norm].noisy
             aims = np.where(promising, classes[rows, nearest], NO_AIM)
+            kappa = np.where(plain, 0.0, search.ensemble.noise)
             if go.any():
-                found.once(images[go], iterations, number + 1, aims=aims[go], kappa=np.zeros(int(go.sum())))
+                found.once(images[go], iterations, number + 1, aims=aims[go], kappa=kappa[go])
             place, led = place + promising, led | ~promising
         if last:
             kappa = np.full(len(images), _LAST_KAPPA)

@@ -126,6 +126,23 @@ def test_a_class_that_only_looks_near_is_not_the_only_one_that_is_aimed_at(attac
     assert result.distortion.max() < 0.35 / np.sqrt(FEATURES)
 
 
+def test_noise_leaves_a_valley_that_no_class_leads_out_of():
+    """The only wrong class is three tenths away along one pixel, and a tenth along another that is flat at first."""
+
+    def logits(images):
+        pixels = tf.reshape(images, (-1, FEATURES)) - 0.5
+        along, beside = pixels[:, 0] - 0.3, 10.0 * (tf.nn.relu(pixels[:, 1] - 0.05) - 0.05)
+        return tf.stack([tf.zeros_like(along), tf.maximum(along, beside), tf.fill(tf.shape(along), -9.0)], axis=1)
+
+    classifier = Classifier(logits, bounds=(0.0, 1.0), input_shape=SHAPE, name="valley")
+    images, labels = np.full((8, *SHAPE), 0.5, np.float32), np.zeros(8, np.int32)
+    first, more = (OptBrittle(search=DecoupledSearch(gradients=each))(classifier, images, labels) for each in (50, 200))
+    assert more.gradient_count > 190 * len(images)
+    np.testing.assert_allclose(first.distortion * np.sqrt(FEATURES), 0.3, rtol=0.02)
+    # Each of two searches with noise gets out of it, or does not.
+    assert (more.distortion * np.sqrt(FEATURES) < 0.15).sum() >= 3
+
+
 def test_noise_grows_as_gradients_agree_less():
     ends = (0.40, 0.46)
     shares = _noisiness(tf.constant([0.2, 0.40, 0.415, 0.43, 0.46, 0.9]), ends).numpy()
