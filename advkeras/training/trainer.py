@@ -176,7 +176,7 @@ def _fit(
         verbose=0,
         callbacks=_callbacks(recipe, run, validation, kept, callbacks),
     )
-    if held_out and run.best.is_file():
+    if run.best.is_file():
         model.load_weights(run.best)
     # On all workers, since reading weights may need them all.
     return model.network.get_weights(), validation.collapsed

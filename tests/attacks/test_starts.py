@@ -139,6 +139,7 @@ def test_starting_points_are_no_hyperparameters():
     plain = HopSkipJump(queries=40)
     attack = plain.starting_at(bright_images())
     assert attack.get_config() == plain.get_config() == json.loads(json.dumps(attack.get_config()))
+    assert repr(attack) == repr(plain)
     assert attack in {attack, plain}
     assert attack not in (plain, plain.starting_at(bright_images()))
     for other in (replace(attack, queries=30), attack.starting_at(bright_images(2))):
