@@ -27,7 +27,8 @@ from cosmic_ray.work_db import WorkDB, use_db
 from cosmic_ray.work_item import MutationSpec
 
 REPOSITORY = Path(__file__).parents[1]
-# The tests of each room, in the order in which they run.
+# The tests of each room, in the order in which they run, and one of all classes.
+OF_CLASSES = "tests/test_classes.py"
 TESTS = {
     "searches": "tests/searches tests/attacks",
     "attacks": "tests/attacks/test_base.py tests/searches tests/attacks tests/test_examples.py "
@@ -72,7 +73,7 @@ def tests_of(file: Path, checkout: Path) -> str:
     places = TESTS[file.parts[0]]
     files = [test for place in places.split() for test in sorted((checkout / place).rglob("test_*.py"))]
     naming = [test for test in files if re.search(rf"\b{file.stem}\b", test.read_text(), re.IGNORECASE)]
-    return " ".join([*(str(test.relative_to(checkout)) for test in naming), places])
+    return " ".join([OF_CLASSES, *(str(test.relative_to(checkout)) for test in naming), places])
 
 
 def tried(spec: MutationSpec, checkout: Path) -> dict[str, Any]:

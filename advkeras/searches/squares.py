@@ -18,15 +18,16 @@ _DRAWN_AT_ONCE = 100
 
 @cache
 def bump(side: int) -> FloatArray:
-    """A hill beside a valley, (side, side), of Euclidean length 1: the paper's equation 2."""
+    """A hill beside a valley as long as it, together of Euclidean length 1: the paper's equation 2; (side, side)."""
     half = side // 2
-    values = np.concatenate([_hill(half, side), -_hill(side - half, side)])
+    hill, valley = _hill(half, side), _hill(side - half, side)
+    values = np.concatenate([hill / max(np.linalg.norm(hill), 1e-12), -valley / np.linalg.norm(valley)])
     return np.asarray(values / np.linalg.norm(values), np.float32)
 
 
 def _hill(height: int, width: int) -> npt.NDArray[np.float64]:
-    """Squares around a centre, each lower than the one inside it."""
-    steps = height // 2
+    """Squares around a centre, each lower than the one inside it, as many as cover the longer of the two sides."""
+    steps = max(height, width) // 2
     rows = np.abs(np.arange(1, height + 1) - height // 2 - 1)[:, None]
     columns = np.abs(np.arange(1, width + 1) - width // 2 - 1)[None]
     inside = steps - np.maximum(rows, columns)
@@ -77,7 +78,8 @@ class EuclideanSquares:
         first = asked == 0
         for row in np.flatnonzero(first):
             offsets[row] = self._tiles(rows[row], images.shape[1:])
-        widths = np.maximum(sides, min(_NARROWEST, *images.shape[1:3]))
+        # A window has a middle.
+        widths = np.minimum(np.maximum(sides, _NARROWEST) // 2 * 2 + 1, min(images.shape[1:3]))
         for side in np.unique(widths[~first]):
             chosen = np.flatnonzero(~first & (widths == side))
             drawn = rows[chosen], place[chosen]
@@ -99,11 +101,11 @@ class EuclideanSquares:
         self._signs[row] = 2.0 * generator.integers(0, 2, (_DRAWN_AT_ONCE, self._channels)) - 1
 
     def _tiles(self, row: int, shape: tuple[int, ...]) -> FloatArray:
-        """Bumps side by side, each with signs of its own; (H, W, C)."""
+        """Bumps side by side around the middle, each with signs of its own; (H, W, C)."""
         side = max(1, min(shape[:2]) // _TILES)
         generator, offset = self._generators[row], np.zeros(shape, np.float32)
-        for top in range(0, shape[0] - side + 1, side):
-            for left in range(0, shape[1] - side + 1, side):
+        for top in range(shape[0] % side // 2, shape[0] - side + 1, side):
+            for left in range(shape[1] % side // 2, shape[1] - side + 1, side):
                 signs = 2.0 * generator.integers(0, 2, shape[2]) - 1
                 tile = bump(side) if generator.random() < 0.5 else bump(side).T
                 offset[top : top + side, left : left + side] = tile[:, :, None] * signs

@@ -142,6 +142,33 @@ def test_a_bump_has_length_one_and_as_much_above_as_below(side):
         assert bump(side).sum() == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.parametrize(("side", "above"), [(3, 1), (5, 2), (6, 3), (9, 4)])
+def test_a_bump_is_the_papers(side, above):
+    """Equation 2 of Andriushchenko et al. (2020): squares that grow over the whole width, of the weight 1/(k + 1)^2."""
+    halves = []
+    for height, sign in ((above, 1.0), (side - above, -1.0)):
+        half = np.zeros((height, side))
+        for row in range(height):
+            for column in range(side):
+                apart = max(abs(row - height // 2), abs(column - side // 2))
+                half[row, column] = sign * sum(1 / (k + 1) ** 2 for k in range(apart, side // 2 + 1))
+        halves.append(half / np.linalg.norm(half))
+    np.testing.assert_allclose(bump(side), np.concatenate(halves) / np.sqrt(2), atol=1e-6)
+    assert (bump(side) != 0).all()
+
+
+def test_windows_have_a_middle_and_the_first_tiles_lie_around_the_images():
+    images = np.full((1, 28, 28, 1), 0.5, np.float32)
+    squares = EuclideanSquares(Problem(images, np.zeros(1, np.int32), False, np.arange(1)), seed=0, name="square")
+    row, best = np.zeros(1, np.intp), images.copy()
+    first = squares.next(row, np.array([0]), images, best, np.array([25]), 1.0)
+    assert np.argwhere(first[0, ..., 0] != 0.5).min(axis=0).tolist() == [1, 1]
+    assert np.argwhere(first[0, ..., 0] != 0.5).max(axis=0).tolist() == [25, 25]
+    for side, expected in ((2, 3), (4, 5), (6, 7), (9, 9), (40, 28)):
+        found = squares.next(row, np.array([1]), images, best, np.array([side]), 1.0)
+        assert np.count_nonzero((found[0, ..., 0] != 0.5).any(axis=1)) == expected
+
+
 @pytest.mark.parametrize("classes", [2, 3, 4])
 def test_few_classes_have_a_ratio_of_logits_that_can_be_climbed(classes):
     """Users of other libraries meet NaN, or a gradient of zero, where there is no third or fourth class."""
