@@ -142,6 +142,17 @@ def test_schedules_end_at_0_and_reach_the_highest_rate(schedule):
     assert values[-1] == pytest.approx(0.0, abs=1e-6)
 
 
+def test_the_rate_ends_at_0_with_the_last_step_of_a_run(tmp_path, sample, small):
+    rates = []
+    watch = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: rates.append(float(watch.model.optimizer.learning_rate))
+    )
+    recipe = TrainingRecipe.default(MNIST, "none", epochs=2, learning_rate=0.05)
+    train(recipe, MNIST, *parts(sample), tmp_path, callbacks=[watch], report=lambda _: None)
+    assert max(rates) > 0.04
+    assert min(rates) == rates[-1] == pytest.approx(0.0, abs=1e-6)
+
+
 def test_a_run_that_was_stopped_goes_on_at_its_last_finished_epoch(tmp_path, sample, small):
     training, test = parts(sample)
     recipe = TrainingRecipe.default(MNIST, "none", epochs=4)
