@@ -20,8 +20,8 @@ _DRAWN_AT_ONCE = 100
 def bump(side: int) -> FloatArray:
     """A hill beside a valley as long as it, together of Euclidean length 1: the paper's equation 2; (side, side)."""
     half = side // 2
-    hill, valley = _hill(half, side), _hill(side - half, side)
-    values = np.concatenate([hill / max(np.linalg.norm(hill), 1e-12), -valley / np.linalg.norm(valley)])
+    parts = [_hill(half, side), -_hill(side - half, side)]
+    values = np.concatenate([part / np.linalg.norm(part) for part in parts if part.size])
     return np.asarray(values / np.linalg.norm(values), np.float32)
 
 
