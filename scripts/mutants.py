@@ -27,7 +27,7 @@ from cosmic_ray.work_db import WorkDB, use_db
 from cosmic_ray.work_item import MutationSpec
 
 REPOSITORY = Path(__file__).parents[1]
-# The tests of each room, in the order in which they run, and one of all classes.
+# A test of all classes, which comes first, and the tests of each room, in the order in which they run.
 OF_CLASSES = "tests/test_classes.py"
 TESTS = {
     "searches": "tests/searches tests/attacks",

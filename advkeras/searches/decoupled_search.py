@@ -94,7 +94,7 @@ class DecoupledSearch:
         ranked = 0 if problem.targeted else rivals.count(classifier)
         first = _ONE if self.restarts and self.gradients >= _ONE + ranked + _LEAST_MORE else self.gradients
         if self.restarts and ensemble.size == 1 and self.gradients >= _AIMED_FROM:
-            self._point(found, search, everything, first, ranked)
+            self._point(found, everything, first, ranked)
         else:
             # On the way to a goal that is far away, noise from the first step on ends 5% nearer on cifar10-natural.
             known = None if self.restarts else np.full(len(problem), ensemble.noise)
@@ -102,18 +102,17 @@ class DecoupledSearch:
             state = found.once(everything, first, kappa=known)
             turning, left = search.turns(state) & NORMS[self.norm].noisy, self.gradients - first
             self._noisy(found, everything[turning], state.kappa[turning], left)
-            self._aimed(found, search, everything[~turning], left - ranked, afterwards=True)
+            self._aimed(found, everything[~turning], left - ranked, afterwards=True)
         progress(len(problem), len(problem))
         return found.best
 
-    def _point(self, found: Several, search: SingleSearch, images: Any, first: int, ranked: int) -> None:
+    def _point(self, found: Several, images: Any, first: int, ranked: int) -> None:
         """Searches for a single point, which differ as the first iterations say.
 
         A search that neither noise nor an aim could send elsewhere takes all the gradients.
 
         Args:
             found: nothing yet.
-            search: of each of them.
             images: indices.
             first: gradients of the first search, where others follow.
             ranked: wrong classes that one can aim at.
@@ -121,7 +120,7 @@ class DecoupledSearch:
         noisy = NORMS[self.norm].noisy
         state = found.begin(images)
         found.go_on(images, state, first, LISTENED)
-        turning = search.turns(state)
+        turning = found.search.turns(state)
         length = first if noisy else self.gradients
         found.go_on(images[turning], state.where(turning), length, length)
         if noisy:
@@ -129,7 +128,7 @@ class DecoupledSearch:
         # A linear estimate at the image says where to go to fool a point, in L2 from the beginning.
         length = self.gradients if not ranked else LISTENED if noisy else first
         found.go_on(images[~turning], state.where(~turning), length, length)
-        self._aimed(found, search, images[~turning], self.gradients - length - ranked, afterwards=not noisy)
+        self._aimed(found, images[~turning], self.gradients - length - ranked, afterwards=not noisy)
 
     def _noisy(self, found: Several, images: Any, kappa: Any, left: int) -> None:
         """Searches of images whose gradients turn, which differ in noise."""
@@ -138,7 +137,7 @@ class DecoupledSearch:
         for number, iterations in enumerate(_shares(left, max(1, round(left / _ONE)))):
             found.once(images, iterations, number + 1, kappa=kappa)
 
-    def _aimed(self, found: Several, search: SingleSearch, images: Any, left: int, *, afterwards: bool) -> None:
+    def _aimed(self, found: Several, images: Any, left: int, *, afterwards: bool) -> None:
         """Searches of other images: towards the nearest classes, and one towards whichever leads.
 
         An image that has no promising class left would end where it is. Noise may send it elsewhere: 200 gradients end
@@ -147,7 +146,6 @@ class DecoupledSearch:
 
         Args:
             found: so far.
-            search: of each of them.
             images: indices.
             left: gradients of each; where they are too few for a search, nothing happens.
             afterwards: whether there has been a search towards whichever class leads.
@@ -167,7 +165,7 @@ class DecoupledSearch:
             plain = promising | ~led
             go = plain | NORMS[self.norm].noisy
             aims = np.where(promising, classes[rows, nearest], NO_AIM)
-            kappa = np.where(plain, 0.0, search.ensemble.noise)
+            kappa = np.where(plain, 0.0, found.search.ensemble.noise)
             if go.any():
                 found.once(images[go], iterations, number + 1, aims=aims[go], kappa=kappa[go])
             place, led = place + promising, led | ~promising

@@ -26,6 +26,7 @@ class Several:
         farthest: distance up to which examples count, for the record of what was seen; any by default.
 
     Attributes:
+        search: that is run.
         best: (N, H, W, C) the nearest points; the image itself where there is none.
         best_norm: (N,) their distances, infinite where there is none.
     """
@@ -39,7 +40,7 @@ class Several:
         *,
         farthest: float = np.inf,
     ) -> None:
-        self._search, self._problem, self._seed = search, problem, seed
+        self.search, self._problem, self._seed = search, problem, seed
         self._report, self._spent, self._farthest = spent, 0, farthest
         self.best = problem.images.copy()
         self.best_norm = np.full(len(problem), np.inf, np.float32)
@@ -54,7 +55,7 @@ class Several:
         kappa: Any = None,
     ) -> SearchState:
         """One search of some of the images; what it finds that is nearer is kept."""
-        state = self._search.once(
+        state = self.search.once(
             self._problem.where(chosen),
             iterations=iterations,
             seeds=self._seeds(chosen, number),
@@ -67,7 +68,7 @@ class Several:
 
     def begin(self, chosen: Any, number: int = 0, *, aims: Any = None) -> SearchState:
         """A search of some of the images, before its first iteration."""
-        return self._search.begin(self._problem.where(chosen), seeds=self._seeds(chosen, number), aims=aims)
+        return self.search.begin(self._problem.where(chosen), seeds=self._seeds(chosen, number), aims=aims)
 
     def go_on(self, chosen: Any, state: SearchState, iterations: int, until: int) -> None:
         """Goes on with a search of some of the images; what it finds that is nearer is kept."""
@@ -76,7 +77,7 @@ class Several:
         begun = int(state.iteration[0])
         further = until - begun
         state.seen[:] = -np.inf
-        self._search.go_on(
+        self.search.go_on(
             self._problem.where(chosen),
             state,
             iterations=iterations,
@@ -87,7 +88,7 @@ class Several:
 
     def classes(self, chosen: Any) -> IntArray:
         """The classes of the points found for some of the images; NO_AIM where there is none."""
-        classes = self._search.classifier.predict(self.best[chosen], batch_size=self._search.batch_size)
+        classes = self.search.classifier.predict(self.best[chosen], batch_size=self.search.batch_size)
         # In another batch a point on the boundary may be rounded to the other side of it.
         known = np.isfinite(self.best_norm[chosen]) & (classes != self._problem.goals[chosen])
         return np.where(known, classes, NO_AIM)
@@ -95,11 +96,11 @@ class Several:
     def nearest(self, chosen: Any, known: IntArray) -> tuple[IntArray, FloatArray]:
         """As :func:`rivals.nearest` says it of some of the images."""
         return rivals.nearest(
-            self._search.classifier,
+            self.search.classifier,
             self._problem.where(chosen),
             known,
-            norm=self._search.norm,
-            batch_size=self._search.batch_size,
+            norm=self.search.norm,
+            batch_size=self.search.batch_size,
         )
 
     def _progress(self, images: int, iterations: int) -> Progress:

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from advkeras.attacks import (
-    Attack,
     FixedNormAttack,
     HopSkipJump,
     MinimumNormAttack,
@@ -70,14 +69,6 @@ def test_what_cannot_be_registered_is_refused():
 
     with pytest.raises(InvalidInputError, match="Abstract lacks run"):
         register(Abstract)
-
-    @dataclass(frozen=True, kw_only=True)
-    class Bottomless(Attack):
-        name: ClassVar[str] = "bottomless"
-        title: ClassVar[str] = "Bottomless"
-
-    with pytest.raises(InvalidInputError, match="Bottomless lacks _kept, distance, run, verify"):
-        register(Bottomless)
 
     @dataclass(frozen=True, kw_only=True)
     class Untitled(Plain):
