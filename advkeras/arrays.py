@@ -41,14 +41,18 @@ def linf(difference: npt.NDArray[Any]) -> FloatArray:
 
 def l2(difference: npt.NDArray[Any]) -> FloatArray:
     """Euclidean length over all but the first axis: (N, ...) to (N,)."""
-    flat = np.asarray(difference, np.float64).reshape(len(difference), -1)
-    return np.asarray(np.sqrt(np.sum(flat**2, axis=1)), np.float32)
+    return np.asarray(np.sqrt(_squares(difference)), np.float32)
 
 
 def rms(difference: npt.NDArray[Any]) -> FloatArray:
     """RMS over all but the first axis: (N, ...) to (N,). The paper's measure of distortion (section 4)."""
-    flat = np.asarray(difference, np.float64).reshape(len(difference), -1)
-    return np.asarray(np.sqrt(np.mean(flat**2, axis=1)), np.float32)
+    return np.asarray(np.sqrt(_squares(difference) / np.prod(difference.shape[1:])), np.float32)
+
+
+def _squares(difference: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Squared Euclidean length over all but the first axis, (N, ...) to (N,), with no copy of all in float64."""
+    flat = np.asarray(difference).reshape(len(difference), -1)
+    return np.asarray(np.einsum("ni,ni->n", flat, flat, dtype=np.float64))
 
 
 def slack(bounds: tuple[float, float]) -> float:

@@ -46,7 +46,7 @@ class MadryMnist(torch.nn.Module):
 
 
 class SmallResnet(torch.nn.Module):
-    """The network ``resnet-small``; each normalisation is part of the convolution before it."""
+    """The network ``resnet-small``."""
 
     def __init__(self, weights: Weights) -> None:
         super().__init__()
@@ -100,17 +100,20 @@ def to_images(tensor: torch.Tensor, bounds: tuple[float, float]) -> npt.NDArray[
 
 
 def _convolution(kernel: Any, bias: Any) -> torch.nn.Conv2d:
-    layer = torch.nn.Conv2d(kernel.shape[2], kernel.shape[3], kernel.shape[:2], padding="same")
-    layer.weight.data, layer.bias.data = torch.tensor(kernel.transpose(3, 2, 0, 1).copy()), torch.tensor(bias)
+    layer = torch.nn.Conv2d(kernel.shape[2], kernel.shape[3], kernel.shape[:2], padding="same", bias=bias is not None)
+    layer.weight.data = torch.tensor(kernel.transpose(3, 2, 0, 1).copy())
+    if bias is not None:
+        layer.bias.data = torch.tensor(bias)
     return layer
 
 
-def _normalised_convolution(weights: Weights, convolution: str, norm: str) -> torch.nn.Conv2d:
-    gamma, beta, mean, variance = (
-        weights[f"{norm}/{part}"] for part in ("gamma", "beta", "moving_mean", "moving_variance")
+def _normalised_convolution(weights: Weights, convolution: str, norm: str) -> torch.nn.Sequential:
+    kernel = weights[f"{convolution}/kernel"]
+    layer = torch.nn.BatchNorm2d(kernel.shape[3])
+    layer.weight.data, layer.bias.data, layer.running_mean, layer.running_var = (
+        torch.tensor(weights[f"{norm}/{part}"]) for part in ("gamma", "beta", "moving_mean", "moving_variance")
     )
-    scale = gamma / np.sqrt(variance + np.float32(1e-5))
-    return _convolution(weights[f"{convolution}/kernel"] * scale, beta - mean * scale)
+    return torch.nn.Sequential(_convolution(kernel, weights.get(f"{convolution}/bias")), layer)
 
 
 def _dense(weights: Weights, name: str) -> torch.nn.Linear:

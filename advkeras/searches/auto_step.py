@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from advkeras.arrays import FloatArray, IntArray
 from advkeras.models import Classifier
-from advkeras.searches.geometry import per_image, unit
+from advkeras.searches.geometry import per_image, unit, where_images
 from advkeras.searches.gradients import adversarial_margin, chosen_logits, isolated, slope
 from advkeras.searches.norms import NormName
 from advkeras.searches.noting import columns, noted
@@ -137,7 +137,7 @@ def auto_steps(
         ahead = project(points + per_image(epsilon * state.step) * direct(gradient))
         mixed = project(points + _NEW * (ahead - points) + (1 - _NEW) * (points - state.previous))
         # The first step has none before it.
-        moved = tf.where(per_image(state.index == 1), ahead, mixed)
+        moved = where_images(state.index == 1, ahead, mixed)
         finished = (state.margin > 0) | (state.index > iterations)
         return state._replace(points=moved, previous=points, finished=finished)
 
@@ -145,7 +145,7 @@ def auto_steps(
         """What was finished found nothing more, whatever company it has been in."""
         done = before.finished
         return after._replace(
-            found=tf.where(per_image(done), before.found, after.found),
+            found=where_images(done, before.found, after.found),
             margin=tf.where(done, before.margin, after.margin),
             seen=tf.where(done[:, None], before.seen, after.seen),
             index=tf.where(done, before.index, after.index),
@@ -257,10 +257,10 @@ def _noted(
         index=state.index + 1,
         objective=objective,
         highest=tf.where(higher, objective, state.highest),
-        highest_points=tf.where(per_image(higher), state.points, state.highest_points),
-        highest_gradient=tf.where(per_image(higher), gradient, state.highest_gradient),
+        highest_points=where_images(higher, state.points, state.highest_points),
+        highest_gradient=where_images(higher, gradient, state.highest_gradient),
         rises=state.rises + tf.cast(rose, tf.int32),
-        found=tf.where(per_image(farther), met, state.found),
+        found=where_images(farther, met, state.found),
         margin=tf.where(farther, margin, state.margin),
         zero=state.zero + tf.cast(zero, tf.int32),
         nonfinite=state.nonfinite + tf.cast(nonfinite, tf.int32),
@@ -278,8 +278,8 @@ def _checked(state: AutoState, gradient: Any, places: Any) -> tuple[Any, Any, Au
     rarely = tf.cast(state.rises, tf.float32) <= _RISING * tf.cast(taken - state.checked, tf.float32)
     stuck = (state.checked > 0) & ~state.halved & (state.checked_highest >= state.highest)
     halve = now & (rarely | stuck)
-    points = tf.where(per_image(halve), state.highest_points, state.points)
-    gradient = tf.where(per_image(halve), state.highest_gradient, gradient)
+    points = where_images(halve, state.highest_points, state.points)
+    gradient = where_images(halve, state.highest_gradient, gradient)
     state = state._replace(
         step=tf.where(halve, state.step / 2, state.step),
         rises=tf.where(now, 0, state.rises),

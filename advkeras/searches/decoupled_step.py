@@ -22,7 +22,7 @@ from advkeras.models.pixel_grid import settled, step_of
 from advkeras.randomness import derive_seed
 from advkeras.regions import Gaussian
 from advkeras.searches.ensembles import Ensemble
-from advkeras.searches.geometry import per_image, unit
+from advkeras.searches.geometry import per_image, unit, where_images
 from advkeras.searches.gradients import isolated, slope
 from advkeras.searches.norms import Norm
 from advkeras.searches.noting import noted
@@ -165,7 +165,7 @@ def _iterate(
     if levels is not None:
         # A picture lies beside where the direction leads; with noise, pictures are all around it.
         beside = norm.point(state.images, state.direction, state.norm, bounds, levels)
-        centers = tf.where(per_image(spread > 0), led, beside)
+        centers = where_images(spread > 0, led, beside)
     points = settled(centers + per_image(spread) * _varied(state.noise, iteration), bounds, levels)
     objective, margin, reached, crossed, gradient, zero, nonfinite = climb(
         points, state.goals, state.aims, state.seeds, iteration, *shared
@@ -174,7 +174,7 @@ def _iterate(
     better = reached & (distance < state.best_norm) & ~state.finished
 
     # Where the classifier is flat, somewhere is better than nowhere.
-    uphill = tf.where(per_image(zero), state.noise, gradient)
+    uphill = where_images(zero, state.noise, gradient)
     cosines = tf.reduce_sum(unit(uphill) * unit(state.momentum), axis=[1, 2, 3])
     listening = (iteration >= 1) & (iteration <= LISTENING)
     agreement = state.agreement + tf.where(listening, cosines, 0.0)
@@ -203,7 +203,7 @@ def _iterate(
         norm=tf.clip_by_value(tf.where(first, expected, changed), least, full),
         agreement=agreement,
         iteration=state.iteration + 1,
-        best=tf.where(per_image(better), points, state.best),
+        best=where_images(better, points, state.best),
         best_norm=tf.where(better, distance, state.best_norm),
         best_step=tf.where(better, iteration, state.best_step),
         seen=noted(state.seen, margin, iteration, iterations),

@@ -9,7 +9,7 @@ import tensorflow as tf
 from advkeras.arrays import FloatArray, IntArray
 from advkeras.models import Classifier
 from advkeras.models.pixel_grid import beyond, settled
-from advkeras.searches.geometry import largest_entry, per_image
+from advkeras.searches.geometry import largest_entry, per_image, where_entries, where_images
 from advkeras.searches.gradients import Slope, adversarial_margin, chosen_logits, isolated, slope
 from advkeras.searches.norms import NORMS, NormName
 from advkeras.searches.noting import columns, noted
@@ -92,7 +92,7 @@ def boundary_steps(classifier: Classifier, *, norm: NormName, nearest: bool = Fa
             nearer = ahead(met) < ahead(kept)
             return taken + 1, Slope(
                 value=tf.where(nearer, met.value, kept.value),
-                gradient=tf.where(per_image(nearer), met.gradient, kept.gradient),
+                gradient=where_images(nearer, met.gradient, kept.gradient),
                 zero=tf.where(nearer, met.zero, kept.zero),
                 nonfinite=tf.where(nearer, met.nonfinite, kept.nonfinite),
             )
@@ -130,9 +130,9 @@ def boundary_steps(classifier: Classifier, *, norm: NormName, nearest: bool = Fa
         within = (enough <= 0) | (reached <= enough)
         counting = tf.where(within, margin, tf.minimum(margin, 0.0))
         return state._replace(
-            points=tf.where(per_image(fooled), state.images + _BACK * (ahead - state.images), ahead),
+            points=where_images(fooled, state.images + _BACK * (ahead - state.images), ahead),
             index=state.index + 1,
-            best=tf.where(per_image(nearer), met, state.best),
+            best=where_images(nearer, met, state.best),
             best_norm=best_norm,
             best_step=tf.where(nearer, state.index, state.best_step),
             seen=noted(state.seen, counting, state.index, iterations),
@@ -144,7 +144,7 @@ def boundary_steps(classifier: Classifier, *, norm: NormName, nearest: bool = Fa
     def kept(after: BoundaryState, before: BoundaryState) -> BoundaryState:
         done = before.finished
         return after._replace(
-            best=tf.where(per_image(done), before.best, after.best),
+            best=where_images(done, before.best, after.best),
             best_norm=tf.where(done, before.best_norm, after.best_norm),
             best_step=tf.where(done, before.best_step, after.best_step),
             seen=tf.where(done[:, None], before.seen, after.seen),
@@ -183,7 +183,7 @@ def onto_hyperplane(points: Any, normal: Any, value: Any, bounds: tuple[float, f
     weights = tf.math.divide_no_nan(normal, size)
     # Down where the value is above 0, up where it is below.
     sense = -per_image(tf.sign(value)) * tf.sign(weights)
-    room = tf.where(sense > 0, bounds[1] - points, points - bounds[0])
+    room = where_entries(sense > 0, bounds[1] - points) + where_entries(sense <= 0, points - bounds[0])
     steepness = tf.abs(weights)
     wanted = tf.math.divide_no_nan(tf.abs(value), tf.reshape(size, (-1,)))
     pace = steepness if norm == "l2" else tf.ones_like(steepness)
@@ -195,7 +195,7 @@ def onto_hyperplane(points: Any, normal: Any, value: Any, bounds: tuple[float, f
         """What is gained is a concave function of the length, linear between bounds: Newton's steps stay below."""
         move = moved(length)
         missing = wanted - tf.reduce_sum(steepness * move, axis=[1, 2, 3])
-        gain = tf.reduce_sum(tf.where(move < room, steepness * pace, 0.0), axis=[1, 2, 3])
+        gain = tf.reduce_sum(where_entries(move < room, steepness * pace), axis=[1, 2, 3])
         further = tf.math.divide_no_nan(missing, gain)
         growing = further > _GROWING * length
         return index + 1, length + tf.where(growing, further, 0.0), tf.reduce_any(growing)

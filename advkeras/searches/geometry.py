@@ -62,8 +62,8 @@ def pictures_within(images: Any, direction: Any, norm: Any, bounds: tuple[float,
         levels: how many values a pixel may have.
     """
     (low, high), step = bounds, step_of(bounds, levels)
-    room = tf.where(direction > 0, images < high - step / 2, images > low + step / 2)
-    free = tf.where(room, direction, 0.0)
+    up = direction > 0
+    free = where_entries((up & (images < high - step / 2)) | (~up & (images > low + step / 2)), direction)
     forward = step * tf.math.divide_no_nan(free, per_image(largest_entry(free)))
     # Entries that are equal would move together or not at all.
     uneven = tf.linspace(-_UNEVEN, _UNEVEN, math.prod(images.shape[1:]))
@@ -103,6 +103,19 @@ def unit(values: Any) -> Any:
 def largest_entry(values: Any) -> Any:
     """Largest absolute value over all but the first axis: (B, H, W, C) to (B,)."""
     return tf.reduce_max(tf.abs(values), axis=[1, 2, 3])
+
+
+def where_images(mask: Any, images: Any, others: Any) -> Any:
+    """The images (B, H, W, C) where the mask (B,) says so, and the others where it does not.
+
+    It copies whole images. ``tf.where`` broadcasts the mask, entry by entry, and takes twenty times as long on CPUs.
+    """
+    return tf.raw_ops.Select(condition=mask, x=images, y=others)
+
+
+def where_entries(mask: Any, values: Any) -> Any:
+    """The values (B, H, W, C) where the mask, of the same shape, says so, and 0 where it does not: without a branch."""
+    return tf.math.multiply_no_nan(values, tf.cast(mask, values.dtype))
 
 
 def per_image(values: Any) -> Any:

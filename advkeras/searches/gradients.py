@@ -49,12 +49,16 @@ def slope(value: Any, gradient: Any) -> Slope:
     as 0.
     """
     axes = list(range(1, gradient.shape.rank))
-    finite = tf.math.is_finite(gradient)
-    kept = tf.where(finite, gradient, 0.0)
-    largest = tf.reduce_max(tf.abs(kept), axis=axes, keepdims=True)
-    size = tf.where(largest > 0, largest, 1.0)
-    kept = tf.where(tf.math.is_inf(gradient), tf.sign(gradient) * size, kept)
-    return Slope(value, kept, tf.reduce_all(kept == 0, axis=axes), ~tf.reduce_all(finite, axis=axes))
+    finite = tf.reduce_all(tf.math.is_finite(gradient), axis=axes)
+
+    def mended() -> Any:
+        kept = tf.where(tf.math.is_finite(gradient), gradient, 0.0)
+        largest = tf.reduce_max(tf.abs(kept), axis=axes, keepdims=True)
+        size = tf.where(largest > 0, largest, 1.0)
+        return tf.where(tf.math.is_inf(gradient), tf.sign(gradient) * size, kept)
+
+    kept = tf.cond(tf.reduce_all(finite), lambda: gradient, mended)
+    return Slope(value, kept, tf.reduce_all(kept == 0, axis=axes), ~finite)
 
 
 def loss_slope(

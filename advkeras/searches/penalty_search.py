@@ -17,7 +17,7 @@ from advkeras.models.pixel_grid import settled
 from advkeras.parameters import Count, Positive, hold_fields
 from advkeras.searches.active_set import run_active_set
 from advkeras.searches.ensembles import FixedEnsemble
-from advkeras.searches.geometry import per_image
+from advkeras.searches.geometry import per_image, where_images
 from advkeras.searches.gradients import isolated, slope
 from advkeras.searches.noting import columns, noted, stride_of
 from advkeras.searches.problem import Problem
@@ -246,7 +246,7 @@ class PenaltySearch:
             iteration=tf.where(given_up, tf.maximum(iteration, self.iterations), iteration),
             succeeded=state.succeeded | fooled,
             checked_loss=tf.where(look, loss, state.checked_loss),
-            best=tf.where(per_image(better), points, state.best),
+            best=where_images(better, points, state.best),
             best_distance=tf.where(better, distance, state.best_distance),
             best_step=tf.where(better, step, state.best_step),
             seen=noted(state.seen, tf.where(state.finished, -math.inf, margin), step, self._steps),
@@ -266,11 +266,11 @@ class PenaltySearch:
         finished = state.finished | (weight_step >= self.weight_steps)
         if self.patience is not None:
             finished |= state.stalled >= self.patience
-        again = per_image(over)
+        nothing = tf.zeros_like(state.images)
         return state._replace(
-            variable=tf.where(again, _to_variable(state.images), state.variable),
-            moment_1=tf.where(again, 0.0, state.moment_1),
-            moment_2=tf.where(again, 0.0, state.moment_2),
+            variable=where_images(over, _to_variable(state.images), state.variable),
+            moment_1=where_images(over, nothing, state.moment_1),
+            moment_2=where_images(over, nothing, state.moment_2),
             iteration=tf.where(over, 0, state.iteration),
             weight_step=weight_step,
             weight=tf.where(over, following, state.weight),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from advkeras.models.pixel_grid import settled
-from advkeras.searches.geometry import length, per_image, pictures_within, unit
+from advkeras.searches.geometry import length, per_image, pictures_within, unit, where_images
 from advkeras.searches.gradients import Slope, isolated
 from advkeras.searches.norms import NormName
 from advkeras.searches.noting import WIDTH, noted
@@ -72,7 +72,7 @@ def projected_gradient(
     def better(points: Any, value: Any, index: Any, found: Climbed) -> Climbed:
         higher = value > found.value
         return found._replace(
-            points=tf.where(per_image(higher), points, found.points),
+            points=where_images(higher, points, found.points),
             value=tf.where(higher, value, found.value),
             seen=noted(found.seen, value, index, iterations + 1),
         )
@@ -93,7 +93,7 @@ def projected_gradient(
             zero=found.zero + tf.cast(slope.zero, tf.int32),
             nonfinite=found.nonfinite + tf.cast(slope.nonfinite, tf.int32),
         )
-        gradient = slope.gradient if drift is None else tf.where(per_image(slope.zero), drift, slope.gradient)
+        gradient = slope.gradient if drift is None else where_images(slope.zero, drift, slope.gradient)
         return index + 1, stepped(index, points, before, gradient), points, found
 
     first = images if start is None else project(images + start)

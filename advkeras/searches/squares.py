@@ -91,8 +91,9 @@ class EuclideanSquares:
                 self._signs[drawn],
                 epsilon=epsilon,
             )
-        length = l2(offsets)[:, None, None, None]
-        return np.asarray(images + np.float32(epsilon) * offsets / np.maximum(length, 1e-12), np.float32)
+        offsets *= (np.float32(epsilon) / np.maximum(l2(offsets), 1e-12))[:, None, None, None]
+        offsets += images
+        return offsets
 
     def _draw(self, row: int) -> None:
         generator = self._generators[row]
@@ -141,20 +142,18 @@ def moved(
         return images, top[:, number, None, None] + along[:, None], left[:, number, None, None] + along
 
     first, second = window(0), window(1)
-    unused = np.maximum(epsilon**2 - (offsets**2).sum(axis=(1, 2, 3)), 0.0)
-    either = np.zeros((count, height, width, 1), bool)
-    either[first], either[second] = True, True
-    spent = (np.where(either, offsets, 0.0) ** 2).sum(axis=(1, 2))
+    unused = np.maximum(epsilon**2 - l2(offsets) ** 2, 0.0)
     shape = np.where(turned[:, None, None], bump(side).T, bump(side))[..., None] * signs[:, None, None, :]
-    old = offsets[first]
-    new = shape + old / np.maximum(_lengths(old), 1e-12)
-    available = np.sqrt(spent + unused[:, None] / channels)[:, None, None, :]
-    result = offsets.copy()
+    result, old = offsets.copy(), offsets[first]
+    result[first] = 0.0  # so that what both windows hold counts once
+    spent = _squares(old) + _squares(result[second])
+    new = shape + old / np.maximum(np.sqrt(_squares(old)), 1e-12)[:, None, None]
+    available = np.sqrt(spent + unused[:, None] / channels)
     result[second] = 0.0
-    result[first] = new / np.maximum(_lengths(new), 1e-12) * available
+    result[first] = new * (available / np.maximum(np.sqrt(_squares(new)), 1e-12))[:, None, None]
     return result
 
 
-def _lengths(windows: npt.NDArray[Any]) -> FloatArray:
-    """Euclidean length of each channel, (B, S, S, C) to (B, 1, 1, C)."""
-    return np.asarray(np.sqrt((windows**2).sum(axis=(1, 2), keepdims=True)))
+def _squares(windows: npt.NDArray[Any]) -> FloatArray:
+    """Squared Euclidean length of each channel, (B, H, W, C) to (B, C)."""
+    return np.asarray(np.einsum("bhwc,bhwc->bc", windows, windows))

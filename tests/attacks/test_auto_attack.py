@@ -242,7 +242,9 @@ def test_losses_and_gradients_are_means_over_samples(half_space):
         gradient = step(type(state)(*map(tf.constant, state)), tf.constant(0.1)).highest_gradient.numpy()
         cosines = (gradient * points.numpy()).sum(axis=(1, 2, 3)) / np.linalg.norm(gradient.reshape(16, -1), axis=1)
         agreement.append(cosines.mean())
-    assert agreement[1] > 3 * abs(agreement[0])
+    # One answer's gradient is mostly noise; the mean of 64 has an eighth of it.
+    assert agreement[0] < 0.12
+    assert agreement[1] > 0.24
 
 
 def several_classes():

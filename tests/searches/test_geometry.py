@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from advkeras.searches.geometry import along, length, pictures_within
+from advkeras.searches.geometry import along, length, pictures_within, where_entries, where_images
 
 from ..conftest import FEATURES, SHAPE
 
@@ -97,3 +98,18 @@ def test_pictures_on_another_range_move_alike():
     ]
     np.testing.assert_allclose(found[1], 2 * found[0] - 1, atol=1e-5)
     np.testing.assert_allclose(found[2], 255 * found[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_whole_images_and_single_entries_are_chosen_whatever_the_others_hold(compiled):
+    """Infinity and NaN are taken where they are asked for, and leave no trace where they are not."""
+    images = np.random.default_rng(0).normal(size=(4, *SHAPE)).astype(np.float32)
+    others = images + 1.0
+    images[2, 0, 0, 0], others[0, 0, 0, 0], others[1, 0, 0, 0] = np.inf, np.nan, np.inf
+    mask = np.array([True, False, True, False])
+    chosen = tf.function(where_images, jit_compile=compiled)(mask, images, others).numpy()
+    np.testing.assert_array_equal(chosen, np.where(mask[:, None, None, None], images, others))
+    entries = np.random.default_rng(1).uniform(size=others.shape) < 0.5
+    entries[:2, 0, 0, 0] = False
+    kept = tf.function(where_entries, jit_compile=compiled)(entries, others).numpy()
+    np.testing.assert_array_equal(kept, np.where(entries, others, 0.0))
