@@ -6,7 +6,8 @@ The standard version of AutoAttack, in L-inf and in L2, on the adversarially tra
 by pyautoattack, which is its authors' code, on PyTorch with the same weights. All attack the first images of the test
 set. They take turns with a few images at a time, so that a machine that gets slower does so for all. What pyautoattack
 finds counts if TensorFlow misclassifies it, too. Beside them stands what the attacks of ``advkeras evaluate`` leave
-that have this norm: PGD and OptLinf, or OptBrittle.
+that have this norm: PGD and OptLinf, or OptBrittle; and how long a bare forward pass and a bare gradient take on
+TensorFlow, over PyTorch's.
 
 Where the two leave different images, ``exact`` is pyautoattack once more, with the projection of advkeras' FAB in place
 of its own. Its own sums over sorted pixels in float32; where their gradients differ by orders of magnitude, that loses
@@ -20,6 +21,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ import numpy as np
 import pyautoattack
 import tensorflow as tf
 import torch
-from measuring import once, report
+from measuring import alternating, once, report
 from pyautoattack import fab_base
 from torch_networks import ported, to_images, to_torch
 
@@ -46,6 +48,8 @@ EPSILON = {"mnist": {"linf": 0.3, "l2": 1.5}, "cifar10": {"linf": 8.0, "l2": 127
 # Where the two AutoAttacks leave different images.
 IN_DOUBT = ("mnist-pgd", "l2")
 AT_ONCE = 50
+# Of a bare pass: about as many as are left of those most of the time.
+IN_PASS = 25
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS, metavar="NAME")
@@ -135,6 +139,34 @@ def measured(
     return {"left": left.tolist()}
 
 
+def passes(classifier: Classifier, network: Any, images: Any) -> dict[str, float]:
+    """What a forward pass and a gradient of images (N, H, W, C) take here, over what they take on PyTorch."""
+    here, there = tf.constant(images), to_torch(images, classifier.bounds)
+
+    @tf.function
+    def gradient(points: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(points)
+            total = tf.reduce_sum(classifier(points))
+        return tape.gradient(total, points)
+
+    def their_gradient() -> None:
+        points = there.clone().requires_grad_(True)
+        network(points).sum().backward()
+
+    forward = tf.function(classifier)
+    times = alternating(
+        {
+            "forward": lambda: forward(here).numpy(),
+            "their forward": lambda: network(there),
+            "gradient": lambda: gradient(here).numpy(),
+            "their gradient": their_gradient,
+        },
+        rounds=31,
+    )
+    return {f"{each}_over_theirs": times[each] / times[f"their {each}"] for each in ("forward", "gradient")}
+
+
 def row(attacks: Sequence[str], left: dict[str, list[bool]], taken: dict[str, float]) -> dict[str, Any]:
     """What each attack left, the time of pyautoattack, and that of the others over it."""
     found: dict[str, Any] = {
@@ -157,6 +189,11 @@ def main() -> None:
         classifier = Classifier.load(name)
         sample = load_sample(classifier.card.dataset)
         network = ported(classifier, sample.images[:100])
+        bare = once(
+            options.kept / f"{name}-passes-{IN_PASS}.json",
+            partial(passes, classifier, network, sample.images[:IN_PASS]),
+        )
+        del bare["seconds"]
         for norm in options.norms:
             epsilon = EPSILON[classifier.card.dataset][norm]
             attacks = [each for each in options.attacks if each != "exact" or (name, norm) == IN_DOUBT]
@@ -168,13 +205,13 @@ def main() -> None:
                 for each in attacks:
                     found = once(
                         options.kept / f"{name}-{norm}-{each}-{first}-{AT_ONCE}.json",
-                        lambda each=each, data=data: measured(each, classifier, network, data, epsilon, norm),
+                        partial(measured, each, classifier, network, data, epsilon, norm),
                     )
                     left[each] += found["left"]
                     taken[each] += found["seconds"]
                     print(name, norm, each, first, sum(found["left"]), found["seconds"], flush=True)
             about = {"model": name, "norm": norm, "epsilon": epsilon, "images": len(left[each])}
-            rows.append(about | row(options.attacks, left, taken))
+            rows.append(about | row(options.attacks, left, taken) | bare)
     report("auto_attack", "AutoAttack here and on PyTorch, and the quick attack", rows)
 
 

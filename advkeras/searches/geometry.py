@@ -108,7 +108,7 @@ def largest_entry(values: Any) -> Any:
 def where_images(mask: Any, images: Any, others: Any) -> Any:
     """The images (B, H, W, C) where the mask (B,) says so, and the others where it does not.
 
-    It copies whole images. ``tf.where`` broadcasts the mask, entry by entry, and takes twenty times as long on CPUs.
+    It copies whole images. ``tf.where`` goes entry by entry, and takes up to twenty times as long on CPUs.
     """
     return tf.raw_ops.Select(condition=mask, x=images, y=others)
 
