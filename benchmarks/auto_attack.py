@@ -9,9 +9,10 @@ finds counts if TensorFlow misclassifies it, too. Beside them stands what the at
 that have this norm: PGD and OptLinf, or OptBrittle; and how long a bare forward pass and a bare gradient take on
 TensorFlow, over PyTorch's.
 
-Where the two leave different images, ``exact`` is pyautoattack once more, with the projection of advkeras' FAB in place
-of its own. Its own sums over sorted pixels in float32; where their gradients differ by orders of magnitude, that loses
-digits, and a step may go much farther than to the plane.
+Where the two leave different images, ``papers`` is pyautoattack once more, as the papers have it where its code does
+otherwise. FAB's projection in L2 sums over sorted pixels in float32; where their gradients differ by orders of
+magnitude, that loses digits, and a step may go much farther than to the plane. Square's windows never reach the last
+row and the last column.
 
 What is done is kept in a folder, so that a run that was stopped goes on.
 """
@@ -34,6 +35,7 @@ import tensorflow as tf
 import torch
 from measuring import alternating, once, report
 from pyautoattack import fab_base
+from pyautoattack.square import SquareAttack
 from torch_networks import ported, to_images, to_torch
 
 from advkeras.arrays import l2, linf, slack
@@ -57,7 +59,7 @@ parser.add_argument("--norms", nargs="+", default=("linf", "l2"), choices=("linf
 parser.add_argument("--examples", type=int, default=200, help="images of each model")
 parser.add_argument("--skip", type=int, default=0, help="images to skip")
 parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of PyTorch")
-parser.add_argument("--attacks", nargs="+", default=("pyautoattack", "exact", "standard", "quick", "tables"))
+parser.add_argument("--attacks", nargs="+", default=("pyautoattack", "papers", "standard", "quick", "tables"))
 parser.add_argument("--kept", type=Path, default=Path(tempfile.gettempdir()) / "auto-attack", metavar="FOLDER")
 
 
@@ -75,8 +77,8 @@ def theirs(classifier: Classifier, network: Any, data: LabelledImages, epsilon: 
 
 
 @contextlib.contextmanager
-def exact_projection(shape: tuple[int, ...]) -> Iterator[None]:
-    """Gives pyautoattack's FAB the projection of advkeras' FAB in L2, for images of a shape in [0, 1]."""
+def as_papers_say(shape: tuple[int, ...]) -> Iterator[None]:
+    """Gives pyautoattack the projection of advkeras' FAB in L2, for images of a shape in [0, 1], and all windows."""
 
     @tf.function(reduce_retracing=True)
     def moves(points: Any, normals: Any, values: Any) -> Any:
@@ -87,12 +89,15 @@ def exact_projection(shape: tuple[int, ...]) -> Iterator[None]:
         found = moves(*(each.reshape(-1, *shape).numpy() for each in (points, normals)), values.numpy())
         return torch.tensor(found.numpy()).reshape(points.shape)
 
-    own = fab_base.projection_l2
-    fab_base.projection_l2 = projection
+    def corner(square: Any, low: int = 0, high: int = 1, shape: Any = (1,)) -> Any:
+        return their_corner(square, low, high + 1, shape)
+
+    their_projection, their_corner = fab_base.projection_l2, SquareAttack.random_int
+    fab_base.projection_l2, SquareAttack.random_int = projection, corner
     try:
         yield
     finally:
-        fab_base.projection_l2 = own
+        fab_base.projection_l2, SquareAttack.random_int = their_projection, their_corner
 
 
 def ours(attack: Any, classifier: Classifier, data: LabelledImages) -> Any:
@@ -128,8 +133,8 @@ def measured(
     """Which images the attack of a title leaves."""
     if title == "pyautoattack":
         left = theirs(classifier, network, data, epsilon, norm)
-    elif title == "exact":
-        with exact_projection(data.images.shape[1:]):
+    elif title == "papers":
+        with as_papers_say(data.images.shape[1:]):
             left = theirs(classifier, network, data, epsilon, norm)
     elif title == "tables":
         left = of_tables(classifier, data, epsilon, norm)
@@ -175,7 +180,7 @@ def row(attacks: Sequence[str], left: dict[str, list[bool]], taken: dict[str, fl
     if "pyautoattack" in taken:
         base = taken["pyautoattack"]
         found["pyautoattack_seconds"] = round(base, 1)
-        others = [each for each in taken if each not in ("pyautoattack", "exact")]
+        others = [each for each in taken if each not in ("pyautoattack", "papers")]
         found |= {f"{each}_over_theirs": taken[each] / base for each in others}
     return found
 
@@ -196,7 +201,7 @@ def main() -> None:
         del bare["seconds"]
         for norm in options.norms:
             epsilon = EPSILON[classifier.card.dataset][norm]
-            attacks = [each for each in options.attacks if each != "exact" or (name, norm) == IN_DOUBT]
+            attacks = [each for each in options.attacks if each != "papers" or (name, norm) == IN_DOUBT]
             left: dict[str, list[bool]] = {each: [] for each in attacks}
             taken = dict.fromkeys(attacks, 0.0)
             for first in range(options.skip, options.skip + options.examples, AT_ONCE):
