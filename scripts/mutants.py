@@ -1,6 +1,6 @@
 """Changes the code in random places, one at a time, and tells how many of the changes the tests notice.
 
-    pip install cosmic-ray
+    pip install cosmic-ray 'pytest>=9'
     python scripts/mutants.py [--mutants 100] [--seed 0] [--jobs 2] [--report FILE]
 
 Cosmic Ray finds the places in the rooms below and makes the changes, in a copy of the checkout; type annotations are
@@ -40,7 +40,8 @@ TESTS = {
     "training": "tests/training",
     "boundary": "tests/boundary tests/evaluation/test_boundaries.py tests/evaluation/test_detection.py",
 }
-TIMEOUT = 1_200
+# Seconds that a test may take, and all of a room: a loop that has no end counts as noticed.
+TEST_TIMEOUT, TIMEOUT = 180, 1_800
 
 
 def annotations(path: Path) -> list[tuple[tuple[int, int], tuple[int, int]]]:
@@ -93,7 +94,10 @@ def tests_of(file: Path) -> str:
 def tried(spec: MutationSpec) -> dict[str, Any]:
     """Whether the tests notice a change, and what it is."""
     file = spec.module_path.relative_to("advkeras")
-    command = f"{sys.executable} -m pytest -x -q -n 0 -p no:cacheprovider {tests_of(file)}"
+    options = (
+        f"-x -q -n 0 -p no:cacheprovider -o faulthandler_timeout={TEST_TIMEOUT} -o faulthandler_exit_on_timeout=true"
+    )
+    command = f"{sys.executable} -m pytest {options} {tests_of(file)}"
     result = mutate_and_test([spec], command, TIMEOUT)
     outcome = str(getattr(result.test_outcome, "value", result.test_outcome))
     changed = [line for line in (result.diff or "").splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]

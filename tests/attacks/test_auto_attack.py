@@ -13,7 +13,6 @@ from advkeras.searches.auto_step import AutoState, auto_steps, checkpoints, logi
 from advkeras.searches.ensembles import NO_AIM
 from advkeras.searches.fast_boundary import BoundaryState, boundary_steps, onto_hyperplane
 from advkeras.searches.problem import Problem
-from advkeras.searches.squares import EuclideanSquares, bump, moved
 
 from ..conftest import FEATURES, SHAPE, linear_classifier, to_the_plane
 from ..recording import RecordingClassifier, wavy
@@ -133,40 +132,6 @@ def test_square_in_l2_finds_what_is_half_as_far_away_as_it_may_look():
     result = Square(epsilon=epsilon, queries=1_000, norm="l2")(classifier, images, labels)
     assert not (result.success & (least > epsilon)).any()
     assert result.success[least < 0.5 * epsilon].all()
-
-
-@pytest.mark.parametrize("side", [1, 2, 3, 4, 5, 8, 11])
-def test_a_bump_has_length_one_and_as_much_above_as_below(side):
-    assert np.linalg.norm(bump(side)) == pytest.approx(1)
-    if side % 2 == 0:
-        assert bump(side).sum() == pytest.approx(0, abs=1e-6)
-
-
-@pytest.mark.parametrize(("side", "above"), [(3, 1), (5, 2), (6, 3), (9, 4)])
-def test_a_bump_is_the_papers(side, above):
-    """Equation 2 of Andriushchenko et al. (2020): squares that grow over the whole width, of the weight 1/(k + 1)^2."""
-    halves = []
-    for height, sign in ((above, 1.0), (side - above, -1.0)):
-        half = np.zeros((height, side))
-        for row in range(height):
-            for column in range(side):
-                apart = max(abs(row - height // 2), abs(column - side // 2))
-                half[row, column] = sign * sum(1 / (k + 1) ** 2 for k in range(apart, side // 2 + 1))
-        halves.append(half / np.linalg.norm(half))
-    np.testing.assert_allclose(bump(side), np.concatenate(halves) / np.sqrt(2), atol=1e-6)
-    assert (bump(side) != 0).all()
-
-
-def test_windows_have_a_middle_and_the_first_tiles_lie_around_the_images():
-    images = np.full((1, 28, 28, 1), 0.5, np.float32)
-    squares = EuclideanSquares(Problem(images, np.zeros(1, np.int32), False, np.arange(1)), seed=0, name="square")
-    row, best = np.zeros(1, np.intp), images.copy()
-    first = squares.next(row, np.array([0]), images, best, np.array([25]), 1.0)
-    assert np.argwhere(first[0, ..., 0] != 0.5).min(axis=0).tolist() == [1, 1]
-    assert np.argwhere(first[0, ..., 0] != 0.5).max(axis=0).tolist() == [25, 25]
-    for side, expected in ((2, 3), (4, 5), (6, 7), (9, 9), (40, 28)):
-        found = squares.next(row, np.array([1]), images, best, np.array([side]), 1.0)
-        assert np.count_nonzero((found[0, ..., 0] != 0.5).any(axis=1)) == expected
 
 
 @pytest.mark.parametrize("classes", [2, 3, 4])
@@ -298,23 +263,6 @@ def test_a_window_of_fixed_size_is_halved_after_the_papers_queries():
     np.testing.assert_array_equal(square.window_sides(asked, 64, 64), expected)
 
 
-def test_a_window_gets_what_another_gives_up_and_what_is_left_of_epsilon():
-    """Algorithm 3 of Andriushchenko et al. (2020), on one channel, written out."""
-    offsets = np.random.default_rng(0).normal(0, 0.05, (1, 8, 8, 1)).astype(np.float32)
-    corners = np.array([[[0.0, 0.0], [0.99, 0.99]]])  # at the upper left, and at the lower right
-    found = moved(offsets, 3, corners, np.array([False]), np.ones((1, 1), np.float32), epsilon=2.0)[0, ..., 0]
-    before = offsets[0, ..., 0]
-    assert (found[5:, 5:] == 0).all()
-    outside = np.ones((8, 8), bool)
-    outside[:3, :3] = outside[5:, 5:] = False
-    np.testing.assert_array_equal(found[outside], before[outside])
-    assert np.linalg.norm(found) == pytest.approx(2.0, rel=1e-5)
-    direction = bump(3) + before[:3, :3] / np.linalg.norm(before[:3, :3])
-    np.testing.assert_allclose(
-        found[:3, :3] / np.linalg.norm(found[:3, :3]), direction / np.linalg.norm(direction), atol=1e-5
-    )
-
-
 @pytest.mark.parametrize(
     ("attack", "looks"),
     [
@@ -378,22 +326,3 @@ def test_a_step_of_fab_is_drawn_towards_the_image():
     )
     np.testing.assert_allclose(np.reshape(state.best, -1), ahead, atol=1e-5)
     np.testing.assert_allclose(np.reshape(state.points, -1), image + 0.9 * (ahead - image), atol=1e-5)
-
-
-def test_images_at_different_queries_move_windows_of_their_own_sizes():
-    shape = (9, 9, 1)
-    images = np.random.default_rng(0).uniform(0.3, 0.7, (3, *shape)).astype(np.float32)
-    best = images + np.random.default_rng(1).uniform(-0.1, 0.1, images.shape).astype(np.float32)
-    rows, asked, sides = np.arange(3), np.array([1, 40, 0]), np.array([7, 3, 9])
-
-    def next_of(chosen):
-        problem = Problem(images, np.zeros(3, np.int32), False, np.arange(3, dtype=np.int32))
-        squares = EuclideanSquares(problem, seed=0, name="square")
-        for row in rows:
-            squares._draw(row)
-        squares._draw = lambda row: None
-        return squares.next(rows[chosen], asked[chosen], images[chosen], best[chosen], sides[chosen], 0.5)
-
-    together = next_of(rows)
-    for row in rows:
-        np.testing.assert_array_equal(next_of(rows[row : row + 1])[0], together[row])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass, is_dataclass, make_dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -12,12 +13,15 @@ from typing import ClassVar, Literal
 import numpy as np
 import pytest
 
+from advkeras import attacks
 from advkeras.attacks import (
+    Attack,
     FixedNormAttack,
     HopSkipJump,
     MinimumNormAttack,
     OptBrittle,
     configure,
+    names,
     register,
     registry,
 )
@@ -182,6 +186,14 @@ def test_a_value_of_any_of_the_types_is_taken(given):
     register(Plain)
     attack = configure("plain", MNIST, given)
     assert all(getattr(attack, name) == value for name, value in given.items())
+
+
+def test_parameters_are_given_by_name():
+    public = [getattr(attacks, name) for name in attacks.__all__]
+    ours = [each for each in public if is_dataclass(each) and (issubclass(each, Attack) or "Search" in each.__name__)]
+    assert len(ours) > len(names())
+    kinds = {parameter.kind for each in ours for parameter in inspect.signature(each).parameters.values()}
+    assert kinds == {inspect.Parameter.KEYWORD_ONLY}
 
 
 def test_files_of_one_name_are_two_modules(tmp_path):
