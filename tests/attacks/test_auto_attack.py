@@ -229,6 +229,7 @@ def test_targets_are_the_classes_of_the_largest_logits_one_after_the_other(norm)
     for targets, least in ((1, 0.2), (2, 0.1), (3, 0.1)):
         result = FAB(norm=norm, targets=targets, iterations=20)(classifier, images, labels)
         np.testing.assert_allclose(np.abs(result.adversarials - images).max(axis=(1, 2, 3)), least, rtol=0.01)
+        assert (result.trace.best // 20 == min(targets, 2) - 1).all()
 
 
 def test_autoattack_is_made_of_the_papers_parts():
@@ -254,13 +255,6 @@ def test_autoattack_is_made_of_the_papers_parts():
         assert [(part.queries, part.rescale) for part in parts if part.name == "square"] == (
             [] if version == "rand" else [(5_000, False)]
         )
-
-
-def test_a_window_of_fixed_size_is_halved_after_the_papers_queries():
-    square = Square(epsilon=0.1, queries=5_000, rescale=False, initial_share=0.8)
-    asked = np.array([0, 10, 11, 50, 51, 200, 201, 500, 501])
-    expected = np.rint(np.sqrt(0.8 / 2.0 ** np.array([0, 0, 1, 1, 2, 2, 3, 3, 4]) * 64 * 64))
-    np.testing.assert_array_equal(square.window_sides(asked, 64, 64), expected)
 
 
 @pytest.mark.parametrize(
@@ -300,6 +294,46 @@ def test_restarts_of_fab_start_half_as_far_away_as_the_nearest_example():
     assert np.linalg.norm(result.adversarials - image) == pytest.approx(least, rel=0.02)
     # Beside the image itself, which both the classification and the first run begin with, and points at the boundary.
     assert (np.abs(lengths / least - 0.5) < 0.02).sum() == 1
+
+
+@pytest.mark.parametrize(("enough", "radius"), [(0.0, 0.1), (0.06, 0.03)])
+def test_restarts_of_fab_that_has_found_nothing_stay_within_half_of_what_would_do(enough, radius):
+    """Or of a tenth of the range, where nothing is enough."""
+
+    def logits(flat):
+        return tf.stack([tf.fill(tf.shape(flat)[:1], 100.0), tf.reduce_sum(flat, axis=1)], axis=1)
+
+    classifier = RecordingClassifier(logits, bounds=(0.0, 2.0))
+    image = np.ones((1, *SHAPE), np.float32)
+    FAB(targets=0, restarts=2, iterations=1).to_reach(enough)(classifier, image, np.zeros(1, np.int32))
+    # The image twice, where the first step led, and then the second start.
+    assert np.abs(classifier.points()[3] - 1.0).max() == pytest.approx(radius, rel=1e-4)
+
+
+@pytest.mark.parametrize("attack", [PGD(epsilon=1, iterations=30), APGD(epsilon=1, iterations=30, restarts=2)])
+def test_images_are_attacked_again_unless_they_are_fooled_by_however_little(half_space, grey_images, attack):
+    classifier, normal = half_space()
+    images = grey_images()
+    least = to_the_plane(images, normal, norm="linf")
+    far = images[[least.argmax()]]
+    for share, begun in ((0.99, 31), (1.01, 0)):
+        result = replace(attack, epsilon=float(share * least.max()))(classifier, far, classifier.predict(far))
+        assert (result.success.tolist(), result.trace.begun.tolist()) == ([share > 1], [begun])
+
+
+def test_progress_of_several_runs_is_that_of_all_of_them(half_space, grey_images):
+    classifier, _ = half_space()
+    images = grey_images(count=5)  # 0.0011, 0.0039, 0.0042, 0.0084 and 0.016 from the plane in L-inf
+    labels = classifier.predict(images)
+    for attack, expected in (
+        (PGD(epsilon=1e-5, iterations=2, batch_size=2), [1, 2, 2, 3, 4, 5, 5]),
+        (APGD(epsilon=1e-5, iterations=20, restarts=2), [0, 2, 5]),
+        (FAB(iterations=20, restarts=2), [0, 2, 5]),
+        (AutoAttack(epsilon=0.006, iterations=20, queries=10), [0, 3, 3, 3, 5]),
+    ):
+        seen = []
+        attack(classifier, images, labels, progress=lambda done, total: seen.append((done, total)))  # noqa: B023
+        assert seen == [(done, 5) for done in expected]
 
 
 def test_a_step_of_fab_is_drawn_towards_the_image():

@@ -25,14 +25,16 @@ from advkeras.attacks import (
     configure,
     registry,
 )
-from advkeras.datasets import CIFAR10, MNIST
-from advkeras.errors import InvalidInputError
+from advkeras.attacks.accuracy import CARD_IMAGES, accuracy, robust_accuracy
+from advkeras.datasets import CIFAR10, MNIST, LabelledImages
+from advkeras.errors import AdvkerasError, InvalidInputError
 from advkeras.evaluation.protocol import Protocol
 from advkeras.models import Classifier
+from advkeras.proportion import Proportion
 from advkeras.searches.decoupled_search import DecoupledSearch
 from advkeras.searches.penalty_search import PenaltySearch
 
-from ..conftest import FEATURES, SHAPE, linear_classifier
+from ..conftest import FEATURES, SHAPE, linear_classifier, to_the_plane
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +52,13 @@ class Liar(MinimumNormAttack):
 class Cheat(FixedNormAttack):
     """Goes a little farther than its epsilon, as rounding may."""
 
+    share: float = 1.005
+
     name: ClassVar[str] = "cheat"
     title: ClassVar[str] = "Cheat"
 
     def run(self, classifier, problem, progress):
-        return FGSM(epsilon=1.005 * self.epsilon).run(classifier, problem, progress)
+        return FGSM(epsilon=self.share * self.epsilon).run(classifier, problem, progress)
 
 
 def test_every_attack_is_at_hand():
@@ -80,6 +84,8 @@ def test_an_example_outside_its_ball_is_no_success(half_space, grey_images):
     assert FGSM(epsilon=0.5)(classifier, images, labels).success.all()
     assert not result.success.any()
     np.testing.assert_array_equal(result.adversarials, images)
+    with pytest.raises(AdvkerasError, match="8 of 8 farther away"):
+        Cheat(epsilon=0.5, share=1.02)(classifier, images, labels)
 
 
 def test_a_member_that_is_not_fooled_is_no_success(half_space, grey_images):
@@ -258,6 +264,10 @@ def test_senseless_data_is_refused(half_space, grey_images):
         (lambda: attack(classifier, images[:, :2], labels), "shape"),
         (lambda: attack(classifier, images, labels[:3]), "labels must be 8"),
         (lambda: attack(classifier, images, labels + 2), "labels must lie in 0...1"),
+        (lambda: attack(classifier, images, np.full(8, 2)), "labels must lie in 0...1"),
+        (lambda: attack(classifier, images, np.full(8, -1)), "labels must lie in 0...1"),
+        (lambda: attack(classifier, images, labels, places=np.arange(-1, 7)), "places must lie in 0"),
+        (lambda: attack(classifier, images, labels, places=np.arange(8) + 2**31), "places must lie in 0"),
         (lambda: attack(classifier, images, labels.astype(float)), "whole numbers"),
         (lambda: attack(classifier, images, labels, labels), "targets must differ"),
     ):
@@ -293,14 +303,15 @@ def test_what_an_attack_returns_is_checked_before_it_is_judged(half_space, grey_
         Short()(classifier, images, labels)
 
 
-def test_what_is_not_classified_is_no_success(grey_images):
-    """Pixels above a half give NaN: not the true class, and not a wrong one either."""
+def nothing_where_it_is_bright(images):
+    """Logits that are NaN above a mean of 0.7."""
+    mean = tf.reduce_mean(images, axis=[1, 2, 3])
+    return tf.where(mean[:, None] > 0.7, np.nan, tf.stack([tf.ones_like(mean), mean], axis=1))
 
-    def logits(images):
-        mean = tf.reduce_mean(images, axis=[1, 2, 3])
-        return tf.where(mean[:, None] > 0.7, np.nan, tf.stack([tf.ones_like(mean), mean], axis=1))
 
-    classifier = Classifier(logits, bounds=(0.0, 1.0), input_shape=SHAPE, name="gaps")
+def test_what_is_not_classified_is_no_success():
+    """NaN is not the true class, and not a wrong one either."""
+    classifier = Classifier(nothing_where_it_is_bright, bounds=(0.0, 1.0), input_shape=SHAPE, name="gaps")
     images = np.full((3, *SHAPE), 0.6, np.float32)
     assert (classifier.predict(images + 0.2) == NO_CLASS).all()
     for attack in (
@@ -315,7 +326,31 @@ def test_what_is_not_classified_is_no_success(grey_images):
         assert result.attacked.all()
         assert not result.success.any(), attack
     with pytest.raises(InvalidInputError, match="returns NaN for 8 of 8"):
-        Classifier(lambda x: np.nan * logits(x), bounds=(0.0, 1.0), input_shape=SHAPE, name="nothing")
+        Classifier(
+            lambda x: np.nan * nothing_where_it_is_bright(x), bounds=(0.0, 1.0), input_shape=SHAPE, name="nothing"
+        )
+
+
+def test_what_is_not_classified_is_not_attacked_towards_a_target():
+    classifier = Classifier(nothing_where_it_is_bright, bounds=(0.0, 1.0), input_shape=SHAPE, name="gaps")
+    images = np.stack([np.full(SHAPE, value, np.float32) for value in (0.6, 0.8)])
+    result = FGSM(epsilon=0.05)(classifier, images, np.zeros(2, np.int32), np.ones(2, np.int32))
+    np.testing.assert_array_equal(result.attacked, [True, False])
+    np.testing.assert_array_equal(result.adversarials[1], images[1])
+
+
+def test_accuracies_are_the_shares_that_are_right(half_space, grey_images):
+    classifier, normal = half_space()
+    images = grey_images(count=20)
+    labels = classifier.predict(images)
+    labels[:4] = 1 - labels[:4]
+    data = LabelledImages(images, labels, "made up", "test")
+    assert accuracy(classifier, data) == Proportion(16, 20)
+    least = to_the_plane(images, normal, norm="linf")
+    epsilon = float(np.median(least))
+    left = (least > epsilon) & (np.arange(20) >= 4)
+    assert robust_accuracy(classifier, data, FGSM(epsilon=epsilon)) == Proportion(int(left.sum()), 20)
+    assert CARD_IMAGES == {"mnist": 1_000, "cifar10": 10_000}
 
 
 def test_hopskipjump_walks_past_what_is_not_classified():

@@ -34,7 +34,7 @@ from advkeras.evaluation.units import Examples, checksum
 from advkeras.runs.execute import execute
 from advkeras.runs.store import Store
 
-from ..commands import error_of, run
+from ..commands import error_of
 from ..conftest import FEATURES
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -257,21 +257,6 @@ def test_packages_of_an_environment_beside_a_file_are_no_part_of_it(tmp_path, mo
     before = configure("alone", MNIST).data_checksum
     package.write_text("# changed\n")
     assert configure("alone", MNIST).data_checksum == before
-
-
-@pytest.mark.parametrize(
-    "command", [("attack", "broken", "--output", "found.npz"), ("evaluate", "--attack", "broken", "--output", "run")]
-)
-def test_a_fault_in_ones_own_attack_is_told_with_its_line(command, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    text = (EXAMPLES / "deepfool.py").read_text().replace('"deepfool"', '"broken"').replace('"DeepFool"', '"Broken"')
-    line = text.replace("problem.targeted", "problem.misspelt")
-    Path("broken.py").write_text(line)
-    number = 1 + line[: line.index("misspelt")].count("\n")
-    said = run("--load", "broken.py", *command, "--examples", 2, "--model", "mnist-natural", code=1).stderr.splitlines()
-    message = said[-1]
-    assert f"Broken has failed in {tmp_path / 'broken.py'}, line {number}: AttributeError: 'Problem' object" in message
-    assert not any("fault of advkeras" in each for each in said)
 
 
 def test_the_attack_command_takes_parameters_with_the_attacks_name(tmp_path):

@@ -1,6 +1,7 @@
 """Files of adversarial examples that are damaged or lie: read whole, or refused in one line."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,6 +39,19 @@ def test_a_whole_file_is_read(tmp_path):
     assert found.trace is None
     (tmp_path / "a.npz").write_bytes(packed(**WHOLE, **TRACED))
     np.testing.assert_array_equal(AttackResult.read(tmp_path / "a.npz").trace.margins, np.zeros((3, 2)))
+
+
+def test_rates_are_of_what_was_attacked_and_distortions_of_what_succeeded(tmp_path):
+    found = {
+        "attacked": np.array([True, True, False]),
+        "success": np.array([True, False, False]),
+        "distortion": np.array([1, 2, 3], np.float32),
+    }
+    (tmp_path / "a.npz").write_bytes(packed(**{**WHOLE, **found}))
+    result = AttackResult.read(tmp_path / "a.npz")
+    assert (result.success_rate, result.average_distortion) == (0.5, 1.0)
+    nothing = replace(result, attacked=np.zeros(3, bool), success=np.zeros(3, bool))
+    assert np.isnan([nothing.success_rate, nothing.average_distortion]).all()
 
 
 @pytest.mark.parametrize(

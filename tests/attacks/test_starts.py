@@ -47,6 +47,20 @@ def bright_images(count=1):
     return np.random.default_rng(2).uniform(0.85, 1.0, (count, *SHAPE)).astype(np.float32)
 
 
+def test_results_depend_on_the_images_that_are_handed_over_and_on_no_code_of_advkeras():
+    plain, some, others = HopSkipJump(), bright_images(2), dark_images(3)
+    assert plain.data_checksum == ""
+    attacks = (
+        plain,
+        plain.starting_at(some),
+        plain.starting_at(others),
+        plain.among(some),
+        plain.starting_at(some).among(others),
+    )
+    assert len({each.data_checksum for each in attacks}) == len(attacks)
+    assert plain.starting_at(some.copy()).data_checksum == attacks[1].data_checksum
+
+
 def ten_classes():
     """The class of the nearest of ten prototypes, and two images near each. That of noise is 0, whose one is grey."""
     generator = np.random.default_rng(3)

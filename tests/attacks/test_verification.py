@@ -10,9 +10,10 @@ import tensorflow as tf
 from advkeras.attacks import FixedNormAttack, OptBrittle, OptMargin, OptRegion
 from advkeras.attacks.opt_attack import OptAttack
 from advkeras.attacks.rounding import beyond_rounding
+from advkeras.models import Classifier
 from advkeras.searches.problem import Problem
 
-from ..conftest import FEATURES, SHAPE
+from ..conftest import SHAPE
 from ..recording import RecordingClassifier
 
 BRIGHT = np.full((3, *SHAPE), 0.9, np.float32)
@@ -78,6 +79,21 @@ def test_members_are_judged_as_they_are_classified_clipped_if_one_asks():
         np.testing.assert_array_equal(attack.verify(RecordingClassifier(logits), problem, candidates), [clipped] * 3)
 
 
+def test_a_margin_that_is_just_met_is_a_success():
+    """Logits in whole numbers, as quantised models have them: a tie is what the model makes of it."""
+
+    def logits(images):
+        lead = tf.round(100 * (tf.reduce_mean(images, axis=[1, 2, 3]) - 0.5))
+        return tf.stack([tf.zeros_like(lead), lead], axis=1)
+
+    classifier = Classifier(logits, bounds=(0.0, 1.0), input_shape=SHAPE, name="whole")
+    problem = Problem(BRIGHT, np.ones(3, np.int32), False, np.arange(3, dtype=np.int32))
+    candidates = np.stack([np.full(SHAPE, value, np.float32) for value in (0.45, 0.48, 0.5)])
+    for confidence, expected in ((0.0, [True] * 3), (2.0, [True, True, False]), (5.0, [True, False, False])):
+        found = OptBrittle(confidence=confidence).verify(classifier, problem, candidates)
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_every_vote_is_of_points_that_no_other_has_seen():
     classifier = by_brightness()
     problem = Problem(BRIGHT, np.ones(3, np.int32), False, np.arange(3, dtype=np.int32))
@@ -97,10 +113,11 @@ def test_what_rounding_undoes_is_moved_outwards_until_it_holds():
         def verify(self, classifier, problem, candidates):
             return (candidates - problem.images).mean(axis=(1, 2, 3)) <= -0.10015
 
-    problem = Problem(BRIGHT, np.ones(3, np.int32), False, np.arange(3, dtype=np.int32))
-    candidates = BRIGHT - np.array([0.1, 0.2, 0.0], np.float32)[:, None, None, None]
+    images = np.repeat(BRIGHT[:1], 4, axis=0)
+    problem = Problem(images, np.ones(4, np.int32), False, np.arange(4, dtype=np.int32))
+    candidates = images - np.array([0.1, 0.2, 0.0, 0.05], np.float32)[:, None, None, None]
     pushed = beyond_rounding(Picky(), by_brightness(), problem, candidates.copy())
-    # The first is moved by a thousandth twice; the second holds; where nothing was found nothing is moved.
-    np.testing.assert_allclose(BRIGHT[0] - pushed[0], 0.1 * 1.001**2, rtol=1e-3)
-    np.testing.assert_array_equal(pushed[1:], candidates[1:])
-    assert pushed[0].size == FEATURES
+    # By a thousandth: the first twice, the last as often as may be. The second holds; nothing was found of the third.
+    np.testing.assert_allclose(images[0] - pushed[0], 0.1 * 1.001**2, rtol=1e-4)
+    np.testing.assert_allclose(images[3] - pushed[3], 0.05 * 1.001**3, rtol=1e-4)
+    np.testing.assert_array_equal(pushed[1:3], candidates[1:3])
