@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from scipy.stats import kstest
 
 from advkeras.errors import InvalidInputError
-from advkeras.regions import Ball, Gaussian, Hypercube, Radial
+from advkeras.regions import Ball, Gaussian, Hypercube, Radial, shapes
+from advkeras.regions.shapes import get, orthogonal_directions
 from advkeras.regions.voting import COMBINATIONS, RegionVote
 
 SHAPE = (3, 4, 2)
@@ -225,3 +226,99 @@ def test_no_two_points_of_a_vote_are_the_same(seed):
     vote(logits, tf.fill((24, 3, 4, 1), 0.5), num_classes=2, bounds=(0.0, 1.0), seed=seed)
     points = np.concatenate(asked)
     assert len(points) == len(np.unique(points, axis=0)) == 24 * 20
+
+
+@pytest.mark.parametrize("error", [0.2, 0.05, 1e-3])
+def test_each_threshold_is_the_least_that_its_share_of_the_error_allows(error):
+    """By a recursion over paths: 98% of the error at the first look, half of what is left at each later one."""
+    vote = RegionVote(region=Hypercube(0.1), samples=60, stop="confident", error=error)
+    first, later = vote.rounds()
+    alive, left, share = {0: 1.0}, error, 0.98
+    for n in range(1, 60):
+        moved: dict[int, float] = {}
+        for votes, mass in alive.items():
+            for more in (0, 1):
+                moved[votes + more] = moved.get(votes + more, 0.0) + mass / 2
+        alive, expected = moved, np.inf
+        for least in range(-(-n // 2) + 1, n + 1) if n in range(first, 60, later) else ():
+            beyond = sum(mass for votes, mass in alive.items() if votes >= least)
+            if 0 < beyond <= share * left:
+                expected, left, share = least, left - beyond, 0.5
+                alive = {votes: mass for votes, mass in alive.items() if votes < least}
+                break
+        assert vote.votes_needed[n] == expected
+
+
+def test_how_many_points_are_drawn_between_looks():
+    """With a seed, the points depend on it."""
+    for samples, size in ((1, 1), (6, 1), (8, 2), (23, 3), (100, 13), (1000, 16)):
+        assert RegionVote(region=Hypercube(0.1), samples=samples, stop="exact").rounds() == (size, size)
+    for error, sizes in ((0.2, (3, 1)), (0.05, (5, 2)), (1e-3, (10, 5))):
+        assert RegionVote(region=Hypercube(0.1), stop="confident", error=error).rounds() == sizes
+    assert RegionVote(region=Hypercube(0.1)).samples == 100
+
+
+@pytest.mark.parametrize("combine", ["majority", "mean_softmax"])
+@pytest.mark.parametrize("samples", [30, 31])
+def test_an_exact_vote_of_one_mind_stops_at_the_first_look_behind_its_half(samples, combine):
+    def sure(points):
+        return 100.0 * tf.one_hot(tf.ones(len(points), tf.int32), CLASSES)
+
+    vote = RegionVote(region=Hypercube(0.1), samples=samples, stop="exact", combine=combine)
+    np.testing.assert_array_equal(cast(vote, random_images(0, 3), function=sure)["samples"], 16)
+
+
+def test_an_exact_vote_goes_on_as_long_as_a_tie_is_possible():
+    """The first two points are of class 1, the last two of class 0, the lowest of two equal classes."""
+    seen = []
+
+    def in_turn(points):
+        places = np.arange(len(seen), len(seen) + len(points))
+        seen.extend(places)
+        return tf.one_hot(np.where(places < 2, 1, 0), CLASSES)
+
+    answer = cast(RegionVote(region=Hypercube(0.1), samples=4, stop="exact"), random_images(0, 1), function=in_turn)
+    assert (answer["class"][0], answer["samples"][0]) == (0, 4)
+
+
+@pytest.mark.parametrize("combine", COMBINATIONS)
+def test_points_without_an_answer_vote_for_no_class(combine):
+    images = np.full((3, *SHAPE), 0.5, np.float32)
+    images[:, 0, 0, 0] = [0.1, 0.5, 0.9]
+
+    def half(points):
+        return tf.where(points[:, 0, 0, :1] < 0.5, np.nan, tf.constant([[0.0, 0.0, 5.0, 0.0]]))
+
+    answer = cast(RegionVote(region=Hypercube(0.05), samples=40, combine=combine), images, function=half)
+    np.testing.assert_array_equal(answer["class"], [-1, 2, 2])
+    np.testing.assert_array_equal(answer["votes"].sum(axis=1)[[0, 2]], [0, 40])
+    assert 0 < answer["agreement"][1] < 1
+
+
+def test_the_trace_is_the_largest_number_added_to_the_first_pixel():
+    points, image = [], np.full((1, *SHAPE), 0.5, np.float32)
+
+    def recording(batch):
+        points.append(batch.numpy())
+        return made_up(batch)
+
+    answer = cast(RegionVote(region=Hypercube(0.3), samples=20), image, function=recording)
+    assert answer["noise"][0] == pytest.approx(np.concatenate(points)[:, 0, 0, 0].max() - 0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize("at_once", [2**22, 24 * 7])
+def test_as_many_directions_as_features_are_orthogonal(at_once, monkeypatch):
+    monkeypatch.setattr(shapes, "_NUMBERS_AT_ONCE", at_once)
+    directions = orthogonal_directions(24, SHAPE, rms=0.3, seed=(1, at_once))
+    flat = directions.reshape(24, 24)
+    np.testing.assert_allclose(flat @ flat.T, 24 * 0.09 * np.eye(24), atol=1e-4)
+    with pytest.raises(ValueError, match="read-only"):
+        directions[0] = 0.0  # they are kept for the next call
+
+
+def test_more_directions_than_features_and_unknown_regions_are_refused():
+    with pytest.raises(InvalidInputError, match="24 features has no 25 orthogonal directions"):
+        orthogonal_directions(25, SHAPE, rms=1.0, seed=(1, 2))
+    for name in ("cube", None, ["ball"]):
+        with pytest.raises(InvalidInputError, match="unknown region"):
+            get(name, 0.1)

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from advkeras.boundary import BoundarySearch, purity, random_directions
 from advkeras.datasets import CIFAR10, MNIST
 from advkeras.errors import InvalidInputError
+from advkeras.models import Classifier
 
 from ..conftest import FEATURES, SHAPE, linear_classifier
 
@@ -40,6 +42,22 @@ def test_directions_are_orthogonal_and_of_rms_1():
     np.testing.assert_allclose(directions[:10] @ directions[:10].T, FEATURES * np.eye(10), atol=1e-4)
     np.testing.assert_array_equal(directions[10:], -directions[:10])
     assert (random_directions(5, SHAPE, negatives=False, seed=4) != directions[:5].reshape(5, *SHAPE)).any()
+
+
+def test_what_is_not_classified_lies_beyond_no_boundary_and_has_none():
+    def darkly(images):
+        first = tf.reshape(images, (-1, FEATURES))[:, :1]
+        return tf.where(first > 0.6, np.nan, tf.concat([3 - first, first], axis=1))  # class 0, or none
+
+    classifier = Classifier(darkly, bounds=(0.0, 1.0), input_shape=SHAPE, name="darkly")
+    images = np.full((2, *SHAPE), 0.5, np.float32)
+    images[1, 0, 0, 0] = 0.7
+    found = BoundarySearch(directions=24, negatives=True, step=0.02, reach=0.4)(classifier, images)
+    np.testing.assert_array_equal(found.classes, [0, -1])
+    assert np.isinf(found.distances).all()
+    assert not found.met.any()
+    assert found.forward_count == 2 * 24 * 20 + 2
+    assert 0 <= found.seconds < 60
 
 
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (0.0, 255.0)])

@@ -1,5 +1,7 @@
 """The detector of adversarial examples: what it sees, what it learns, and that it is one graph with its search."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -93,6 +95,21 @@ def test_the_same_seed_gives_the_same_detector():
     np.testing.assert_array_equal(*scores)
 
 
+def test_it_ends_with_the_average_of_as_many_steps_as_it_is_given():
+    detector, kernels = BoundaryDetector.build(SEARCH, CLASSIFIER), []
+    note = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: kernels.append(detector.network.trainable_weights[0].numpy())
+    )
+    kinds = made_up(3, nearest=0.3, seed=1), made_up(3, nearest=0.05, seed=2)
+    detector.fit(*kinds, steps=4, batch_size=2, callbacks=[note])
+    assert len(kernels) == 4
+    average = kernels[0]
+    for kernel in kernels[1:]:
+        average = 0.99 * average + 0.01 * kernel
+    np.testing.assert_allclose(detector.network.trainable_weights[0].numpy(), average, atol=1e-6)
+    assert BoundaryDetector.build(replace(SEARCH, directions=36), CLASSIFIER).search.directions == 36
+
+
 def test_senseless_detectors_are_refused(tmp_path):
     (tmp_path / "text.keras").write_text("no model")
     few = BoundarySearch(directions=34, step=0.1, reach=1)
@@ -108,6 +125,7 @@ def test_senseless_detectors_are_refused(tmp_path):
         (lambda: detector.check(brighter), r"in \[0.0, 1.0\] and 5 classes. Received: linear, .* in \[0.0, 255.0\]"),
         (lambda: detector.fit(benign, adversarial, steps=0), "steps must be at least 1. Received: steps=0"),
         (lambda: detector.fit(benign, adversarial, batch_size=3), "batch_size must be an even number"),
+        (lambda: detector.fit(benign, adversarial, batch_size=0), "batch_size must be an even number"),
         (lambda: BoundaryDetector.load(tmp_path / "nowhere.keras"), "there is no detector"),
         (lambda: BoundaryDetector.load(tmp_path / "text.keras"), "text.keras is no detector"),
     ):

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from scipy.stats import kstest
 
 from advkeras.datasets import MNIST
 from advkeras.models import architectures
@@ -27,13 +28,16 @@ def test_crafted_examples_stay_in_the_ball_and_raise_the_loss(sample, small):
     assert loss(labels, model(crafted)) > loss(labels, model(images))
 
 
-def test_crafting_changes_nothing_of_the_network():
-    """Batch normalisation sees each batch once: the examples that are trained on."""
+@pytest.mark.parametrize("trades_weight", [None, 6.0])
+def test_crafting_changes_nothing_of_the_network(trades_weight):
+    """Batch normalisation sees each batch once: the examples trained on, and what TRADES compares them with."""
     keras.utils.set_random_seed(0)
     normalisation = keras.layers.BatchNormalization(momentum=0.5)
     network = keras.Sequential([keras.Input((2, 3, 1)), keras.layers.Flatten(), normalisation, keras.layers.Dense(3)])
     model = AdversarialTraining(
-        network, bounds=(0.0, 1.0), attack=TrainingAttack(epsilon=0.2, step=0.4, iterations=3, ramp_steps=0)
+        network,
+        bounds=(0.0, 1.0),
+        attack=TrainingAttack(epsilon=0.2, step=0.4, iterations=3, ramp_steps=0, trades_weight=trades_weight),
     )
     model.compile(optimizer="sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     images = np.random.default_rng(0).uniform(0, 1, (16, 2, 3, 1)).astype(np.float32)
@@ -42,7 +46,23 @@ def test_crafting_changes_nothing_of_the_network():
     examples = model.craft(images, labels).numpy()
     np.testing.assert_array_equal(normalisation.moving_mean, 0)
     model.train_step((images, labels))
-    np.testing.assert_allclose(normalisation.moving_mean, examples.reshape(16, 6).mean(axis=0) / 2, atol=1e-5)
+    seen = examples if trades_weight is None else np.concatenate([images, examples])
+    np.testing.assert_allclose(normalisation.moving_mean, seen.reshape(-1, 6).mean(axis=0) / 2, atol=1e-5)
+
+
+def test_examples_start_anywhere_in_the_ball_and_move_by_a_share_of_it(sample, small):
+    images, labels = np.full((8, 28, 28, 1), 0.5, np.float32), sample.labels[:8]
+
+    def moved(step):
+        keras.utils.set_random_seed(0)
+        attack = TrainingAttack(epsilon=0.2, step=step, iterations=1)
+        model = AdversarialTraining(architectures.build("madry-mnist", MNIST), bounds=(0.0, 1.0), attack=attack)
+        model.compile(optimizer="sgd", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        return model.craft(images, labels).numpy() - images
+
+    start = moved(0.0)
+    assert kstest(start.ravel(), "uniform", args=(-0.2, 0.4)).pvalue > 1e-4
+    assert np.abs(moved(0.25) - start).max() == pytest.approx(0.25 * 0.2, rel=1e-3)
 
 
 def test_every_step_starts_somewhere_else(sample, small):
@@ -83,7 +103,10 @@ def test_trades_crafts_examples_whose_answers_diverge(sample, small):
     np.testing.assert_array_equal(model.craft(images, (labels + 1) % 10), crafted)
 
 
-def test_the_loss_of_trades_is_cross_entropy_and_divergence(sample, small):
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("weights", [None, np.linspace(0, 2, 32, dtype=np.float32)], ids=["plain", "weighted"])
+def test_the_loss_of_trades_is_cross_entropy_and_divergence(sample, small, monkeypatch, replicas, weights):
+    """Of several replicas each has its share of the loss."""
     keras.utils.set_random_seed(0)
     network = architectures.build("madry-mnist", MNIST)
     attack = TrainingAttack(epsilon=0.2, step=0.4, iterations=4, trades_weight=6.0)
@@ -92,8 +115,10 @@ def test_the_loss_of_trades_is_cross_entropy_and_divergence(sample, small):
     model.compile(optimizer=keras.optimizers.SGD(0.0), loss=loss)
     images, labels = sample.images[:32], sample.labels[:32]
     natural, crafted = network(images), network(model.craft(images, labels))
-    expected = loss(labels, natural) + 6.0 * np.mean(divergence(crafted, natural))
-    assert float(model.train_step((images, labels))["loss"]) == pytest.approx(float(expected), rel=1e-4)
+    monkeypatch.setattr(AdversarialTraining, "replicas", replicas)
+    each = divergence(crafted, natural) * (1.0 if weights is None else weights)
+    expected = replicas * loss(labels, natural, sample_weight=weights) + 6.0 * np.mean(each)
+    assert float(model.train_step((images, labels, weights))["loss"]) == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_divergence_is_known_in_closed_form():

@@ -36,6 +36,28 @@ def test_what_names_no_workers_is_refused(workers_said, index, monkeypatch):
         distribution.strategy("multiworker")
 
 
+@pytest.mark.parametrize("kind", [None, "evaluator", "zebra"])
+def test_what_is_no_workers_task_is_refused(kind, monkeypatch):
+    monkeypatch.setattr(distribution, "_build", lambda: "built")
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    if kind:
+        task = {"type": kind, "index": 0}
+        monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"worker": ["a:1"]}, "task": task}))
+    with pytest.raises(InvalidInputError, match=f"Received: {'{' if kind else 'nothing'}"):
+        distribution.strategy("multiworker")
+
+
+@pytest.mark.parametrize(("task_id", "number"), [(None, 0), (0, 0), (1, 1)])
+def test_a_worker_has_its_tasks_number(task_id, number):
+    assert distribution.worker(SimpleNamespace(cluster_resolver=SimpleNamespace(task_id=task_id))) == number
+
+
+def test_one_machine_is_trained_on_with_all_its_devices():
+    assert distribution.strategy("none") is tf.distribute.get_strategy()
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    assert distribution.strategy("mirrored").num_replicas_in_sync == len(devices)
+
+
 def test_a_worker_that_is_missing_is_named_and_given_up(workers, monkeypatch):
     monkeypatch.setattr(distribution, "_build", threading.Event().wait)
     lines = []

@@ -1,6 +1,6 @@
 """The default recipes, held against the cards of the zoo's models, which say what they have led to."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -19,6 +19,13 @@ def test_the_defaults_are_what_the_zoo_was_trained_with(name):
     default = asdict(TrainingRecipe.default(registry.get(card.dataset), told["defense"], **GIVEN.get(name, {})))
     assert told.items() <= default.items()
     assert all(f"--{option} {value}" in card.command for option, value in GIVEN.get(name, {}).items())
+
+
+@pytest.mark.parametrize("name", ["ant", "zoo"])
+def test_own_images_get_the_recipe_of_cifar10_without_augmentation(name):
+    spec = registry.own(name, bounds=(0.0, 1.0), shape=(8, 8, 3), class_names=("a", "b"))
+    mine, known = TrainingRecipe.default(spec, "pgd"), TrainingRecipe.default(CIFAR10, "pgd")
+    assert mine == replace(known, architecture=mine.architecture, epsilon=spec.epsilon, augmentation="none")
 
 
 @pytest.mark.parametrize("spec", [MNIST, CIFAR10], ids=lambda spec: spec.name)

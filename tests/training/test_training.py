@@ -138,6 +138,7 @@ def test_schedules_end_at_0_and_reach_the_highest_rate(schedule):
     rate = run_training._optimizer(recipe, 10)._learning_rate
     values = [float(rate(step)) for step in range(101)]
     assert max(values) == pytest.approx(0.3)
+    assert min(values) >= 0
     assert int(np.argmax(values)) == (20 if schedule == "one-cycle" else 0)
     assert values[-1] == pytest.approx(0.0, abs=1e-6)
 
