@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from scipy.stats import norm
 
-from advkeras.attacks import FGSM, PGD, OptBrittle, OptMargin, OptMimic, OptRegion, OptStrong
+from advkeras.attacks import APGD, FGSM, PGD, OptBrittle, OptMargin, OptMimic, OptRegion, OptStrong
 from advkeras.models import Classifier
 from advkeras.searches.decoupled_search import DecoupledSearch
 from advkeras.searches.gradients import adversarial_margin
@@ -174,6 +174,8 @@ def test_the_ensembles_perturbations_are_orthogonal_and_of_the_given_rms(half_sp
         OptBrittle(search=DECOUPLED),
         OptStrong(confidence=1.0, search=DECOUPLED),
         OptMargin(member_rms=0.05, ensemble_size=4, search=DECOUPLED),
+        APGD(epsilon=0.3, iterations=20),
+        APGD(epsilon=1.5, iterations=20, norm="l2", loss="dlr"),
     ],
     ids=lambda attack: f"{attack.name}-{getattr(attack, 'norm', '')}{type(getattr(attack, 'search', None)).__name__}",
 )
@@ -328,6 +330,7 @@ def test_optregion_attacks_what_the_region_gets_right():
     "attack",
     [
         OptBrittle(search=DecoupledSearch(gradients=50)),
+        OptMargin(member_rms=1e-4, ensemble_size=2, search=DecoupledSearch(gradients=100)),
         OptRegion(radius=1e-4, samples=40),
         pytest.param(OptMimic(reach=1e-4, samples=40, share=0.7), marks=pytest.mark.slow),
     ],

@@ -7,9 +7,11 @@ import tensorflow as tf
 from advkeras.attacks import DecoupledSearch, OptBrittle, OptLinf, OptMargin, OptRegion
 from advkeras.models import Classifier
 from advkeras.searches.decoupled_step import _noisiness
+from advkeras.searches.single_search import SingleSearch
 
-from ..conftest import FEATURES, SHAPE, linear_classifier
+from ..conftest import FEATURES, SHAPE, linear_classifier, to_the_plane
 from ..grids import grid
+from ..recording import RecordingClassifier
 
 BOUNDS = [(0.0, 1.0), (0.0, 255.0), (-1.0, 3.0)]
 
@@ -68,6 +70,17 @@ def test_in_linf_an_image_whose_gradients_turn_has_one_search():
     np.testing.assert_allclose(found[0].adversarials, found[1].adversarials, atol=1e-3)
 
 
+def test_searches_of_an_image_whose_gradients_turn_begin_anew_with_other_noise():
+    turning = zigzag(1e-4)
+    classifier = RecordingClassifier(lambda flat: turning(tf.reshape(flat, (-1, *SHAPE))))
+    image = np.random.default_rng(1).uniform(0.45, 0.55, (1, *SHAPE)).astype(np.float32)
+    OptBrittle(search=DecoupledSearch(gradients=131))(classifier, image, np.zeros(1, np.int32))
+    points = classifier.points()[1:132]  # after the classification
+    begun = np.flatnonzero((points == image.reshape(-1)).all(axis=1))
+    assert begun.tolist() == [0, 50, 91]
+    assert np.abs(points[51] - points[92]).max() > 1e-3, "each one's first point with noise"
+
+
 def ten_classes(shape=SHAPE):
     weights = np.random.default_rng(3).standard_normal((int(np.prod(shape)), 10))
     return linear_classifier(weights, np.zeros(10), shape=shape)
@@ -99,6 +112,76 @@ def test_ensembles_of_different_sizes_have_graphs_of_their_own():
     for size in (20, 24, 20):
         attack = OptMargin(member_rms=0.01, ensemble_size=size, search=DecoupledSearch(gradients=10))
         assert attack(classifier, images, labels).success.all()
+
+
+def two_ways():
+    """Class 1 leads and is 0.2 away along an axis; class 2 is 0.05 away along another one. And three grey images."""
+    weights = np.zeros((FEATURES, 3))
+    weights[0, 1], weights[1, 2] = 5.0, 40.0
+    images = np.full((3, *SHAPE), 0.5, np.float32)
+    return linear_classifier(weights, np.array([0.0, -2.5 - 1.0, -20.0 - 2.0])), images, np.zeros(3, np.int32)
+
+
+@pytest.mark.parametrize(
+    ("gradients", "iterations", "aims", "kappas"),
+    [
+        (200, [48, 48, 48, 47], [2, -1, -1, -1], [0, 0, 4, 4]),
+        (310, [50, 50, 50, 50, 101], [2, -1, -1, -1, 2], [0, 0, 4, 4, 2]),
+    ],
+)
+def test_searches_go_to_near_classes_then_wherever_one_leads_then_by_noise(
+    monkeypatch, gradients, iterations, aims, kappas
+):
+    """The last of many gradients go towards the best class."""
+    runs, once = [], SingleSearch.once
+
+    def noted(self, problem, **given):
+        runs.append(given)
+        return once(self, problem, **given)
+
+    monkeypatch.setattr(SingleSearch, "once", noted)
+    result = OptBrittle(search=DecoupledSearch(gradients=gradients))(*two_ways())
+    assert result.gradient_count == gradients * 3
+    assert [run["iterations"] for run in runs] == iterations
+    np.testing.assert_array_equal([run["aims"] for run in runs], np.repeat(np.array(aims)[:, None], 3, axis=1))
+    np.testing.assert_array_equal([run["kappa"] for run in runs], np.repeat(np.array(kappas)[:, None], 3, axis=1))
+    assert len({run["seeds"].tobytes() for run in runs}) == len(runs)
+    np.testing.assert_array_equal(result.trace.begun, 7 + sum(iterations[:-1]))
+
+
+def test_an_ensembles_further_searches_keep_to_the_budget():
+    attack = OptMargin(member_rms=1e-4, ensemble_size=2, search=DecoupledSearch(gradients=100))
+    result = attack(*two_ways())
+    assert (result.predictions == 2).all()
+    # Both members in each step; two classes are ranked at the image itself.
+    assert result.gradient_count == 3 * (2 * (50 + 48) + 2)
+
+
+def test_without_restarts_one_search_has_all_the_gradients():
+    matrix = tf.constant(np.random.default_rng(3).standard_normal((FEATURES, 10)), tf.float32)
+    classifier, image = RecordingClassifier(lambda flat: flat @ matrix), np.full((1, *SHAPE), 0.5, np.float32)
+    label = classifier.answer(image.reshape(1, -1)).argmax(axis=1)
+    OptBrittle(search=DecoupledSearch(gradients=80, restarts=False))(classifier, image, label)
+    begun = (classifier.points()[1:81] == image.reshape(-1)).all(axis=1)
+    assert np.flatnonzero(begun).tolist() == [0]
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+def test_noise_is_four_times_the_perturbation_fades_and_is_gone_in_the_last_fifth(half_space, grey_images, restarts):
+    """On a plane, where gradients agree; with restarts there is none. What is not along the normal is noise."""
+    plane, normal = half_space()
+    classifier = RecordingClassifier(lambda flat: plane(tf.reshape(flat, (-1, *SHAPE))))
+    images = grey_images(count=40)
+    OptBrittle(search=DecoupledSearch(gradients=20, restarts=restarts))(classifier, images, plane.predict(images))
+    offsets = np.stack(classifier.asked[1:21]).reshape(20, 40, FEATURES) - images.reshape(40, FEATURES)
+    noise = np.sqrt(((offsets - (offsets @ normal)[..., None] * normal) ** 2).mean(axis=-1))
+    assert (noise[[0, *range(16, 20)]] < 1e-6).all()
+    if restarts:
+        assert (noise < 1e-6).all()
+    else:
+        assert (noise[1:16] > 1e-6).all()
+        first = noise[1] / (to_the_plane(images, normal) / np.sqrt(FEATURES))
+        assert first.mean() == pytest.approx(3.9, abs=0.4)
 
 
 @pytest.mark.parametrize(("members", "least"), [(3, 79), (40, 1), (80, 80)])

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import islice, product
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from advkeras.attacks import HopSkipJump
 from advkeras.errors import InvalidInputError
 from advkeras.models import Classifier
+from advkeras.searches.starts import noise_starts
 
 from ..conftest import FEATURES, SHAPE, linear_classifier
 
@@ -45,6 +47,17 @@ def dark_images(count=8):
 
 def bright_images(count=1):
     return np.random.default_rng(2).uniform(0.85, 1.0, (count, *SHAPE)).astype(np.float32)
+
+
+def test_noise_grows_to_plain_noise_in_squares_that_double():
+    image = np.full((8, 7, 2), 0.25, np.float32)
+    starts = list(islice(noise_starts(image, (0.0, 1.0), np.random.default_rng(0)), 12))
+    for start, (side, share) in zip(starts, product((1, 2, 4, 1), (0.5, 0.75, 1.0)), strict=True):
+        squares = start[::side, ::side]
+        np.testing.assert_array_equal(start, squares.repeat(side, axis=0).repeat(side, axis=1)[:8, :7])
+        assert len(np.unique(start)) == squares.size
+        towards = (start - image) / share + 0.25  # the noise, anywhere within the bounds
+        assert -1e-6 <= towards.min() < towards.min() + 0.4 < towards.max() <= 1 + 1e-6
 
 
 def test_results_depend_on_the_images_that_are_handed_over_and_on_no_code_of_advkeras():
@@ -125,7 +138,7 @@ def test_starting_points_are_tried_before_all_else(targeted):
     classifier = by_brightness()
     # One of the wrong class, too; and an image of the call that is nearer than all of them.
     starting_points = np.concatenate([dark_images(1), np.ones((1, *SHAPE)), bright_images()]).astype(np.float32)
-    images = np.concatenate([dark_images(1), np.full((1, *SHAPE), 0.81)]).astype(np.float32)
+    images = np.concatenate([np.full((1, *SHAPE), 0.79), np.full((1, *SHAPE), 0.81)]).astype(np.float32)
     labels = np.array([0, 1])
     attack = HopSkipJump(queries=1).starting_at(starting_points)
     result = attack(classifier, images, labels, 1 - labels if targeted else None)

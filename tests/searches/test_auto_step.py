@@ -13,6 +13,17 @@ from ..recording import RecordingClassifier, projected
 STEPS = 60
 
 
+def test_several_answers_that_are_alike_are_as_one(half_space, grey_images):
+    classifier, _ = half_space()
+    images = grey_images(4)
+    one, three = (
+        APGD(epsilon=1e-4, norm="l2", iterations=12, samples=samples)(classifier, images, classifier.predict(images))
+        for samples in (1, 3)
+    )
+    np.testing.assert_array_equal(three.trace.steps, one.trace.steps)
+    np.testing.assert_allclose(three.trace.margins, one.trace.margins, atol=1e-3)
+
+
 def landscape(frequency: float) -> RecordingClassifier:
     """Hills and valleys of class 1, none as high as class 0."""
     generator = np.random.default_rng(4)

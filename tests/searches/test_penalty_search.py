@@ -13,6 +13,19 @@ from ..recording import RecordingClassifier, wavy
 IMAGE = np.random.default_rng(8).uniform(0.3, 0.7, (1, *SHAPE)).astype(np.float32)
 
 
+def test_a_distortion_that_falls_by_less_than_a_thousandth_is_stalled():
+    search = PenaltySearch(patience=9)
+    state, stalled = search._initial(IMAGE, np.zeros(1, np.int32)), []
+    # Distances are squared; a point that fools nobody is no progress, however near.
+    for distance, margin in ((4.0, -1.0), (2.0, 1.0), (1.999, 1.0), (1.998, 1.0), (1.9, 1.0), (1.0, -1.0)):
+        numbers = (np.float32([value]) for value in (distance, margin, 1.0))
+        found = *numbers, np.zeros_like(IMAGE), np.array([False]), np.array([False])
+        state = search._iterate(lambda *_, found=found: (IMAGE, *found), state, ())
+        stalled.append(int(state.stalled[0]))
+    assert stalled == [0, 0, 1, 2, 0, 1]
+    assert (float(state.best_distance[0]), int(state.best_step[0])) == (pytest.approx(1.9), 4)
+
+
 def weights_of_plain_bisection(first, enough, steps):
     lower, upper, weight, tried = 0.0, np.inf, first, []
     for _ in range(steps):

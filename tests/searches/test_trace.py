@@ -137,7 +137,35 @@ def test_a_search_by_classes_counts_its_queries(half_space, grey_images):
     assert (trace.steps <= 60).all()
     np.testing.assert_array_equal(trace.queries, trace.steps)
     assert ((trace.best >= 0) & (trace.best < trace.steps)).tolist() == result.success.tolist()
+    assert (trace.best == trace.steps - 1)[result.success].all(), "the last query settles the result"
     assert not trace.ended_by_queries.any()
+
+
+@pytest.mark.parametrize(
+    "search",
+    [DecoupledSearch(gradients=12), DecoupledSearch(gradients=60), PenaltySearch(weight_steps=1, iterations=5)],
+    ids=str,
+)
+def test_a_search_that_finds_nothing_has_kept_no_step(half_space, grey_images, search):
+    classifier, _ = half_space()
+    images = grey_images(3)
+    trace = OptStrong(confidence=1000.0, search=search)(classifier, images, classifier.predict(images)).trace
+    assert (trace.best.tolist(), trace.begun.tolist()) == ([-1] * 3, [0] * 3)
+
+
+def test_what_queries_have_found_after_gradients_is_told():
+    """The best by gradients; at the first query; without gradients; without queries."""
+    recorder = TraceRecorder(4)
+    recorder.where(np.array([0, 1, 3])).add(np.array([[-2, -1], [-2, -2], [-2, -1]]), np.full(3, 2))
+    queried = np.array([[-3, -3], [-1, -3], [-1, -3]])
+    recorder.where(np.array([0, 1, 2])).add(queried, np.full(3, 2), queries=True)
+    trace = recorder.trace
+    assert trace.ended_by_queries.tolist() == [False, True, False, False]
+    wide = trace.wider(6).margins
+    assert wide.shape == (4, 6)
+    assert np.isnan(wide[:, 4:]).all()
+    np.testing.assert_array_equal(wide[:, :4], trace.margins)
+    assert trace.wider(1).margins.shape == (4, 4)
 
 
 def test_images_with_nothing_to_attack_have_empty_rows(half_space, grey_images):
@@ -216,6 +244,8 @@ def test_examples_beyond_epsilon_are_none_to_the_quick_attack(one):
     trace = result.trace
     assert (result.success[0], trace.reached[0], trace.best[0] >= 0) == (False, False, True)
     assert 25 <= trace.steps[0] <= 30
+    assert np.nanmax(trace.margins) == 0
+    assert np.nanmax(FAB(iterations=10).to_reach(1e-5)(classifier, IMAGE, [label]).trace.margins) == 0
 
 
 def test_a_trace_survives_the_disk(half_space, grey_images, tmp_path):
