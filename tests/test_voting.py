@@ -306,12 +306,13 @@ def test_the_trace_is_the_largest_number_added_to_the_first_pixel():
     assert answer["noise"][0] == pytest.approx(np.concatenate(points)[:, 0, 0, 0].max() - 0.5, abs=1e-6)
 
 
+@pytest.mark.parametrize("count", [3, 15, 24])
 @pytest.mark.parametrize("at_once", [2**22, 24 * 7])
-def test_as_many_directions_as_features_are_orthogonal(at_once, monkeypatch):
+def test_up_to_as_many_directions_as_features_are_orthogonal_made_at_once_or_in_blocks(count, at_once, monkeypatch):
     monkeypatch.setattr(shapes, "_NUMBERS_AT_ONCE", at_once)
-    directions = orthogonal_directions(24, SHAPE, rms=0.3, seed=(1, at_once))
-    flat = directions.reshape(24, 24)
-    np.testing.assert_allclose(flat @ flat.T, 24 * 0.09 * np.eye(24), atol=1e-4)
+    directions = orthogonal_directions(count, SHAPE, rms=0.3, seed=(1, at_once))
+    flat = directions.reshape(count, 24)
+    np.testing.assert_allclose(flat @ flat.T, 24 * 0.09 * np.eye(count), atol=1e-4)
     with pytest.raises(ValueError, match="read-only"):
         directions[0] = 0.0  # they are kept for the next call
 

@@ -7,7 +7,6 @@ from advkeras.errors import InvalidInputError
 from advkeras.limits import parse_size
 from advkeras.models import Classifier, memory
 from advkeras.models.turns import in_turns
-from advkeras.regions import orthogonal_directions, shapes
 
 MIB = 2**20
 SHAPE = (16, 16, 1)
@@ -122,10 +121,3 @@ def test_turns_give_the_same_and_no_more_at_once(count, at_once):
     assert max(sizes) <= at_once
     for answer, right in zip(answers, expected, strict=True):
         np.testing.assert_allclose(answer, right, rtol=1e-4, atol=1e-3)
-
-
-@pytest.mark.parametrize("count", [3, 40, 64])
-def test_directions_made_in_blocks_are_orthogonal(count, monkeypatch):
-    monkeypatch.setattr(shapes, "_NUMBERS_AT_ONCE", 64 * 7)
-    directions = orthogonal_directions(count, (8, 8, 1), rms=0.3, seed=(1, 2)).reshape(count, -1)
-    np.testing.assert_allclose(directions @ directions.T, 64 * 0.09 * np.eye(count), atol=1e-4)
