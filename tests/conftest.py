@@ -5,6 +5,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers share the cores: threads of their own only get in each other's way.
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
+import gc
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +27,13 @@ from .commands import of_the_zoo
 
 SHAPE = (3, 4, 2)
 FEATURES = 24
+
+
+def pytest_collection_finish() -> None:
+    """Graphs are many objects: the garbage collector, which goes over all that is alive, does so less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def linear_classifier(

@@ -31,6 +31,7 @@ def _pictures(shape: tuple[int, ...], bounds: tuple[float, float], levels: int) 
     return tf.function(
         lambda images, direction, norm: pictures_within(images, direction, norm, bounds, levels),
         input_signature=[images, images, tf.TensorSpec((None,), tf.float32)],
+        autograph=False,
     )
 
 

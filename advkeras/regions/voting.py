@@ -120,11 +120,12 @@ class RegionVote:
             return function(tf.clip_by_value(points, *bounds))
 
         first, later = self.rounds()
-        state = _loop(
-            lambda state: tf.reduce_any(state.drawn == 0),
-            lambda state: self._draw(classify, images, state, state.drawn == 0, seed, size=first, most_rounds=1),
-            state,
-        )
+        if self.stop == "confident":
+            state = _loop(
+                lambda state: tf.reduce_any(state.drawn == 0),
+                lambda state: self._draw(classify, images, state, state.drawn == 0, seed, size=first, most_rounds=1),
+                state,
+            )
         most_rounds = max(1, self.chunk_size // later)
         state = _loop(
             lambda state: tf.reduce_any(~state.decided),

@@ -129,7 +129,7 @@ class _Layout:
 
     @property
     def packed_signature(self) -> list[Any]:
-        return [tf.TensorSpec((None, self._width(floating)), _PIECES[floating]) for floating in (True, False)]
+        return [tf.TensorSpec((None, sum(self._widths(floating))), _PIECES[floating]) for floating in (True, False)]
 
     @property
     def empty(self) -> Any:
@@ -139,7 +139,7 @@ class _Layout:
     @cached_property
     def nothing(self) -> list[Any]:
         """No images that enter a batch."""
-        return [tf.zeros((0, self._width(floating)), _PIECES[floating]) for floating in (True, False)]
+        return [tf.zeros((0, sum(self._widths(floating))), _PIECES[floating]) for floating in (True, False)]
 
     def pack(self, state: Any) -> list[Any]:
         """The two pieces, of arrays."""
@@ -168,24 +168,22 @@ class _Layout:
         return self.kind(
             *(
                 tf.cast(tf.reshape(columns, (-1, *each)), kind)
-                for columns, (each, kind) in zip(self._columns(floats, integers), self._fields, strict=True)
+                for columns, (each, kind) in zip(self._columns(floats, integers, tf.split), self._fields, strict=True)
             )
         )
 
     def unpack_into(self, state: Any, rows: Any, floats: Any, integers: Any) -> None:
         """Writes two pieces, of arrays, into rows of a state."""
-        for values, columns in zip(state, self._columns(floats, integers), strict=True):
+        for values, columns in zip(state, self._columns(floats, integers, _split_array), strict=True):
             values[rows] = columns.reshape(len(rows), *values.shape[1:])
 
-    def _columns(self, floats: Any, integers: Any) -> list[Any]:
-        """Each field's part of the pieces."""
-        places, found = {True: 0, False: 0}, []
-        for each, kind in self._fields:
-            floating, width = kind.is_floating, math.prod(each)
-            piece = floats if floating else integers
-            found.append(piece[:, places[floating] : places[floating] + width])
-            places[floating] += width
-        return found
+    def _columns(self, floats: Any, integers: Any, split: Callable[..., Any]) -> list[Any]:
+        """Each field's part of the pieces, which a function like ``tf.split`` takes apart."""
+        parts = {
+            floating: iter(split(piece, self._widths(floating), axis=1))
+            for floating, piece in ((True, floats), (False, integers))
+        }
+        return [next(parts[kind.is_floating]) for kind in self.dtypes]
 
     @property
     def _fields(self) -> list[tuple[tuple[int, ...], Any]]:
@@ -198,8 +196,12 @@ class _Layout:
             for floating in (True, False)
         ]
 
-    def _width(self, floating: bool) -> int:
-        return sum(math.prod(each) for each, kind in self._fields if kind.is_floating == floating)
+    def _widths(self, floating: bool) -> list[int]:
+        return [math.prod(each) for each, kind in self._fields if kind.is_floating == floating]
+
+
+def _split_array(piece: npt.NDArray[Any], widths: Sequence[int], *, axis: int) -> list[npt.NDArray[Any]]:
+    return np.split(piece, np.cumsum(widths)[:-1], axis=axis)
 
 
 _PIECES = {True: tf.float32, False: tf.int32}
