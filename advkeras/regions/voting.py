@@ -120,6 +120,7 @@ class RegionVote:
             return function(tf.clip_by_value(points, *bounds))
 
         first, later = self.rounds()
+        # Nothing else is decided by the first points alone, so only the sequential test looks at them apart.
         if self.stop == "confident":
             state = _loop(
                 lambda state: tf.reduce_any(state.drawn == 0),
