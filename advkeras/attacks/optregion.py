@@ -10,6 +10,7 @@ from advkeras.arrays import BoolArray, FloatArray, IntArray
 from advkeras.attacks.surroundings import SurroundingsAttack
 from advkeras.datasets.registry import DatasetSpec
 from advkeras.models import Classifier
+from advkeras.models.counted import Passes
 from advkeras.parameters import NotNegative
 from advkeras.regions import Region
 from advkeras.regions.voting import Combination
@@ -54,6 +55,12 @@ class OptRegion(SurroundingsAttack):
     def combination(self) -> Combination:
         """As the defender."""
         return self.combine
+
+    @property
+    def passes(self) -> Passes:
+        """There is a vote on the image itself, too."""
+        forwards, gradients = super().passes
+        return Passes(forwards + self.samples, gradients)
 
     def decisions(self, classifier: Classifier, problem: Problem, predictions: IntArray) -> IntArray:
         """The region's votes on images."""

@@ -30,7 +30,8 @@ class PlannedRow:
         votes: the units of region classification's votes on them.
         rechecks: the units of the check of convergence.
         active: the units of the active test.
-        more_work: the hyperparameter that they raise, as ``--set`` takes it; None without a check.
+        more_work: the hyperparameters that they raise, as a command line takes them after ``--set``; None without a
+            check.
     """
 
     attack: str

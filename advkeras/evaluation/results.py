@@ -44,7 +44,7 @@ class Convergence:
     """An attack beside itself with twice the work, on a few of a run's images.
 
     Attributes:
-        setting: the attack's hyperparameter that says how much it does, with the value of more work.
+        setting: the attack's hyperparameters that say how much it does, with the values of more work.
         images: how many were attacked again.
         success: successes on them, with the work of the run.
         success_again: successes with more.

@@ -20,7 +20,7 @@ from advkeras.evaluation.results import BENIGN, Evaluation, RegionSettings
 from advkeras.evaluation.signs import of_use
 from advkeras.evaluation.slices import Slice, checksum_of, company, places_of, slices_of, usual_size
 from advkeras.evaluation.soundness import Answers, Transfer, Unconstrained, transferable
-from advkeras.evaluation.units import FACTOR, Examples, Recheck, Votes, checksum
+from advkeras.evaluation.units import Examples, Recheck, Votes, checksum, raised
 from advkeras.models import Classifier
 from advkeras.models.features import features_of
 from advkeras.randomness import derive_seed
@@ -258,7 +258,6 @@ class _Study:
 
 def _planned(units: Sequence[_OfSlice], active: Sequence[ActiveTest], paper_row: paper.PaperRow | None) -> PlannedRow:
     first, attack = units[0].examples, units[0].examples.attack
-    more = attack.with_work(FACTOR).work_setting if attack else None
     rechecks = tuple(each.recheck.digest for each in units if each.recheck)
     return PlannedRow(
         attack=first.of,
@@ -273,5 +272,5 @@ def _planned(units: Sequence[_OfSlice], active: Sequence[ActiveTest], paper_row:
         votes=tuple(each.votes.digest for each in units),
         rechecks=rechecks,
         active=tuple(each.digest for each in active),
-        more_work=f"{first.of}.{more[0]}={more[1]}" if more and rechecks else None,
+        more_work=raised(attack) if attack and rechecks else None,
     )

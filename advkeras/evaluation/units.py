@@ -230,6 +230,16 @@ class Recheck(OfModel):
         return Result(arrays, {"seconds": round(time.perf_counter() - start, 3)})
 
 
+def raised(attack: Attack) -> str:
+    """The hyperparameters that the check of convergence raises, as a command line takes them after ``--set``."""
+    before, after = (
+        {**config, **config.get("search", {})}
+        for config in (each.get_config() for each in (attack, attack.with_work(FACTOR)))
+    )
+    names = (name for name in after if name != "search" and after[name] != before[name])
+    return " --set ".join(f"{attack.name}.{name}={after[name]}" for name in names)
+
+
 def untouched(classifier: Classifier, data: LabelledImages) -> AttackResult:
     """Benign images as the result of an attack that does nothing."""
     start = time.perf_counter()

@@ -11,6 +11,8 @@ import tensorflow as tf
 import advkeras
 from advkeras.arrays import NO_CLASS
 from advkeras.attacks import (
+    APGD,
+    FAB,
     FGSM,
     PGD,
     FixedNormAttack,
@@ -318,6 +320,10 @@ def test_what_is_not_classified_is_no_success():
         FGSM(epsilon=0.2),
         PGD(epsilon=0.2),
         OptBrittle(),
+        OptMargin(member_rms=0.01, ensemble_size=3),
+        OptRegion(radius=0.01, samples=20, gradients=30),
+        APGD(epsilon=0.2, iterations=5),
+        FAB(iterations=5),
         Square(epsilon=0.2, queries=20),
         HopSkipJump(queries=60),
         HopSkipJump(queries=60).starting_at(images + 0.2),

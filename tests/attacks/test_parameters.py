@@ -24,6 +24,7 @@ from advkeras.attacks import (
 )
 from advkeras.datasets import CIFAR10, MNIST
 from advkeras.datasets.registry import own
+from advkeras.evaluation.units import raised
 
 from ..conftest import SHAPE
 
@@ -35,7 +36,7 @@ PASSES = {
     "optbrittle": (5, 200),
     "optstrong": (5, 200),
     "optmargin": (43, 80_000),
-    "optregion": (503, 200),
+    "optregion": (603, 200),
     "optmimic": (2_003, 200),
     "quick": (3, 160),
     "square": (1_000, 0),
@@ -55,6 +56,7 @@ def test_opt_attacks_have_the_authors_parameters_on_each_data_set():
     authors = PenaltySearch(learning_rate=0.2, initial_weight=0.2, weight_steps=4, iterations=1_000)
     on_mnist = replace(authors, distance_scale=255.0**2)
     assert (mnist.search, cifar.search) == (replace(on_mnist, patience=5), DecoupledSearch(gradients=30))
+    assert theirs.search == cifar.search, "equation (4) where nothing else is known"
     full = {name: configure(name, MNIST, full_search=True).search for name in ("optmargin", "optbrittle", "optlinf")}
     assert full == {"optmargin": on_mnist, "optbrittle": authors, "optlinf": OptLinf.search}
     on_cifar = replace(authors, learning_rate=0.01, initial_weight=1.0)
@@ -89,6 +91,18 @@ def test_so_many_times_the_work_is_of_what_an_attack_does():
     assert FGSM(epsilon=0.1).with_work(2) == FGSM(epsilon=0.1)
     search = PenaltySearch(iterations=50, patience=3)
     assert OptBrittle(search=search).with_work(2).search == PenaltySearch(iterations=100, patience=6)
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_the_check_of_convergence_raises_is_what_it_tells_the_user_to_set(name):
+    attack = configure(name, MNIST)
+    told = dict(part.removeprefix(f"{name}.").split("=") for part in filter(None, raised(attack).split(" --set ")))
+    assert configure(name, MNIST, **{key: int(value) for key, value in told.items()}) == attack.with_work(2)
+    assert not attack.work or attack.work_setting[0] in told
+
+
+def test_a_search_that_stops_when_nothing_improves_is_told_to_be_patient():
+    assert raised(configure("optmargin", MNIST)) == "optmargin.iterations=2000 --set optmargin.patience=10"
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,8 @@ ATTACKS = [
 IDS = [f"{index}-{attack.name}" for index, attack in enumerate(ATTACKS)]
 # These draw random points at each step.
 DRAWING = ("optregion", "optmimic")
+# Forwards that an attack's passes leave out.
+FEW = 4
 CLASSIFIER = linear_classifier(
     np.random.default_rng(0).standard_normal((FEATURES, 3)) * 4, np.zeros(3), bounds=(-1.0, 1.0)
 )
@@ -96,6 +98,9 @@ def test_results_are_within_bounds_consistent_and_the_same_again(attack, seed, c
     if attack.name != "optregion":
         np.testing.assert_array_equal(result.attacked, result.benign_predictions == labels)
         assert not (result.success & (result.predictions == labels)).any()
+    forwards, gradients = attack.passes
+    assert result.gradient_count <= gradients * count
+    assert result.forward_count <= (forwards + FEW) * count
     rms = np.sqrt(((result.adversarials - images) ** 2).reshape(count, -1).mean(axis=1))
     np.testing.assert_allclose(result.distortion, rms, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(attack(CLASSIFIER, images, labels).adversarials, result.adversarials)

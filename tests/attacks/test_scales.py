@@ -30,6 +30,7 @@ from advkeras.models import Classifier
 from advkeras.searches.decoupled_search import DecoupledSearch
 from advkeras.searches.geometry import length, unit
 from advkeras.searches.gradients import cross_entropy_margin, slope
+from advkeras.searches.penalty_search import PenaltySearch
 
 from ..conftest import FEATURES, SHAPE
 from ..grids import grid
@@ -38,7 +39,7 @@ GENERATOR = np.random.default_rng(4)
 HIDDEN = GENERATOR.standard_normal((FEATURES, 16)) * 1.5
 OUTER = GENERATOR.standard_normal((16, 4)) * 3
 IMAGES = GENERATOR.uniform(0.1, 0.9, (12, *SHAPE)).astype(np.float32)
-# By the range of the pixels; confidences are in logits and come along with them.
+# By the range of the pixels; what is in logits, or relative to them, comes along with them.
 ATTACKS = [
     FGSM(epsilon=0.1),
     PGD(epsilon=0.05, iterations=8),
@@ -58,6 +59,7 @@ ATTACKS = [
     FAB(iterations=10, norm="l2"),
     AutoAttack(epsilon=0.05, iterations=8, queries=10),
     FAB(iterations=5, targets=0, restarts=2),
+    OptBrittle(search=PenaltySearch(iterations=60, weight_steps=3)),
 ]
 UNITS = [(-1.0, 1.0), (0.0, 255.0), (0.0, 1e-3)]
 SCALES = [1e-3, 1e3, 10.0]
@@ -83,6 +85,16 @@ def in_unit(attack, width):
     """The attack with its lengths in another pixel unit."""
     lengths = ("epsilon", "member_rms", "radius", "reach")
     return replace(attack, **{name: getattr(attack, name) * width for name in lengths if hasattr(attack, name)})
+
+
+def on_logits(attack, scale):
+    """The attack with what it has in logits, or relative to them, for logits on another scale."""
+    if isinstance(attack, OptStrong):
+        return replace(attack, confidence=attack.confidence * scale)
+    search = getattr(attack, "search", None)
+    if isinstance(search, PenaltySearch):
+        return replace(attack, search=replace(search, initial_weight=search.initial_weight / scale))
+    return attack
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +130,7 @@ def scaled():
 )
 def test_the_scale_of_the_logits_changes_nothing(place, scale, plain, labels, on_plain, scaled):
     attack, first = ATTACKS[place], on_plain(place)
-    adapted = replace(attack, confidence=attack.confidence * scale) if isinstance(attack, OptStrong) else attack
+    adapted = on_logits(attack, scale)
     unscaled = plain.logits(IMAGES)
     scaled(scale)
     np.testing.assert_allclose(plain.logits(IMAGES), scale * unscaled, rtol=1e-4)

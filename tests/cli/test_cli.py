@@ -246,6 +246,7 @@ def test_the_users_own_data_and_model_need_no_special_case(own, small):
     assert "in pixels of [-1, 1]" in " ".join(result.stdout.split())
     rows = json.loads((folder / "of-mine" / "results.json").read_text())["models"][0]["rows"]
     by_attack = {row["attack"]: row for row in rows}
+    assert [row["convergence"] for row in rows] == [None] * 4
     assert by_attack["benign"]["point"]["count"] == 6
     assert by_attack["optbrittle"]["success"]["count"] == 6
     assert by_attack["optregion"]["region"]["count"] == 0

@@ -1,0 +1,130 @@
+"""Whether each part of AutoAttack finds as much here as on PyTorch where the two AutoAttacks leave different images.
+
+The images are those of mnist-pgd in L2 that one of ``papers`` and ``standard`` leaves and the other does not, by what
+`auto_attack.py` has kept. Which of the two leaves an image may be chance. So every part runs alone, many times: each
+time with another seed, and with the images moved by noise that is too small to see, since FAB draws no numbers.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyautoattack
+import torch
+from auto_attack import EPSILON, IN_DOUBT, as_papers_say, within
+from measuring import report
+from torch_networks import ported, to_images, to_torch
+
+from advkeras.attacks import APGD, FAB, Attack, Square, TargetedAPGD
+from advkeras.datasets import LabelledImages, load_sample
+from advkeras.models import Classifier
+
+# Standard deviation of the noise, over the range of the pixels.
+_NOISE = 1e-4
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--runs", type=int, default=16, help="of each part")
+parser.add_argument("--threads", type=int, default=1, help="of PyTorch")
+parser.add_argument("--kept", type=Path, default=Path(__file__).parent / "kept" / "auto_attack", metavar="FOLDER")
+
+
+def parts(epsilon: float) -> dict[str, Attack]:
+    """The parts of the standard version in L2, by the names that they have on PyTorch."""
+    return {
+        "apgd-ce": APGD(epsilon=epsilon, norm="l2", iterations=100),
+        "apgd-t": TargetedAPGD(epsilon=epsilon, norm="l2", iterations=100),
+        "fab-t": FAB(targets=9, norm="l2", iterations=100).to_reach(epsilon),
+        "square": Square(epsilon=epsilon, norm="l2", queries=5_000, rescale=False),
+    }
+
+
+def in_doubt(folder: Path) -> list[int]:
+    """Places of the images that one of the two leaves and the other does not, in any kept run."""
+    found: set[int] = set()
+    for path in folder.glob(f"{'-'.join(IN_DOUBT)}-standard-*.json"):
+        first = int(path.stem.split("-")[4])
+        one, other = (
+            json.loads(path.with_name(path.name.replace("standard", title)).read_text())["left"]
+            for title in ("standard", "papers")
+        )
+        found |= {first + place for place, both in enumerate(zip(one, other, strict=True)) if len(set(both)) > 1}
+    return sorted(found)
+
+
+def moved(data: LabelledImages, bounds: tuple[float, float], seed: int) -> LabelledImages:
+    """The images with a little noise."""
+    noise = np.random.default_rng(seed).normal(0, _NOISE * (bounds[1] - bounds[0]), data.images.shape)
+    return replace(data, images=np.clip(data.images + noise, *bounds).astype(np.float32))
+
+
+def theirs(
+    part: str, network: Any, data: LabelledImages, bounds: tuple[float, float], epsilon: float, seed: int
+) -> Any:
+    """What a part on PyTorch, as the papers have it, makes of images."""
+    attack = pyautoattack.AutoAttack(
+        network,
+        norm="L2",
+        eps=epsilon / (bounds[1] - bounds[0]),
+        device="cpu",
+        seed=seed,
+        version="custom",
+        attacks=[part],
+    )
+    attack.apgd.n_restarts = attack.fab.n_restarts = 1
+    attack.fab.n_target_classes = attack.apgd_targeted.n_target_classes = 9
+    labels = torch.tensor(data.labels.astype(np.int64))
+    with as_papers_say(data.images.shape[1:]), contextlib.redirect_stdout(io.StringIO()):
+        found, _ = attack.run_standard_evaluation(to_torch(data.images, bounds), labels, batch_size=len(data))
+    return to_images(found.detach(), bounds)
+
+
+def fooled(make: Callable[[LabelledImages, int], Any], classifier: Classifier, data: LabelledImages, runs: int) -> Any:
+    """How many of the runs fool each image within epsilon: (N,)."""
+    name, norm = IN_DOUBT
+    epsilon, count = EPSILON[name.split("-")[0]][norm], np.zeros(len(data), np.int64)
+    for seed in range(runs):
+        here = moved(data, classifier.bounds, seed)
+        found = make(here, seed)
+        wrong = classifier.predict(found) != here.labels
+        count += wrong & within(found - here.images, classifier, epsilon, norm)
+    return count
+
+
+def main() -> None:
+    """Measures and reports."""
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    name, norm = IN_DOUBT
+    classifier, sample = Classifier.load(name), load_sample(name.split("-")[0])
+    network, bounds = ported(classifier, sample.images[:100]), classifier.bounds
+    epsilon = EPSILON[classifier.card.dataset][norm]
+    data = sample.where(np.isin(sample.places, in_doubt(options.kept)))
+    rows = []
+    for part, attack in parts(epsilon).items():
+        counts = [
+            fooled(make, classifier, data, options.runs)
+            for make in (
+                lambda images, seed, part=part: theirs(part, network, images, bounds, epsilon, seed),
+                lambda images, seed, attack=attack: (
+                    replace(attack, seed=seed)(classifier, images.images, images.labels).adversarials
+                ),
+            )
+        ]
+        row = {"part": part, "images": len(data), "runs": options.runs}
+        for title, count in zip(("papers", "standard"), counts, strict=True):
+            row |= {f"{title}_fools_%": 100 * float(count.mean()) / options.runs, f"{title}_by_image": str(count)[1:-1]}
+        rows.append(row)
+        print(row, flush=True)
+    report(
+        "auto_attack_parts", "AutoAttack's parts, where the two leave different images", rows, places=list(data.places)
+    )
+
+
+if __name__ == "__main__":
+    main()
