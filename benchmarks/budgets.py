@@ -3,14 +3,18 @@
 OptRegion as `evaluate` runs it; OptMargin with the decoupled search, which minimises equation (4), on all models; and
 the penalty search, as OptBrittle. The large budgets are 4 and 16 times the gradients, and 4 times the gradients towards
 each of the two nearest classes by a linear estimate. A search that finds nothing for an image counts as infinitely far;
-an image for which the usual budget finds nothing is left out of the means.
+an image for which the usual budget finds nothing is left out of the means. What is done is kept in a folder, so that a
+run that was stopped goes on.
 """
 
 import argparse
+import tempfile
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import report
+from measuring import once, report
 
 from advkeras.attacks import Attack, configure
 from advkeras.datasets import LabelledImages, load_sample, registry
@@ -28,6 +32,8 @@ ATTACKS = (
 )
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--attacks", nargs="+", default=[title for title, *_ in ATTACKS], metavar="TITLE")
+parser.add_argument("--kept", type=Path, default=Path(tempfile.gettempdir()) / "budgets", metavar="FOLDER")
 parser.add_argument("--models", nargs="+", metavar="NAME", help="of the zoo; all by default")
 options = parser.parse_args()
 
@@ -70,11 +76,14 @@ def compared(title: str, usual: Attack, classifier: Classifier, data: LabelledIm
 
 
 rows = []
-for title, attack, changed, examples in ATTACKS:
+for title, attack, changed, examples in [each for each in ATTACKS if each[0] in options.attacks]:
     for name in options.models or [each for dataset in ("mnist", "cifar10") for each in zoo.names_for(dataset)]:
         classifier = Classifier.load(name)
         dataset = classifier.card.dataset
         data = load_sample(dataset).first(examples // (1 if dataset == "mnist" else 2))
-        rows.append(compared(title, configure(attack, registry.get(dataset), **changed), classifier, data))
-        print(rows[-1], flush=True)
+        usual = configure(attack, registry.get(dataset), **changed)
+        row = once(options.kept / f"{usual.name}-{name}.json", partial(compared, title, usual, classifier, data))
+        del row["seconds"]
+        rows.append(row)
+        print(row, flush=True)
 report("budgets", "Usual budgets against the least over large budgets and aims, image by image", rows)
