@@ -2,7 +2,8 @@
 
 The images are those of mnist-pgd in L2 that one of ``papers`` and ``standard`` leaves and the other does not, by what
 `auto_attack.py` has kept. Which of the two leaves an image may be chance. So every part runs alone, many times: each
-time with another seed, and with the images moved by noise that is too small to see, since FAB draws no numbers.
+time with another seed, and with the images moved by noise that is too small to see, since FAB draws no numbers. What is
+done is kept in the same folder.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import numpy as np
 import pyautoattack
 import torch
 from auto_attack import EPSILON, IN_DOUBT, as_papers_say, within
-from measuring import report
+from measuring import once, report
 from torch_networks import ported, to_images, to_torch
 
 from advkeras.attacks import APGD, FAB, Attack, Square, TargetedAPGD
@@ -107,23 +108,27 @@ def main() -> None:
     data = sample.where(np.isin(sample.places, in_doubt(options.kept)))
     rows = []
     for part, attack in parts(epsilon).items():
-        counts = [
-            fooled(make, classifier, data, options.runs)
-            for make in (
-                lambda images, seed, part=part: theirs(part, network, images, bounds, epsilon, seed),
-                lambda images, seed, attack=attack: (
-                    replace(attack, seed=seed)(classifier, images.images, images.labels).adversarials
+
+        def measured(part: str = part, attack: Attack = attack) -> dict[str, Any]:
+            row: dict[str, Any] = {"part": part, "images": len(data), "runs": options.runs}
+            for title, make in (
+                ("papers", lambda few, seed: theirs(part, network, few, bounds, epsilon, seed)),
+                (
+                    "standard",
+                    lambda few, seed: replace(attack, seed=seed)(classifier, few.images, few.labels).adversarials,
                 ),
-            )
-        ]
-        row = {"part": part, "images": len(data), "runs": options.runs}
-        for title, count in zip(("papers", "standard"), counts, strict=True):
-            row |= {f"{title}_fools_%": 100 * float(count.mean()) / options.runs, f"{title}_by_image": str(count)[1:-1]}
+            ):
+                count = fooled(make, classifier, data, options.runs)
+                row[f"{title}_fools_%"] = 100 * float(count.mean()) / options.runs
+                row[f"{title}_by_image"] = " ".join(map(str, count))
+            return row
+
+        row = once(options.kept / f"{'-'.join(IN_DOUBT)}-part-{part}-{options.runs}.json", measured)
+        del row["seconds"]
         rows.append(row)
         print(row, flush=True)
-    report(
-        "auto_attack_parts", "AutoAttack's parts, where the two leave different images", rows, places=list(data.places)
-    )
+    title = "AutoAttack's parts alone, where the two leave different images"
+    report("auto_attack_parts", title, rows, places=data.places.tolist())
 
 
 if __name__ == "__main__":
