@@ -12,6 +12,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,10 @@ def in_doubt(folder: Path) -> list[int]:
             for title in ("standard", "papers")
         )
         found |= {first + place for place, both in enumerate(zip(one, other, strict=True)) if len(set(both)) > 1}
+    if not found:
+        raise SystemExit(
+            f"{folder} has no image that one of the two leaves alone: run auto_attack.py with --kept first"
+        )
     return sorted(found)
 
 
@@ -97,33 +102,37 @@ def fooled(make: Callable[[LabelledImages, int], Any], classifier: Classifier, d
     return count
 
 
+def alone(part: str, attack: Attack, classifier: Classifier, data: LabelledImages, runs: int) -> dict[str, Any]:
+    """How many of the runs of a part fool each image, there and here."""
+    network, bounds = ported(classifier, load_sample(classifier.card.dataset).images[:100]), classifier.bounds
+    epsilon = EPSILON[classifier.card.dataset][IN_DOUBT[1]]
+    makers = {
+        "papers": lambda few, seed: theirs(part, network, few, bounds, epsilon, seed),
+        "standard": lambda few, seed: replace(attack, seed=seed)(classifier, few.images, few.labels).adversarials,
+    }
+    row: dict[str, Any] = {"part": part, "images": len(data), "runs": runs}
+    for title, make in makers.items():
+        count = fooled(make, classifier, data, runs)
+        row[f"{title}_fools_%"] = 100 * float(count.mean()) / runs
+        row[f"{title}_by_image"] = " ".join(map(str, count))
+    return row
+
+
 def main() -> None:
-    """Measures and reports."""
+    """Measures what is not yet measured, and reports."""
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     name, norm = IN_DOUBT
-    classifier, sample = Classifier.load(name), load_sample(name.split("-")[0])
-    network, bounds = ported(classifier, sample.images[:100]), classifier.bounds
-    epsilon = EPSILON[classifier.card.dataset][norm]
+    classifier = Classifier.load(name)
+    dataset = classifier.card.dataset
+    sample = load_sample(dataset)
     data = sample.where(np.isin(sample.places, in_doubt(options.kept)))
     rows = []
-    for part, attack in parts(epsilon).items():
-
-        def measured(part: str = part, attack: Attack = attack) -> dict[str, Any]:
-            row: dict[str, Any] = {"part": part, "images": len(data), "runs": options.runs}
-            for title, make in (
-                ("papers", lambda few, seed: theirs(part, network, few, bounds, epsilon, seed)),
-                (
-                    "standard",
-                    lambda few, seed: replace(attack, seed=seed)(classifier, few.images, few.labels).adversarials,
-                ),
-            ):
-                count = fooled(make, classifier, data, options.runs)
-                row[f"{title}_fools_%"] = 100 * float(count.mean()) / options.runs
-                row[f"{title}_by_image"] = " ".join(map(str, count))
-            return row
-
-        row = once(options.kept / f"{'-'.join(IN_DOUBT)}-part-{part}-{options.runs}.json", measured)
+    for part, attack in parts(EPSILON[dataset][norm]).items():
+        row = once(
+            options.kept / f"{name}-{norm}-part-{part}-{options.runs}.json",
+            partial(alone, part, attack, classifier, data, options.runs),
+        )
         del row["seconds"]
         rows.append(row)
         print(row, flush=True)
